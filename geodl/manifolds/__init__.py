@@ -1,0 +1,7 @@
+"""Riemannian manifolds: one module of pure functions each, and a record with the curvature bound."""
+
+from geodl.manifolds import poincare
+from geodl.manifolds.base import Manifold
+from geodl.manifolds.poincare import PoincareBall
+
+__all__ = ["Manifold", "PoincareBall", "poincare"]

@@ -1,0 +1,161 @@
+"""Well-conditioned building blocks shared by all manifolds (DESIGN: the numerical contract).
+
+Functions of a norm r that are even in r are written as smooth functions of ``q = r**2``: a norm has no
+derivative at 0, its square has, so value and derivatives of every order stay finite at coincident points.
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+# ---------------------------------------------------------------------------------------------------
+# The public-function decorator: dtypes and checks
+# ---------------------------------------------------------------------------------------------------
+
+
+def is_concrete(*arrays) -> bool:
+    """True when every array holds values that Python may look at (not inside jit, vmap or grad)."""
+    return not any(isinstance(a, jax.core.Tracer) for a in arrays)
+
+
+def check(ok: Array | bool, message: str, value) -> None:
+    """Raise ``ValueError(message + offending value)`` where concrete values break a condition.
+
+    Inside jit, vmap and grad nothing is checked: values are not known there, and each function documents
+    what it does with bad ones.
+    """
+    if is_concrete(ok, value) and not bool(jnp.all(ok)):
+        value, ok = jnp.broadcast_arrays(jnp.asarray(value), jnp.asarray(ok))
+        worst = value[~ok].ravel()[0] if ok.ndim else value
+        raise ValueError(f"{message}, got {worst}")
+
+
+def check_positive(name: str, value) -> None:
+    """Raise where a concrete number is not a finite positive one. Tracers and pytree placeholders pass."""
+    if isinstance(value, float | int | np.ndarray | np.generic):
+        check(np.isfinite(value) & (np.asarray(value) > 0), f"{name} must be positive", value)
+
+
+def primitive(
+    *points: str, validate: Callable[..., None] | None = None
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Make a formula a public function: one dtype inside, the inputs' dtype outside, clear errors.
+
+    ``points`` names the arguments whose last axis holds coordinates: their lengths must agree. Inputs are
+    promoted to one floating dtype; half precision is computed in float32 and returned as it came.
+    ``validate(**arguments)`` sees the arguments when all of them are concrete.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+            arguments = signature.bind(*args, **kwargs).arguments
+            arrays = {name: jnp.asarray(a) for name, a in arguments.items()}
+            _check_last_axes(function.__name__, {n: arrays[n] for n in points if n in arrays})
+            dtype = jnp.result_type(float_dtype(*arrays.values()))
+            inside = jnp.float32 if dtype.itemsize < 4 else dtype
+            arrays = {n: lax.convert_element_type(a, inside) for n, a in arrays.items()}
+            if validate is not None and is_concrete(*arrays.values()):
+                validate(**arrays)
+            return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), function(**arrays))  # type: ignore
+
+        return wrapper
+
+    return decorate
+
+
+def float_dtype(*arrays):
+    """Common floating dtype of the arrays; integers count as the default float."""
+    dtype = jnp.result_type(*arrays)
+    return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(dtype, float)
+
+
+def _check_last_axes(name: str, arrays: dict[str, Array]) -> None:
+    for key, a in arrays.items():
+        if a.ndim == 0:
+            raise ValueError(f"{name}: {key} needs coordinates on its last axis, got a scalar")
+    if len({a.shape[-1] for a in arrays.values()}) > 1:
+        shapes = ", ".join(f"{key} {a.shape}" for key, a in arrays.items())
+        raise ValueError(f"{name}: last axes (coordinates) must be equal, got {shapes}")
+
+
+# ---------------------------------------------------------------------------------------------------
+# Linear algebra on the last axis
+# ---------------------------------------------------------------------------------------------------
+
+
+def dot(x: Array, y: Array) -> Array:
+    """Inner product over the last axis; elementwise, so never in bf16 or TF32 on an accelerator."""
+    return jnp.sum(x * y, -1)
+
+
+def scale(s: Array, v: Array) -> Array:
+    """The vectors ``v`` (..., d) times the scalars ``s`` (...)."""
+    return s[..., None] * v
+
+
+def safe_sqrt(q: Array) -> Array:
+    """sqrt with derivative 0 (not infinity) at 0: the subgradient that a norm gets at its kink."""
+    positive = q > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, q, 1.0)), 0.0)
+
+
+def safe_norm(v: Array) -> Array:
+    """Euclidean norm over the last axis, gradient 0 at 0."""
+    return safe_sqrt(dot(v, v))
+
+
+# ---------------------------------------------------------------------------------------------------
+# Even functions of a norm, as functions of its square
+# ---------------------------------------------------------------------------------------------------
+
+
+def even(closed: Callable[[Array], Array], series: tuple[float, ...]) -> Callable[[Array], Array]:
+    """phi(q) = closed(sqrt(q)) for q >= 0, near 0 by its power series sum_k series[k] q**k.
+
+    The series is there for the derivatives, of which the closed form loses the digits like eps/q.
+    """
+
+    def phi(q: Array) -> Array:
+        radius, terms = (0.05, 7) if q.dtype.itemsize <= 4 else (0.005, 9)
+        small = q < radius
+        near = jnp.where(small, q, 0.0)
+        taylor = functools.reduce(lambda total, a: total * near + a, series[:terms][::-1])
+        return jnp.where(small, taylor, closed(jnp.sqrt(jnp.where(small, 1.0, q))))
+
+    return phi
+
+
+def _factorials(sign: int) -> tuple[float, ...]:
+    return tuple(sign**k / math.factorial(2 * k + 1) for k in range(9))
+
+
+sinhc = even(lambda r: jnp.sinh(r) / r, _factorials(1))  # sinh(r)/r
+sinc = even(lambda r: jnp.sin(r) / r, _factorials(-1))  # sin(r)/r
+tanhc = even(  # tanh(r)/r
+    lambda r: jnp.tanh(r) / r,
+    (1, -1 / 3, 2 / 15, -17 / 315, 62 / 2835, -1382 / 155925, 21844 / 6081075, -929569 / 638512875)
+    + (6404582 / 10854718875,),
+)
+asinhc = even(  # asinh(r)/r
+    lambda r: jnp.arcsinh(r) / r,
+    (1, -1 / 6, 3 / 40, -5 / 112, 35 / 1152, -63 / 2816, 231 / 13312, -143 / 10240, 6435 / 557056),
+)
+log_sinhc = even(  # log(sinh(r)/r), without overflow
+    lambda r: r + jnp.log(-jnp.expm1(-2 * r) / (2 * r)),
+    (0, 1 / 6, -1 / 180, 1 / 2835, -1 / 37800, 1 / 467775, -691 / 3831077250, 2 / 127702575)
+    + (-3617 / 2605132530000,),
+)

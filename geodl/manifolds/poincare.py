@@ -1,0 +1,452 @@
+"""The Poincaré ball of sectional curvature -c: {x in R^d : c |x|^2 < 1}, metric lambda_x^2 <u, v>.
+
+Conventions: ``c > 0``; lambda_x = 2 / (1 - c |x|^2), so lambda_0 = 2 and dist(0, expmap0(v)) = 2 |v|. The limit
+c -> 0 is R^d with 4 times the Euclidean metric. ``c`` is a float or an array that broadcasts against the
+leading axes of the points.
+
+Sources: Ungar, *Analytic Hyperbolic Geometry* (2008) for the gyrovector operations; Ganea et al., *Hyperbolic
+Neural Networks* (2018), and Mathieu et al., *Poincaré VAEs* (2019), for exp, log and gyroplanes.
+
+Numerics. Papers write everything through the Möbius difference (-x) + y, whose numerator and denominator
+cancel for close points and near the edge. With the conformal gaps A = 1 - c|x|^2, B = 1 - c|y|^2 and the plain
+difference w = y - x the same quantities have no cancellation left:
+
+    (-x) + y = (A w - c |w|^2 x) / (c |w|^2 + A B),      dist = (2 / sqrt c) asinh sqrt(c |w|^2 / (A B)).
+
+The gap itself is summed exactly (:func:`_gap`). The float32 ball ends at ``sqrt(c) dist(0, x)`` = 15.2 (float64:
+35.4): ``project`` clips to gap 4 eps, no function returns a point beyond, and a point given beyond counts as one on
+that rim (eagerly, a point outside the open ball raises ``ValueError``).
+"""
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from geodl.manifolds._numerics import (
+    asinhc,
+    check,
+    check_positive,
+    dot,
+    log_sinhc,
+    primitive,
+    safe_norm,
+    safe_sqrt,
+    scale,
+    tanhc,
+)
+
+Vector = Float[Array, "*#batch d"]
+Scalar = Float[Array, "*#batch"]
+Curvature = Float[Array, "*#batch"]
+
+
+def _validate(c, **arguments):
+    check_positive("curvature parameter c (sectional curvature is -c)", c)
+    for name in ("x", "y", "z", "p"):
+        if name in arguments:
+            radius2 = c * dot(arguments[name], arguments[name])
+            check(radius2 < 1, f"{name} must lie in the open ball, c |{name}|^2 < 1", radius2)
+
+
+def _primitive(*points):
+    return primitive(*points, validate=_validate)
+
+
+def _min_gap(dtype) -> float:
+    return 4 * float(jnp.finfo(dtype).eps)
+
+
+# ------------------------------------------------------------------------------------------------------
+# The conformal gap 1 - c |x|^2
+# ------------------------------------------------------------------------------------------------------
+
+
+@jax.custom_jvp
+def _exact_gap(x: Array, c: Array) -> Array:
+    """1 - c |x|^2 to full relative precision, for c |x|^2 <= 1.
+
+    Each coordinate, scaled by a power of two into [-1, 1], is split on fixed-point grids, x = h + m + r, so coarse
+    that the sums of h^2 and of h m are exact in any order and whatever the compiler contracts (textbook error-free
+    products do not survive XLA). What is left has 2^-20 of the whole, and rounds where it does not matter.
+    """
+    bits = jnp.finfo(x.dtype).nmant + 1  # 24 or 53
+    power = _power_of_two_above(lax.rsqrt(c))
+    x, c = x / power[..., None], c * power * power  # exact; now 1 <= c < 4
+    head = _on_grid(x, bits // 2 - 1)
+    tail = x - head
+    middle = _on_grid(tail, bits // 2 + bits // 3)
+    rest = 2 * dot(head, tail - middle) + dot(tail, tail)
+    inverse = _on_grid(1 / c, bits // 2 + 1)  # 1/c up to the residual 1 - c inverse, which is exact:
+    c_head = _on_grid(c, bits // 2 - 2)
+    residual = (1 - c_head * inverse) - (c - c_head) * inverse
+    return c * (((inverse - dot(head, head)) - 2 * dot(head, middle)) + (residual / c - rest))
+
+
+def _on_grid(a: Array, bits: int) -> Array:
+    """a rounded to a multiple of 2^-bits."""
+    return jnp.round(a * 2.0**bits) * 2.0**-bits
+
+
+@_exact_gap.defjvp
+def _exact_gap_jvp(primals, tangents):
+    (x, c), (dx, dc) = primals, tangents
+    return _exact_gap(x, c), -2 * c * dot(x, dx) - dc * dot(x, x)
+
+
+def _power_of_two_above(a: Array) -> Array:
+    """The smallest power of two >= a (a normal positive number), by its exponent's bits."""
+    nmant, integer = jnp.finfo(a.dtype).nmant, jnp.dtype(f"int{8 * a.dtype.itemsize}")
+    one = jnp.array(1, integer) << nmant
+    bits = lax.bitcast_convert_type(a, integer)
+    return lax.bitcast_convert_type((bits + one - 1) // one * one, a.dtype)
+
+
+def _gap(x: Array, c: Array) -> Array:
+    """The conformal gap, a point beyond the rim counting as one on it."""
+    return jnp.maximum(_exact_gap(x, c), _min_gap(x.dtype))
+
+
+def _onto_rim(x: Array, gap: Array) -> Array:
+    """Clip a point x of given conformal gap to the largest representable ball."""
+    rim = 2 * _min_gap(x.dtype)  # a margin for the rounding of x
+    shrink = lax.rsqrt(1 + jnp.maximum(rim - gap, 0.0))
+    return jnp.where((gap < rim)[..., None], scale(shrink, x), x)
+
+
+# ------------------------------------------------------------------------------------------------------
+# Möbius operations
+# ------------------------------------------------------------------------------------------------------
+
+
+def _translate(x: Array, a: Array, u: Array, b: Array, c: Array) -> Array:
+    """x + u (Möbius), where a and b are the gaps of x and u; written as a step from x, never past the rim."""
+    denominator = c * dot(x + u, x + u) + a * b
+    y = x + scale(a / denominator, u + scale(c * dot(u, u), x))
+    return _onto_rim(y, a * b / denominator)
+
+
+@_primitive("x", "y")
+def mobius_add(x: Vector, y: Vector, c: Curvature) -> Vector:
+    """Möbius addition x ⊕ y (Ungar 2008; Ganea et al. 2018, eq. 2): the translation by x, applied to y."""
+    return _translate(x, _gap(x, c), y, _gap(y, c), c)
+
+
+@_primitive("x")
+def mobius_scalar_mul(r: Scalar, x: Vector, c: Curvature) -> Vector:
+    """Möbius multiple r ⊗ x = expmap0(r logmap0(x)) (Ganea et al. 2018, eq. 3)."""
+    return _expmap0(scale(r, _logmap0(x, c)), c)
+
+
+@_primitive()
+def mobius_matvec(m: Float[Array, "*#batch k d"], x: Float[Array, "*#batch d"], c: Curvature):
+    """Möbius matrix-vector product M ⊗ x = expmap0(M logmap0(x)) (Ganea et al. 2018, eq. 27): (..., k)."""
+    return _expmap0(dot(m, _logmap0(x, c)[..., None, :]), c)
+
+
+@_primitive("u", "v", "w")
+def gyration(u: Vector, v: Vector, w: Vector, c: Curvature) -> Vector:
+    """gyr[u, v] w, the rotation by which Möbius addition fails to associate (Ungar 2008)."""
+    return _gyration(u, _gap(u, c), -v, _gap(v, c), w, c)
+
+
+def _gyration(y, b, x, a, v, c):
+    """gyr[y, -x] v, for the gaps a of x and b of y; the identity at y = x without cancellation."""
+    w = y - x
+    cww, xv, wv = c * dot(w, w), dot(x, v), dot(w, v)
+    rotation = scale(a * wv - cww * xv, y) - scale(wv + b * xv, w)
+    return v + scale(2 * c / (cww + a * b), rotation)
+
+
+@_primitive("x")
+def conformal_factor(x: Vector, c: Curvature) -> Scalar:
+    """lambda_x = 2 / (1 - c |x|^2): hyperbolic over Euclidean length at x."""
+    return 2 / _gap(x, c)
+
+
+# ------------------------------------------------------------------------------------------------------
+# Exponential and logarithm, distance
+# ------------------------------------------------------------------------------------------------------
+
+
+@_primitive("x", "v")
+def expmap(x: Vector, v: Vector, c: Curvature) -> Vector:
+    """exp_x(v) = x ⊕ tanh(sqrt(c) lambda_x |v| / 2) v / (sqrt(c) |v|) (Ganea et al. 2018, lemma 2)."""
+    a = _gap(x, c)
+    v = v / a[..., None]
+    u, b = _disk_step(v, c)
+    return _translate(x, a, u, b, c)
+
+
+def _disk_step(v: Array, c: Array) -> tuple[Array, Array]:
+    """tanh(r) v / r for r = sqrt(c) |v|, and its gap sech^2 r (not 1 - tanh^2 r, which cancels)."""
+    q = c * dot(v, v)
+    e = jnp.exp(-2 * safe_sqrt(q))
+    return scale(tanhc(q), v), 4 * e / jnp.square(1 + e)
+
+
+@_primitive("v")
+def expmap0(v: Vector, c: Curvature) -> Vector:
+    """exp_0(v) = tanh(sqrt(c) |v|) v / (sqrt(c) |v|); dist(0, expmap0(v)) = 2 |v|."""
+    return _expmap0(v, c)
+
+
+def _expmap0(v, c):
+    return _onto_rim(*_disk_step(v, c))
+
+
+@_primitive("x", "y")
+def logmap(x: Vector, y: Vector, c: Curvature) -> Vector:
+    """log_x(y), inverse of expmap (Ganea et al. 2018, lemma 2)."""
+    a, b, w = _gap(x, c), _gap(y, c), y - x
+    cww = c * dot(w, w)
+    q = cww / (a * b)
+    return scale(asinhc(q) * lax.rsqrt(1 + q) / b, scale(a, w) - scale(cww, x))
+
+
+@_primitive("y")
+def logmap0(y: Vector, c: Curvature) -> Vector:
+    """log_0(y) = artanh(sqrt(c) |y|) y / (sqrt(c) |y|), inverse of expmap0."""
+    return _logmap0(y, c)
+
+
+def _logmap0(y, c):
+    b = _gap(y, c)
+    return scale(asinhc(c * dot(y, y) / b) * lax.rsqrt(b), y)
+
+
+@_primitive("x", "y")
+def dist(x: Vector, y: Vector, c: Curvature) -> Scalar:
+    """Geodesic distance (2 / sqrt c) artanh(sqrt(c) |(-x) ⊕ y|), as an asinh; gradient 0 at x = y."""
+    q = _chord2(x, y, c)
+    return 2 * safe_sqrt(q) * asinhc(c * q)
+
+
+@_primitive("x", "y")
+def sqdist(x: Vector, y: Vector, c: Curvature) -> Scalar:
+    """Squared distance, smooth also at x = y (Hessian 2 lambda_x^2 I there)."""
+    q = _chord2(x, y, c)
+    return 4 * q * jnp.square(asinhc(c * q))
+
+
+def _chord2(x, y, c):
+    """sinh^2(sqrt(c) dist / 2) / c = |x - y|^2 / (gap(x) gap(y))."""
+    w = y - x
+    return dot(w, w) / (_gap(x, c) * _gap(y, c))
+
+
+@_primitive("x", "y")
+def geodesic(t: Scalar, x: Vector, y: Vector, c: Curvature) -> Vector:
+    """Point at time t of the geodesic from x (time 0) to y (time 1): x ⊕ t ⊗ ((-x) ⊕ y)."""
+    return expmap(x, scale(t, logmap(x, y, c)), c)
+
+
+@_primitive("x", "v")
+def logdetexp(x: Vector, v: Vector, c: Curvature) -> Scalar:
+    """log |det d exp_x| at v: (d - 1) log(sinh(sqrt(c) |v|_x) / (sqrt(c) |v|_x)) (Mathieu et al. 2019, B.3)."""
+    return (v.shape[-1] - 1) * log_sinhc(4 * c * dot(v, v) / jnp.square(_gap(x, c)))
+
+
+# ------------------------------------------------------------------------------------------------------
+# Tangent vectors
+# ------------------------------------------------------------------------------------------------------
+
+
+@_primitive("x", "u", "v")
+def inner(x: Vector, u: Vector, v: Vector, c: Curvature) -> Scalar:
+    """Riemannian inner product lambda_x^2 <u, v>."""
+    return jnp.square(2 / _gap(x, c)) * dot(u, v)
+
+
+@_primitive("x", "v")
+def norm(x: Vector, v: Vector, c: Curvature) -> Scalar:
+    """Riemannian norm lambda_x |v|."""
+    return 2 / _gap(x, c) * safe_norm(v)
+
+
+@_primitive("x", "y", "v")
+def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
+    """Parallel transport of v along the geodesic from x to y: gyr[y, -x] v lambda_x / lambda_y."""
+    a, b = _gap(x, c), _gap(y, c)
+    return scale(b / a, _gyration(y, b, x, a, v, c))
+
+
+@_primitive("y", "v")
+def transport0(y: Vector, v: Vector, c: Curvature) -> Vector:
+    """Parallel transport of v from the origin to y: (1 - c |y|^2) v."""
+    return scale(_gap(y, c), v)
+
+
+@_primitive("x", "g")
+def egrad_to_rgrad(x: Vector, g: Vector, c: Curvature) -> Vector:
+    """Riemannian gradient g / lambda_x^2."""
+    return scale(jnp.square(_gap(x, c) / 2), g)
+
+
+@_primitive("x", "v")
+def project_tangent(x: Vector, v: Vector, c: Curvature) -> Vector:
+    """Every vector is tangent: v itself."""
+    return jnp.broadcast_arrays(x, v)[1]
+
+
+@_primitive("x", "a")
+def from_frame(x: Vector, a: Vector, c: Curvature) -> Vector:
+    """Tangent vector with components a in the orthonormal frame at x (the origin's, transported): a / lambda_x."""
+    return scale(_gap(x, c) / 2, a)
+
+
+@_primitive("x", "v")
+def to_frame(x: Vector, v: Vector, c: Curvature) -> Vector:
+    """Components of v in the orthonormal frame at x: lambda_x v."""
+    return scale(2 / _gap(x, c), v)
+
+
+@_primitive("x")
+def tangent_basis(x: Vector, c: Curvature) -> Float[Array, "*batch d d"]:
+    """Orthonormal frame at x, vectors in rows."""
+    return _gap(x, c)[..., None, None] / 2 * jnp.eye(x.shape[-1], dtype=x.dtype)
+
+
+# ------------------------------------------------------------------------------------------------------
+# Points, charts, hyperplanes
+# ------------------------------------------------------------------------------------------------------
+
+
+@primitive("x")
+def project(x: Vector, c: Curvature) -> Vector:
+    """The point itself inside the rim (see the module's docstring), the nearest point of the rim else."""
+    r2 = c * dot(x, x)
+    beyond = r2 > 2.0
+    inside = scale(jnp.where(beyond, lax.rsqrt(jnp.where(beyond, r2, 1.0)), 1.0), x)
+    return _onto_rim(inside, _exact_gap(inside, c))
+
+
+def origin(dim: int) -> Float[Array, "d"]:
+    """The point 0."""
+    return jnp.zeros(dim)
+
+
+def random_uniform(key: Array, shape: tuple[int, ...], c: ArrayLike = 1.0) -> Array:
+    """Points of the given full shape (..., d), uniform in the Euclidean volume of the ball (its own is infinite)."""
+    direction, radius = jax.random.split(key)
+    g = jax.random.normal(direction, shape)
+    r = jax.random.uniform(radius, shape[:-1]) ** (1 / shape[-1])
+    return project(scale(r / (jnp.sqrt(jnp.asarray(c)) * safe_norm(g)), g), c)
+
+
+@_primitive("x")
+def to_hyperboloid(x: Vector, c: Curvature) -> Float[Array, "*batch e"]:
+    """Isometry to the hyperboloid of curvature -c: (1 + c|x|^2, 2 sqrt(c) x) / (sqrt(c) (1 - c|x|^2)), (..., d + 1)."""
+    a = _gap(x, c)
+    return jnp.concatenate([((2 - a) / (a * jnp.sqrt(c)))[..., None], scale(2 / a, x)], -1)
+
+
+@_primitive("z", "p", "a")
+def dist_to_gyroplane(z: Vector, p: Vector, a: Vector, c: Curvature) -> Scalar:
+    """Signed distance of z to the hyperplane through p with normal a (Ganea et al. 2018, theorem 5; Mathieu 2019, eq. 8):
+
+    asinh( 2 sqrt(c) <(-p) ⊕ z, a> / ((1 - c |(-p) ⊕ z|^2) |a|) ) / sqrt(c); positive on the side a points to.
+    """
+    gap_p, w = _gap(p, c), z - p
+    side = (gap_p * dot(w, a) - c * dot(w, w) * dot(p, a)) / (gap_p * _gap(z, c) * safe_norm(a))
+    return 2 * side * asinhc(4 * c * jnp.square(side))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PoincareBall:
+    """The Poincaré ball of sectional curvature -c as a :class:`~geodl.manifolds.base.Manifold`."""
+
+    dim: int = field(metadata={"static": True})
+    c: ArrayLike = 1.0
+
+    def __post_init__(self):
+        check_positive("PoincareBall: curvature parameter c (sectional curvature is -c)", self.c)
+
+    @property
+    def event_shape(self):
+        return (self.dim,)
+
+    def expmap(self, x, v):
+        return expmap(x, v, self.c)
+
+    def expmap0(self, v):
+        return expmap0(v, self.c)
+
+    def logmap(self, x, y):
+        return logmap(x, y, self.c)
+
+    def logmap0(self, y):
+        return logmap0(y, self.c)
+
+    def dist(self, x, y):
+        return dist(x, y, self.c)
+
+    def sqdist(self, x, y):
+        return sqdist(x, y, self.c)
+
+    def inner(self, x, u, v):
+        return inner(x, u, v, self.c)
+
+    def norm(self, x, v):
+        return norm(x, v, self.c)
+
+    def geodesic(self, t, x, y):
+        return geodesic(t, x, y, self.c)
+
+    def transport(self, x, y, v):
+        return transport(x, y, v, self.c)
+
+    def transport0(self, y, v):
+        return transport0(y, v, self.c)
+
+    def project(self, x):
+        return project(x, self.c)
+
+    def project_tangent(self, x, v):
+        return project_tangent(x, v, self.c)
+
+    def egrad_to_rgrad(self, x, g):
+        return egrad_to_rgrad(x, g, self.c)
+
+    def logdetexp(self, x, v):
+        return logdetexp(x, v, self.c)
+
+    def from_frame(self, x, a):
+        return from_frame(x, a, self.c)
+
+    def to_frame(self, x, v):
+        return to_frame(x, v, self.c)
+
+    def tangent_basis(self, x):
+        return tangent_basis(x, self.c)
+
+    def mobius_add(self, x, y):
+        return mobius_add(x, y, self.c)
+
+    def mobius_scalar_mul(self, r, x):
+        return mobius_scalar_mul(r, x, self.c)
+
+    def mobius_matvec(self, m, x):
+        return mobius_matvec(m, x, self.c)
+
+    def gyration(self, u, v, w):
+        return gyration(u, v, w, self.c)
+
+    def conformal_factor(self, x):
+        return conformal_factor(x, self.c)
+
+    def dist_to_gyroplane(self, z, p, a):
+        return dist_to_gyroplane(z, p, a, self.c)
+
+    def to_hyperboloid(self, x):
+        return to_hyperboloid(x, self.c)
+
+    def origin(self):
+        return origin(self.dim)
+
+    def random_uniform(self, key, batch_shape=()):
+        return random_uniform(key, (*batch_shape, self.dim), self.c)
