@@ -1,0 +1,85 @@
+# Everything runs in a virtual environment of its own, made at the first call:
+# .venv for the default python3, .venv-3.12 for `make ... PYTHON=python3.12`.
+
+PYTHON ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(VERSION))
+PY := $(VENV)/bin/python
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
+
+# Data sets that are not generated or bundled: GEODL_DATA, or the folder beside the checkout.
+GEODL_DATA ?= $(abspath $(wildcard ../shared/data))
+export GEODL_DATA
+
+# More arguments for the command that a target runs, as in `make test ARGS="-k poincare"`.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo branching mnist-quick mnist test slow lint format typecheck docs bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  Variables: PYTHON=python3.12 (3.11 or later), VENV=folder, ARGS="more arguments".'
+
+
+setup: $(VENV)/.setup-$(VERSION)  ## the environment: package, experiments, test tools
+
+demo: setup  ## a tree in the Poincare disk, beside Euclidean space: minutes on a laptop
+	$(PY) -m experiments.pvae demo $(ARGS)
+
+branching: setup  ## the paper's table on branching diffusion data
+	$(PY) -m experiments.pvae branching $(ARGS)
+
+mnist-quick: setup  ## a 2-d Poincare VAE of MNIST digits, in minutes
+	$(PY) -m experiments.pvae mnist-quick $(ARGS)
+
+mnist: setup  ## the paper's table on MNIST
+	$(PY) -m experiments.pvae mnist $(ARGS)
+
+
+test: setup  ## the tests
+	$(PY) -m pytest $(ARGS)
+
+slow: setup  ## the tests that take minutes each
+	$(PY) -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.lint-$(VERSION)  ## ruff: rules and format, changes nothing
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(VENV)/.lint-$(VERSION)  ## ruff: fix what it can
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+typecheck: $(VENV)/.lint-$(VERSION)  ## pyright on geodl/
+	$(PY) -m pyright --pythonpath $(PY)
+
+docs: $(VENV)/.docs-$(VERSION)  ## the documentation, in docs/_build/html
+	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo 'Open docs/_build/html/index.html'
+
+bench: $(VENV)/.bench-$(VERSION)  ## speed beside geoopt, geomstats and, from Python 3.12, hyperbolix
+	set -e; for script in benchmarks/*.py; do $(PY) "$$script" $(ARGS); done
+
+clean:  ## remove the environments, the built docs and the caches; runs/ stays
+	rm -rf .venv .venv-* docs/_build docs/jupyter_execute .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+
+# One stamp per Python version: another interpreter in the same place makes the environment anew,
+# a changed pyproject.toml or constraints.txt installs again.
+$(VENV)/.setup-$(VERSION): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "geodl needs Python 3.11 or later, but PYTHON=$(PYTHON) $(if $(VERSION),is $(VERSION),does not run)." \
+	       "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@test ! -e $(VENV) || test -e $(VENV)/pyvenv.cfg || { \
+	  echo "VENV=$(VENV) is in the way: not a virtual environment." >&2; exit 1; }
+	@test -e $@ || { echo "Making the environment $(VENV)"; $(PYTHON) -m venv --clear $(VENV); }
+	@echo 'Installing (minutes the first time)'
+	$(INSTALL) '.[experiments,test]'
+	@touch $@
+
+$(VENV)/.%-$(VERSION): $(VENV)/.setup-$(VERSION)
+	$(INSTALL) '.[$*]'
+	@touch $@

@@ -1,0 +1,118 @@
+"""The arrows of the house: which part of geodl may import which, read from the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import geodl
+
+
+ROOT = Path(geodl.__file__).parent
+MODULES = sorted(ROOT.rglob("*.py"))
+
+GROUND = {"manifolds"}
+BRICKS = {"manifolds", "distributions", "bijectors", "nn"}
+
+# What a part may import of ours, besides itself.
+ALLOWED = {
+    "manifolds": set(),
+    "distributions": GROUND,
+    "bijectors": GROUND,
+    "nn": GROUND,
+    "optim": GROUND,
+    "vae": BRICKS,
+    "flows": BRICKS,
+    "equivariant": BRICKS,
+    # They see a generator through its contract, and never a concrete model.
+    "counterfactual": GROUND,
+    "explain": {"manifolds", "counterfactual"},
+    "infinite": {"manifolds", "nn"},
+    # They know no model.
+    "train": set(),
+    "datasets": {"manifolds", "distributions"},
+    "plotting": {"manifolds", "distributions"},
+}
+
+# What is not ours and heavy, or a matter of taste: only these parts may import it, at any level.
+CONFINED = {
+    "distrax": {"distributions", "bijectors", "vae", "flows"},
+    "tensorflow_probability": {"distributions"},
+    "flax": {"nn", "vae", "flows", "equivariant", "train"},
+    "matplotlib": {"plotting"},
+    "orbax": {"train"},
+    "tqdm": {"train", "datasets"},
+    "pooch": {"datasets"},
+    "sklearn": {"datasets"},
+    "diffrax": {"flows"},
+    "tyro": set(),
+    "geomstats": set(),
+    "experiments": set(),
+    "tests": set(),
+}
+
+
+def imported(source: str, package: str) -> Iterator[str]:
+    """Absolute dotted names of everything that the source of a module in ``package`` imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            yield from (".".join([*base, *filter(None, [node.module]), a.name]) for a in node.names)
+
+
+def violations(source: str, package: str) -> list[str]:
+    """The imports that break a rule, for a module of ``geodl.<part>...``."""
+    part = package.split(".")[1]
+    bad = []
+    for name in imported(source, package):
+        top, *rest = name.split(".")
+        if top == "geodl":
+            target = rest[0] if rest else "geodl"
+            if target != part and target not in ALLOWED[part] and target != "__version__":
+                bad.append(name)
+        elif part not in CONFINED.get(top, {part}):
+            bad.append(name)
+    return bad
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_arrows_point_down(path):
+    parts = path.relative_to(ROOT).parts
+    if parts == ("__init__.py",):
+        assert not [n for n in imported(path.read_text(), "geodl") if n.startswith("geodl")]
+        return
+    assert len(parts) > 1 and parts[0] in ALLOWED, f"{parts[0]} has no place in ALLOWED"
+    assert not violations(path.read_text(), ".".join(["geodl", *parts[:-1]]))
+
+
+@pytest.mark.parametrize(
+    ("package", "source"),
+    [
+        ("geodl.manifolds", "import geodl.vae"),
+        ("geodl.manifolds", "from geodl import nn"),
+        ("geodl.manifolds", "from geodl.distributions import WrappedNormal"),
+        ("geodl.manifolds", "from ..distributions import wrapped_normal"),
+        ("geodl.manifolds", "def f():\n    import distrax"),
+        ("geodl.train", "from geodl.vae import elbo"),
+        ("geodl.vae", "import experiments.pvae"),
+        ("geodl.distributions", "import geomstats.backend as gs"),
+    ],
+)
+def test_a_broken_arrow_is_seen(package, source):
+    assert violations(source, package)
+
+
+@pytest.mark.parametrize(
+    ("package", "source"),
+    [
+        ("geodl.manifolds", "from . import _numerics\nimport jax.numpy as jnp"),
+        ("geodl.manifolds", "from ._numerics import dot"),
+        ("geodl.vae", "from geodl.manifolds import poincare\nfrom ..nn import mlp"),
+        ("geodl.distributions", "import distrax"),
+    ],
+)
+def test_a_good_import_passes(package, source):
+    assert not violations(source, package)
