@@ -1,0 +1,345 @@
+"""The hyperboloid of sectional curvature -c: {X in R^{d+1} : -X_0^2 + |X_{1:}|^2 = -1/c, X_0 > 0}.
+
+Minkowski metric -u_0 v_0 + <u_{1:}, v_{1:}>; origin (1/sqrt c, 0, ..., 0); ``c > 0`` is a float or an array that
+broadcasts against the leading axes. Isometric to :mod:`~geodl.manifolds.poincare` by ``to_ball``, and it reaches much
+farther: float32 holds points to ``sqrt(c) dist(origin, X)`` = 43 (the ball: 15.2), float64 to 354.
+
+Sources: Nickel & Kiela, *Learning Continuous Hierarchies in the Lorentz Model* (2018); Nagano et al., *A Wrapped
+Normal Distribution on Hyperbolic Space* (2019).
+
+Numerics. The time coordinate follows from the others, so every function reads X_{1:} only: far out the stored X_0 carries
+no information that X_{1:} does not. The Minkowski product of two points cancels like exp(2 r); distances come from
+the polar form instead, a sum of positive terms with no cancellation,
+
+    sinh^2(dist/2) = sinh^2((r_x - r_y)/2) + sinh(r_x) sinh(r_y) sin^2(angle/2)        (c = 1),
+
+whose differences are formed from X_{1:} - Y_{1:}.
+"""
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from geodl.manifolds import poincare
+from geodl.manifolds._numerics import (
+    asinhc,
+    check,
+    check_positive,
+    dot,
+    log_sinhc,
+    primitive,
+    safe_norm,
+    safe_sqrt,
+    scale,
+    sinhc,
+)
+
+Vector = Float[Array, "*#batch e"]  # e = d + 1 ambient coordinates
+Space = Float[Array, "*#batch d"]
+Scalar = Float[Array, "*#batch"]
+Curvature = Float[Array, "*#batch"]
+
+
+def _validate(c, **arguments):
+    check_positive("curvature parameter c (sectional curvature is -c)", c)
+    for name in ("x", "y"):
+        if name in arguments:
+            point = arguments[name]
+            time = _time(point[..., 1:], c)
+            off = jnp.abs(point[..., 0] - time) / time
+            check(off < 1e-3, f"{name} must lie on the hyperboloid: relative error of its time coordinate", off)
+
+
+def _primitive(*points):
+    return primitive(*points, validate=_validate)
+
+
+def _time(space, c):
+    """X_0 of the point with the given spatial part."""
+    return jnp.sqrt(1 / c + dot(space, space))
+
+
+def _point(space, c):
+    return jnp.concatenate([_time(space, c)[..., None], space], -1)
+
+
+def _tangent(x_space, x_time, v_space):
+    """The tangent vector at x with the given spatial part: orthogonal to x in the Minkowski product."""
+    time = dot(x_space, v_space) / x_time
+    return jnp.concatenate([time[..., None], v_space], -1)
+
+
+def _sqnorm(x, v, c):
+    """<v, v> of a tangent vector from its spatial part, |v|^2 - <x, v>^2 / x_0^2.
+
+    Far out that cancels, so there it is the part across x plus the part along x, shortened.
+    """
+    xx, xv = c * dot(x, x), dot(x, v)
+    far = xx > 1
+    along = jnp.where(far, c * xv / jnp.where(far, xx, 1.0), 0.0)
+    across = v - scale(along, x)
+    near_part = c * jnp.square(xv) / (1 + xx)
+    return dot(across, across) + jnp.where(far, jnp.square(along) * xx / (c * (1 + xx)), -near_part)
+
+
+@jax.custom_jvp
+def _chord2(x, y, c):
+    """sinh^2(sqrt(c) dist / 2) / c from the spatial parts (polar form of the module's docstring)."""
+    w, s, nx, ny = y - x, y + x, safe_norm(x), safe_norm(y)
+    x0, y0, ws, nn = _time(x, c), _time(y, c), dot(w, s), nx * ny
+    tiny = jnp.finfo(x.dtype).tiny
+    sinh2 = jnp.square(ws / jnp.maximum(nx * y0 + ny * x0, tiny))  # sinh^2(r_y - r_x)
+    radial = sinh2 / (2 * c * (1 + jnp.sqrt(1 + sinh2)))
+    total2 = jnp.maximum(jnp.square(nx + ny), tiny)
+    bisector = w - scale(ws / total2, s)  # the part of w that turns the direction
+    angular = dot(bisector, bisector) * total2 / jnp.maximum(4 * nn, tiny)
+    return radial + jnp.minimum(angular, 4 * nn) / 4
+
+
+@_chord2.defjvp
+def _chord2_jvp(primals, tangents):
+    """Of (x_0 y_0 - <x, y> - 1/c) / 2; smooth also where the polar form is not (an end at the origin)."""
+    (x, y, c), (dx, dy, dc) = primals, tangents
+    w, x0, y0 = y - x, _time(x, c), _time(y, c)
+    rise = dot(w, x + y) / (x0 + y0)  # y_0 - x_0
+    from_x = dot(dx, scale(rise / x0, x) - w)
+    from_y = dot(dy, w - scale(rise / y0, y))
+    from_c = dc * jnp.square(rise) / (2 * c * c * x0 * y0)
+    return _chord2(x, y, c), (from_x + from_y - from_c) / 2
+
+
+@_primitive("x", "v")
+def expmap(x: Vector, v: Vector, c: Curvature) -> Vector:
+    """cosh(r) x + sinh(r) v / r, r = sqrt(c) |v| (Nickel & Kiela 2018, eq. 10)."""
+    x, v = x[..., 1:], v[..., 1:]
+    q = c * _sqnorm(x, v, c)
+    rise = q / 2 * jnp.square(sinhc(q / 4))  # cosh(r) - 1
+    return _point(x + scale(rise, x) + scale(sinhc(q), v), c)
+
+
+@_primitive("v")
+def expmap0(v: Vector, c: Curvature) -> Vector:
+    """expmap at the origin (v = (0, v_{1:}))."""
+    space = v[..., 1:]
+    return _point(scale(sinhc(c * dot(space, space)), space), c)
+
+
+@_primitive("x", "y")
+def logmap(x: Vector, y: Vector, c: Curvature) -> Vector:
+    """r / sinh(r) (y - cosh(r) x), r = sqrt(c) dist(x, y); inverse of expmap."""
+    x, y = x[..., 1:], y[..., 1:]
+    q = c * _chord2(x, y, c)
+    step = (y - x) - scale(2 * q, x)
+    return _tangent(x, _time(x, c), scale(asinhc(q) * lax.rsqrt(1 + q), step))
+
+
+@_primitive("y")
+def logmap0(y: Vector, c: Curvature) -> Vector:
+    """logmap at the origin."""
+    space = y[..., 1:]
+    v = scale(asinhc(c * dot(space, space)), space)
+    return jnp.concatenate([jnp.zeros_like(y[..., :1]), v], -1)
+
+
+@_primitive("x", "y")
+def dist(x: Vector, y: Vector, c: Curvature) -> Scalar:
+    """Geodesic distance arccosh(-c <x, y>) / sqrt(c), as an asinh; gradient 0 at x = y."""
+    q = _chord2(x[..., 1:], y[..., 1:], c)
+    return 2 * safe_sqrt(q) * asinhc(c * q)
+
+
+@_primitive("x", "y")
+def sqdist(x: Vector, y: Vector, c: Curvature) -> Scalar:
+    """Squared distance, smooth also at x = y."""
+    q = _chord2(x[..., 1:], y[..., 1:], c)
+    return 4 * q * jnp.square(asinhc(c * q))
+
+
+@_primitive("x", "y")
+def geodesic(t: Scalar, x: Vector, y: Vector, c: Curvature) -> Vector:
+    """Point at time t of the geodesic from x (time 0) to y (time 1)."""
+    return expmap(x, scale(t, logmap(x, y, c)), c)
+
+
+@_primitive("x", "v")
+def logdetexp(x: Vector, v: Vector, c: Curvature) -> Scalar:
+    """log |det d exp_x| at v: (d - 1) log(sinh(r) / r), r = sqrt(c) |v| (Nagano et al. 2019, eq. 10)."""
+    x, v = x[..., 1:], v[..., 1:]
+    return (v.shape[-1] - 1) * log_sinhc(c * _sqnorm(x, v, c))
+
+
+@_primitive("x", "u", "v")
+def inner(x: Vector, u: Vector, v: Vector, c: Curvature) -> Scalar:
+    """Minkowski product of two tangent vectors."""
+    return dot(u[..., 1:], v[..., 1:]) - u[..., 0] * v[..., 0] + 0 * x[..., 0]
+
+
+@_primitive("x", "v")
+def norm(x: Vector, v: Vector, c: Curvature) -> Scalar:
+    """Riemannian norm of a tangent vector."""
+    return safe_sqrt(_sqnorm(x[..., 1:], v[..., 1:], c))
+
+
+@_primitive("x", "y", "v")
+def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
+    """Parallel transport v + c <y, v> / (1 - c <x, y>) (x + y) (Nickel & Kiela 2018)."""
+    x, y, v = x[..., 1:], y[..., 1:], v[..., 1:]
+    x0, y0, w, s = _time(x, c), _time(y, c), y - x, x + y
+    rise = dot(w, s) / (x0 + y0)
+    yv = dot(w, v) - rise * dot(x, v) / x0  # <y, v> = <y - x, v>
+    return _tangent(y, y0, v + scale(c * yv / (2 + 2 * c * _chord2(x, y, c)), s))
+
+
+@_primitive("y", "v")
+def transport0(y: Vector, v: Vector, c: Curvature) -> Vector:
+    """Parallel transport of v from the origin to y."""
+    return _transport0(y[..., 1:], v[..., 1:], c)
+
+
+def _transport0(y, v, c):
+    y0 = _time(y, c)
+    return _tangent(y, y0, v + scale(dot(y, v) / (1 / c + y0 / jnp.sqrt(c)), y))
+
+
+@_primitive("x", "g")
+def egrad_to_rgrad(x: Vector, g: Vector, c: Curvature) -> Vector:
+    """Riemannian gradient: the metric's sign on the time axis, then the tangent projection."""
+    return _project_tangent(x, jnp.concatenate([-g[..., :1], g[..., 1:]], -1), c)
+
+
+@_primitive("x", "v")
+def project_tangent(x: Vector, v: Vector, c: Curvature) -> Vector:
+    """Minkowski-orthogonal projection v + c <x, v> x."""
+    return _project_tangent(x, v, c)
+
+
+def _project_tangent(x, v, c):
+    xv = dot(x[..., 1:], v[..., 1:]) - x[..., 0] * v[..., 0]
+    space = v[..., 1:] + scale(c * xv, x[..., 1:])
+    return _tangent(x[..., 1:], _time(x[..., 1:], c), space)
+
+
+@_primitive("x")
+def from_frame(x: Vector, a: Space, c: Curvature) -> Vector:
+    """Tangent vector with components a (..., d) in the orthonormal frame at x: the origin's, transported."""
+    return _transport0(x[..., 1:], a, c)
+
+
+@_primitive("x", "v")
+def to_frame(x: Vector, v: Vector, c: Curvature) -> Space:
+    """Components (..., d) of v in the orthonormal frame at x."""
+    x, v = x[..., 1:], v[..., 1:]
+    x0 = _time(x, c)
+    return v - scale(dot(x, v) / (x0 * (x0 + lax.rsqrt(c))), x)
+
+
+@_primitive("x")
+def tangent_basis(x: Vector, c: Curvature) -> Float[Array, "*batch d e"]:
+    """Orthonormal frame at x, vectors in rows."""
+    return _transport0(x[..., None, 1:], jnp.eye(x.shape[-1] - 1, dtype=x.dtype), c[..., None])
+
+
+@primitive("x")
+def project(x: Vector, c: Curvature) -> Vector:
+    """The point with the same X_{1:}."""
+    return _point(x[..., 1:], c)
+
+
+def origin(dim: int, c: ArrayLike = 1.0) -> Float[Array, "e"]:
+    """The point (1/sqrt c, 0, ..., 0)."""
+    return project(jnp.zeros(dim + 1), c)
+
+
+def random_uniform(key: Array, shape: tuple[int, ...], c: ArrayLike = 1.0) -> Array:
+    """Points of the given full shape (..., d + 1): the images of the ball's ``random_uniform``."""
+    return poincare.to_hyperboloid(poincare.random_uniform(key, (*shape[:-1], shape[-1] - 1), c), c)
+
+
+@_primitive("x")
+def to_ball(x: Vector, c: Curvature) -> Space:
+    """Isometry to the Poincaré ball of curvature -c: X_{1:} / (1 + sqrt(c) X_0), clipped to its float rim."""
+    space = x[..., 1:]
+    return poincare.project(scale(1 / (1 + jnp.sqrt(1 + c * dot(space, space))), space), c)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Hyperboloid:
+    """The hyperboloid of sectional curvature -c as a :class:`~geodl.manifolds.base.Manifold`."""
+
+    dim: int = field(metadata={"static": True})
+    c: ArrayLike = 1.0
+
+    def __post_init__(self):
+        check_positive("Hyperboloid: curvature parameter c (sectional curvature is -c)", self.c)
+
+    @property
+    def event_shape(self):
+        return (self.dim + 1,)
+
+    def expmap(self, x, v):
+        return expmap(x, v, self.c)
+
+    def expmap0(self, v):
+        return expmap0(v, self.c)
+
+    def logmap(self, x, y):
+        return logmap(x, y, self.c)
+
+    def logmap0(self, y):
+        return logmap0(y, self.c)
+
+    def dist(self, x, y):
+        return dist(x, y, self.c)
+
+    def sqdist(self, x, y):
+        return sqdist(x, y, self.c)
+
+    def inner(self, x, u, v):
+        return inner(x, u, v, self.c)
+
+    def norm(self, x, v):
+        return norm(x, v, self.c)
+
+    def geodesic(self, t, x, y):
+        return geodesic(t, x, y, self.c)
+
+    def transport(self, x, y, v):
+        return transport(x, y, v, self.c)
+
+    def transport0(self, y, v):
+        return transport0(y, v, self.c)
+
+    def project(self, x):
+        return project(x, self.c)
+
+    def project_tangent(self, x, v):
+        return project_tangent(x, v, self.c)
+
+    def egrad_to_rgrad(self, x, g):
+        return egrad_to_rgrad(x, g, self.c)
+
+    def logdetexp(self, x, v):
+        return logdetexp(x, v, self.c)
+
+    def from_frame(self, x, a):
+        return from_frame(x, a, self.c)
+
+    def to_frame(self, x, v):
+        return to_frame(x, v, self.c)
+
+    def tangent_basis(self, x):
+        return tangent_basis(x, self.c)
+
+    def to_ball(self, x):
+        return to_ball(x, self.c)
+
+    def origin(self):
+        return origin(self.dim, self.c)
+
+    def random_uniform(self, key, batch_shape=()):
+        return random_uniform(key, (*batch_shape, self.dim + 1), self.c)
