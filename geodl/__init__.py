@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 _SUBPACKAGES = frozenset(
     module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
 )
-__all__ = [*sorted(_SUBPACKAGES), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_SUBPACKAGES), "__version__"]
 
 
 def __getattr__(name: str) -> ModuleType:

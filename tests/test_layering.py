@@ -59,7 +59,8 @@ def imported(source: str, package: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            parents = package.split(".")
+            base = parents[: len(parents) + 1 - node.level] if node.level else []
             yield from (".".join([*base, *filter(None, [node.module]), a.name]) for a in node.names)
 
 
