@@ -1,0 +1,113 @@
+"""Pictures of a two-dimensional latent space, on any chart (`Disk`, `Plane`)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.image import AxesImage
+from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
+
+from geodl.plotting import _checks
+from geodl.plotting.chart import Chart, clip
+from geodl.plotting.disk import Disk
+
+
+# white to a pale blue-grey: a background on which every colour of the points stays readable
+HAZE = LinearSegmentedColormap.from_list("haze", ["#ffffff", "#e3ebf4", "#bccfe4", "#9ab5d4"])
+INK = "#30343b"
+
+
+def frame(ax: Axes, chart: Chart, **style: Any) -> Patch:
+    """Turn the axes into an empty chart (equal aspect, no ticks); returns its boundary, drawn."""
+    style = {"edgecolor": INK, "linewidth": 1.0, "zorder": 5} | style
+    edge = chart.boundary()
+    edge.set(**style, clip_on=False)
+    ax.add_patch(edge)
+    ax.set(aspect="equal", xlim=(-chart.limit, chart.limit), ylim=(-chart.limit, chart.limit))
+    ax.set_axis_off()
+    return edge
+
+
+def points(ax: Axes, chart: Chart, x: ArrayLike, **style: Any) -> PathCollection:
+    """Scatter points x (n, 2); `style` goes to `ax.scatter`.
+
+    Raises:
+        ValueError: if x is not (n, 2).
+    """
+    x = _checks.shape(x, (None, 2), "x")
+    style = {"s": 12, "linewidths": 0, "zorder": 4} | style
+    artist = ax.scatter(x[:, 0], x[:, 1], **style)
+    # a marker that straddles the disk's edge is drawn whole; outside of a window there is no place
+    return artist if isinstance(chart, Disk) else clip(ax, chart, artist)
+
+
+def geodesics(ax: Axes, chart: Chart, x: ArrayLike, y: ArrayLike, **style: Any) -> LineCollection:
+    """Geodesic segments from x (n, 2) to y (n, 2), one collection; `style` goes to LineCollection.
+
+    The edges of a tree are `geodesics(ax, chart, nodes[parents[1:]], nodes[1:])`.
+
+    Raises:
+        ValueError: if x or y is not (n, 2), or a point lies outside the disk.
+    """
+    x = _checks.shape(x, (None, 2), "x")
+    y = _checks.shape(y, x.shape, "y")
+    style = {"colors": INK, "linewidths": 0.8, "zorder": 3, "capstyle": "round"} | style
+    lines = LineCollection(list(chart.geodesic(x, y)), **style)
+    ax.add_collection(lines, autolim=False)
+    return clip(ax, chart, lines)
+
+
+def hyperplanes(ax: Axes, chart: Chart, w: ArrayLike, b: ArrayLike, **style: Any) -> LineCollection:
+    """Decoder hyperplanes: normal to w (n, 2), through expmap0(w b), b (n,); one collection.
+
+    Raises:
+        ValueError: if w is not (n, 2), b not (n,), or a weight is zero.
+    """
+    w = _checks.shape(w, (None, 2), "w")
+    style = {"colors": "#c2571a", "linewidths": 0.5, "alpha": 0.35, "zorder": 2} | style
+    lines = LineCollection(list(chart.hyperplane(w, b)), **style)
+    ax.add_collection(lines, autolim=False)
+    return clip(ax, chart, lines)
+
+
+def density(
+    ax: Axes,
+    chart: Chart,
+    function: Callable[[np.ndarray], ArrayLike],
+    sigmas: tuple[float, ...] = (1.0, 2.0, 3.0),
+    resolution: int = 400,
+    **style: Any,
+) -> AxesImage:
+    """A density as an image, masked outside the chart, with contour lines.
+
+    Args:
+        ax: axes to draw on.
+        chart: the latent space.
+        function: maps points (m, 2) to values (m,), such as `exp(log_prob)`.
+        sigmas: contours where the value is exp(-k^2 / 2) of the largest: for a normal law, k
+            standard deviations from its mean. May be empty.
+        resolution: pixels along one side.
+        **style: goes to `ax.imshow`.
+
+    Raises:
+        ValueError: if `function` does not return one value per point.
+    """
+    ticks = chart.limit * (2 * (np.arange(resolution) + 0.5) / resolution - 1)
+    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)
+    inside = chart.contains(grid)
+    values = np.ma.masked_all(inside.shape)
+    found = grid[inside]
+    values[inside] = _checks.shape(function(found), (len(found),), "the density")
+    box = (-chart.limit, chart.limit, -chart.limit, chart.limit)
+    style = {"cmap": HAZE, "interpolation": "bilinear", "zorder": 0, "vmin": 0.0} | style
+    image = ax.imshow(values, extent=box, origin="lower", **style)
+    levels = sorted(float(values.max()) * np.exp(-0.5 * k**2) for k in sigmas)
+    if levels:
+        lines = ax.contour(ticks, ticks, values, levels, colors="#7f9bbd", linewidths=0.7, zorder=1)
+        clip(ax, chart, lines)
+    ax.set(xlim=box[:2], ylim=box[2:])
+    return clip(ax, chart, image)
