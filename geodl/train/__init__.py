@@ -1,0 +1,42 @@
+"""Training: a pure step, chunks under one jit, and a host loop that survives being killed."""
+
+from geodl.train.checkpoints import CheckpointError, restore, save
+from geodl.train.fitting import NonFiniteError, fit
+from geodl.train.loop import (
+    Batch,
+    TrainState,
+    chunked,
+    init,
+    make_step,
+    on_minibatches,
+    shuffled,
+    steps_per_epoch,
+)
+from geodl.train.runs import fingerprint, markdown_table, resumable_map, start_run, write_text
+from geodl.train.sharding import data_mesh, initialize, replicate, shard_batch
+
+
+__all__ = [
+    "Batch",
+    "CheckpointError",
+    "NonFiniteError",
+    "TrainState",
+    "chunked",
+    "data_mesh",
+    "fingerprint",
+    "fit",
+    "init",
+    "initialize",
+    "make_step",
+    "markdown_table",
+    "on_minibatches",
+    "replicate",
+    "restore",
+    "resumable_map",
+    "save",
+    "shard_batch",
+    "shuffled",
+    "start_run",
+    "steps_per_epoch",
+    "write_text",
+]

@@ -1,0 +1,120 @@
+"""The host's side of training: chunk after chunk, with log, checkpoints, progress and resume."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from geodl.train import checkpoints
+from geodl.train.loop import Metrics, TrainState
+from geodl.train.runs import append_line, progress_bar, read_lines
+
+
+class NonFiniteError(FloatingPointError):
+    """Training left the finite numbers; the message says where."""
+
+
+def fit(
+    run: Callable[[TrainState, Any, int], tuple[TrainState, Metrics]],
+    state: TrainState,
+    data: Any,
+    steps: int,
+    folder: str | os.PathLike[str],
+    *,
+    chunk: int,
+    evaluate: Callable[[TrainState], Mapping[str, Any]] | None = None,
+    save_every: int = 1,
+    keep: int = 3,
+    progress: bool = True,
+) -> tuple[TrainState, list[dict[str, Any]]]:
+    """Train up to `steps`, from the newest whole checkpoint in `folder` or else from `state`.
+
+    After each chunk one line goes to `folder/metrics.jsonl`: `step`, the `seconds` it took, the
+    metrics averaged over the chunk (a list where several seeds are trained). Killed at any moment
+    and started again with the same arguments, the run ends with the same state and the same log,
+    but for `seconds`.
+
+    Args:
+        run: `run(state, data, n)` as from `chunked`.
+        state: where to start; it is copied, so the caller's arrays stay valid.
+        data: whatever the step takes as data.
+        steps: total number of steps. A remainder of `chunk` costs a second compilation.
+        folder: the run's folder, as from `start_run`.
+        chunk: steps between two looks by the host.
+        evaluate: adds `evaluate(state)`, a dict of numbers, to the line before each checkpoint.
+        save_every: chunks between two checkpoints; one is always written at the end.
+        keep: number of checkpoints kept.
+        progress: show a progress bar.
+
+    Returns:
+        The state after `steps`, and the whole log as a list of dicts.
+
+    Raises:
+        NonFiniteError: a metric or a parameter is not finite; the last checkpoint stays.
+        checkpoints.CheckpointError: as `checkpoints.restore`.
+        ValueError: the checkpoint is past `steps`, or of another model.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    restored = checkpoints.restore(folder / "checkpoints", state)
+    step, state = restored or (0, jax.tree.map(jnp.copy, state))
+    if step > steps:
+        raise ValueError(f"{folder} has already been trained for {step} steps, asked for {steps}")
+    log = folder / "metrics.jsonl"
+    writes = jax.process_index() == 0
+    history = read_lines(log, step) if writes else []
+
+    with progress_bar(steps, step, progress, desc=folder.name, unit="step") as bar:
+        while step < steps:
+            n = min(chunk, steps - step)
+            start = time.perf_counter()
+            state, metrics = run(state, data, n)
+            metrics = {name: np.asarray(value) for name, value in metrics.items()}
+            seconds = time.perf_counter() - start
+            _check_finite(metrics, state.params, step, folder)
+            step += n
+            saves = step == steps or step // chunk % save_every == 0
+            record = {"step": step, "seconds": round(seconds, 3)}
+            record |= {name: _number(value.mean(0)) for name, value in metrics.items()}
+            if evaluate is not None and saves:
+                record |= {name: _number(value) for name, value in evaluate(state).items()}
+            history.append(record)
+            # The log first: a line without its checkpoint is dropped on resume and written again.
+            if writes:
+                append_line(log, record)
+            if saves:
+                checkpoints.save(folder / "checkpoints", step, state, keep)
+            bar.set_postfix(loss=f"{np.mean(record['loss']):.5g}", refresh=False)
+            bar.update(n)
+    return state, history
+
+
+def _number(value: Any) -> Any:
+    return np.asarray(value).tolist()
+
+
+def _check_finite(metrics: dict[str, np.ndarray], params: Any, step: int, folder: Path) -> None:
+    """Metrics are (chunk, *seeds); the first step that went wrong is named."""
+    kept = f"the last good checkpoint in {folder / 'checkpoints'} stays"
+    bad = {
+        name: np.argwhere(~np.isfinite(value))[0]
+        for name, value in metrics.items()
+        if not np.isfinite(value).all()
+    }
+    if bad:
+        name = min(bad, key=lambda name: bad[name][0])
+        at = bad[name]
+        seed = f", seed {', '.join(map(str, at[1:]))}" if len(at) > 1 else ""
+        where = f"step {step + at[0]}{seed}"
+        raise NonFiniteError(f"{name} is {metrics[name][tuple(at)]} at {where}; {kept}")
+    # A gradient can overflow in the chunk's last step, after its loss was taken.
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not bool(jnp.isfinite(leaf).all()):
+            name = jax.tree_util.keystr(path)
+            last = step + len(next(iter(metrics.values())))
+            raise NonFiniteError(f"parameter {name} is not finite after step {last - 1}; {kept}")
