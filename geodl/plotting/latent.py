@@ -17,7 +17,7 @@ from geodl.plotting.disk import Disk
 
 
 # white to a pale blue-grey: a background on which every colour of the points stays readable
-HAZE = LinearSegmentedColormap.from_list("haze", ["#ffffff", "#e3ebf4", "#bccfe4", "#9ab5d4"])
+HAZE = LinearSegmentedColormap.from_list("haze", ["#ffffff", "#eef3f8", "#d6e2ef", "#c0d3e7"])
 INK = "#30343b"
 
 
