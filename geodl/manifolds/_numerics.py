@@ -159,3 +159,14 @@ log_sinhc = even(  # log(sinh(r)/r), without overflow
     (0, 1 / 6, -1 / 180, 1 / 2835, -1 / 37800, 1 / 467775, -691 / 3831077250, 2 / 127702575)
     + (-3617 / 2605132530000,),
 )
+atanc = even(lambda r: jnp.arctan(r) / r, tuple((-1) ** k / (2 * k + 1) for k in range(9)))  # atan(r)/r
+
+
+def log_sinc(q: Array) -> Array:
+    """log |sin(r)/r| for r = sqrt(q), with a finite floor where the sine vanishes (r = pi, 2 pi, ...)."""
+    return jnp.log(jnp.maximum(jnp.abs(sinc(q)), jnp.finfo(q.dtype).tiny))
+
+
+def cos_minus_one(q: Array) -> Array:
+    """cos(r) - 1 for r = sqrt(q), without cancellation and smooth at q = 0."""
+    return -q / 2 * jnp.square(sinc(q / 4))

@@ -1,0 +1,125 @@
+"""The Riemannian product of manifolds: points and tangent vectors are tuples with one entry per
+factor.
+
+Squared distances, inner products and log-determinants add up; frame components are those of the
+factors, one after the other. The factors are the record's pytree children, so their curvatures can
+be learned.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from geodl.manifolds._numerics import float_dtype, safe_sqrt
+from geodl.manifolds.base import Manifold
+
+
+@jax.tree_util.register_pytree_with_keys_class
+@dataclass(frozen=True, init=False)
+class Product:
+    """A product of records as a :class:`~geodl.manifolds.base.Manifold`.
+
+    ``Product(PoincareBall(2), Sphere(3))``; raises ``ValueError`` without factors, and
+    its methods do where a point is not a tuple of as many arrays.
+    """
+
+    factors: tuple[Manifold, ...]
+
+    def __init__(self, *factors: Manifold):
+        if not factors:
+            raise ValueError("Product: at least one factor is needed, got none")
+        object.__setattr__(self, "factors", factors)
+
+    def tree_flatten_with_keys(self):
+        return tuple((jax.tree_util.SequenceKey(i), f) for i, f in enumerate(self.factors)), None
+
+    @classmethod
+    def tree_unflatten(cls, _, factors):
+        return cls(*factors)
+
+    @property
+    def dim(self):
+        return sum(f.dim for f in self.factors)
+
+    @property
+    def event_shape(self):
+        return tuple(f.event_shape for f in self.factors)
+
+    def _each(self, method: Callable, *arguments) -> tuple:
+        """method(factor, *its entries of the arguments) for every factor."""
+        for a in arguments:
+            if not isinstance(a, tuple | list) or len(a) != len(self.factors):
+                raise ValueError(
+                    f"Product: points are tuples of {len(self.factors)} arrays, got {a!r}"
+                )
+        columns = zip(self.factors, *arguments, strict=True)
+        return tuple(method(f, *entries) for f, *entries in columns)
+
+    def _split(self, a: Array) -> tuple[Array, ...]:
+        """The factors' parts of frame components (..., dim)."""
+        a = jnp.asarray(a)
+        if a.ndim == 0 or a.shape[-1] != self.dim:
+            raise ValueError(f"Product: components have shape (..., {self.dim}), got {a.shape}")
+        return tuple(jnp.split(a, list(accumulate(f.dim for f in self.factors[:-1])), -1))
+
+    def expmap(self, x, v):
+        return self._each(lambda f, x, v: f.expmap(x, v), x, v)
+
+    def logmap(self, x, y):
+        return self._each(lambda f, x, y: f.logmap(x, y), x, y)
+
+    def dist(self, x, y):
+        return safe_sqrt(self.sqdist(x, y))
+
+    def sqdist(self, x, y):
+        return sum(self._each(lambda f, x, y: f.sqdist(x, y), x, y))
+
+    def inner(self, x, u, v):
+        return sum(self._each(lambda f, x, u, v: f.inner(x, u, v), x, u, v))
+
+    def norm(self, x, v):
+        return safe_sqrt(self.inner(x, v, v))
+
+    def geodesic(self, t, x, y):
+        return self._each(lambda f, x, y: f.geodesic(t, x, y), x, y)
+
+    def transport(self, x, y, v):
+        return self._each(lambda f, x, y, v: f.transport(x, y, v), x, y, v)
+
+    def project(self, x):
+        return self._each(lambda f, x: f.project(x), x)
+
+    def project_tangent(self, x, v):
+        return self._each(lambda f, x, v: f.project_tangent(x, v), x, v)
+
+    def egrad_to_rgrad(self, x, g):
+        return self._each(lambda f, x, g: f.egrad_to_rgrad(x, g), x, g)
+
+    def logdetexp(self, x, v):
+        return sum(self._each(lambda f, x, v: f.logdetexp(x, v), x, v))
+
+    def from_frame(self, x, a):
+        return self._each(lambda f, x, a: f.from_frame(x, a), x, self._split(a))
+
+    def to_frame(self, x, v):
+        return jnp.concatenate(self._each(lambda f, x, v: f.to_frame(x, v), x, v), -1)
+
+    def tangent_basis(self, x):
+        """Frame vectors of all factors, entry i of shape (..., dim, *factors[i].event_shape)."""
+
+        def rows(f, x, e):
+            x = jnp.expand_dims(x, -1 - len(f.event_shape))
+            return f.from_frame(x, e.astype(float_dtype(x)))
+
+        return self._each(rows, x, self._split(jnp.eye(self.dim)))
+
+    def origin(self):
+        return self._each(lambda f: f.origin())
+
+    def random_uniform(self, key, batch_shape=()):
+        keys = tuple(jax.random.split(key, len(self.factors)))
+        return self._each(lambda f, k: f.random_uniform(k, batch_shape), keys)

@@ -1,0 +1,307 @@
+"""The unit sphere S^d = {x in R^{d+1} : |x| = 1} of curvature 1.
+
+Points are unit vectors (..., d + 1), tangent vectors at x are the ambient vectors orthogonal to it;
+the origin is the first basis vector (1, 0, ..., 0). The frame at x is the origin's, (0, e_1), ...,
+(0, e_d), transported along the geodesic. Functions take |x| = 1 for granted (eagerly, a point off
+by more than 2e-2 in |x|^2 raises ``ValueError``, inside jit nothing is checked); ``project`` makes
+it so.
+
+Numerics. Close points would lose their distance in <x, y>, and rounding of |x| and |y| would spoil
+the chord |x - y|. Everything is made of u = y - <x, y> x, the part of y across x, formed from the
+small one of w = y -+ x as w - <x, w> x: that keeps all digits of u next to x and next to the
+antipode -x, and the angle to the nearer of the two comes from tan(angle/2) = |u| / (1 + |<x, y>|).
+
+The antipode. All directions lead to -x and none is distinguished. A y closer than eps (the dtype's)
+to -x is taken to lie eps away from it along the first frame vector at x: so dist is pi, logmap is
+pi times that vector, transport goes along that geodesic; gradients are finite.
+"""
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float
+
+from geodl.manifolds._numerics import (
+    atanc,
+    check,
+    cos_minus_one,
+    dot,
+    log_sinc,
+    primitive,
+    safe_sqrt,
+    scale,
+    sinc,
+)
+from geodl.manifolds.euclidean import inner, norm  # the metric is that of the surrounding space
+
+
+Vector = Float[Array, "*#batch e"]  # e = d + 1 ambient coordinates
+Coordinates = Float[Array, "*#batch d"]
+Scalar = Float[Array, "*#batch"]
+
+
+def _validate(**arguments):
+    for name in ("x", "y"):
+        if name in arguments:
+            q = dot(arguments[name], arguments[name])
+            check(jnp.abs(q - 1) < 2e-2, f"{name} must lie on the unit sphere, |{name}|^2 = 1", q)
+
+
+def _primitive(*points):
+    return primitive(*points, validate=_validate)
+
+
+# -------------------------------------------------------------------------------------------------
+# Two points: the angle between them and the direction from one to the other
+# -------------------------------------------------------------------------------------------------
+
+
+def _meet(x, y, away):
+    """The geometry of two points, as (near, u, h2, k, s) with the u of the module's docstring:
+
+    near: whether y is nearer to x than to -x; h2 = tan^2(a/2), a the angle to the nearer one; n = s
+    u is u itself when near, else the unit vector along it; k n n^T = u u^T / (1 + <x, y>). ``away``
+    is the direction used at the antipode.
+    """
+    eps = float(jnp.finfo(x.dtype).eps)
+    cos = dot(x, y)
+    near = cos >= 0
+    w = y - jnp.where(near[..., None], x, -x)
+    u = w - scale(dot(x, w), x)
+    antipode = ~near & (dot(u, u) < eps**2)
+    u = jnp.where(antipode[..., None], eps * lax.stop_gradient(away), u)
+    sin2, one_plus = dot(u, u), 1 + jnp.abs(cos)
+    s = lax.rsqrt(jnp.where(near, 1.0, sin2))
+    return near, u, sin2 / jnp.square(one_plus), jnp.where(near, 1 / one_plus, one_plus), s
+
+
+def _first_frame_vector(x):
+    return _from_frame(x, jnp.eye(1, x.shape[-1] - 1, dtype=x.dtype)[0])
+
+
+def _supplement(h2):
+    """pi - a."""
+    return jnp.pi - 2 * safe_sqrt(h2) * atanc(h2)
+
+
+@_primitive("x", "v")
+def expmap(x: Vector, v: Vector) -> Vector:
+    """cos(r) x + sin(r) v / r, r = |v|; normalised, so that long chains stay on it."""
+    q = dot(v, v)
+    return _project(x + scale(cos_minus_one(q), x) + scale(sinc(q), v))
+
+
+@_primitive("x", "y")
+def logmap(x: Vector, y: Vector) -> Vector:
+    """r / sin(r) (y - cos(r) x), r = dist(x, y); at y = -x, pi times the first frame vector."""
+    near, u, h2, k, s = _meet(x, y, _first_frame_vector(x))
+    return scale(jnp.where(near, 2 * k * atanc(h2), s * _supplement(h2)), u)
+
+
+@_primitive("x", "y")
+def dist(x: Vector, y: Vector) -> Scalar:
+    """The angle between x and y, in [0, pi]; gradient 0 at y = x and at y = -x."""
+    near, _, h2, _, _ = _meet(x, y, _first_frame_vector(x))
+    return jnp.where(near, 2 * safe_sqrt(h2) * atanc(h2), _supplement(h2))
+
+
+@_primitive("x", "y")
+def sqdist(x: Vector, y: Vector) -> Scalar:
+    """Squared angle, smooth also at x = y; gradient 0 at y = -x."""
+    near, _, h2, _, _ = _meet(x, y, _first_frame_vector(x))
+    return jnp.where(near, 4 * h2 * jnp.square(atanc(h2)), jnp.square(_supplement(h2)))
+
+
+@_primitive("x", "y")
+def geodesic(t: Scalar, x: Vector, y: Vector) -> Vector:
+    """Point at time t of the shortest great arc from x (time 0) to y (time 1)."""
+    return expmap(x, scale(t, logmap(x, y)))
+
+
+@_primitive("x", "v")
+def logdetexp(x: Vector, v: Vector) -> Scalar:
+    """log |det d exp_x| at v: (d - 1) log |sin(r) / r|, r = |v|; finite also where that is 0."""
+    v = jnp.broadcast_arrays(x, v)[1]
+    return (v.shape[-1] - 2) * log_sinc(dot(v, v))
+
+
+# -------------------------------------------------------------------------------------------------
+# Tangent vectors
+# -------------------------------------------------------------------------------------------------
+
+
+@_primitive("x", "y", "v")
+def transport(x: Vector, y: Vector, v: Vector) -> Vector:
+    """Parallel transport v - <y, v> / (1 + <x, y>) (x + y) along the shortest great arc."""
+    _, u, _, k, s = _meet(x, y, _first_frame_vector(x))
+    n = scale(s, u)
+    return v - scale(dot(u, v), x) - scale(k * dot(n, v), n)
+
+
+@_primitive("x", "v")
+def project_tangent(x: Vector, v: Vector) -> Vector:
+    """Orthogonal projection v - <x, v> x."""
+    return v - scale(dot(x, v), x)
+
+
+@_primitive("x", "g")
+def egrad_to_rgrad(x: Vector, g: Vector) -> Vector:
+    """Riemannian gradient: the tangent part of g."""
+    return project_tangent(x, g)
+
+
+@_primitive("x")
+def from_frame(x: Vector, a: Coordinates) -> Vector:
+    """Tangent vector with components a (..., d) in the frame at x."""
+    return _from_frame(x, a)
+
+
+def _from_origin(x):
+    """_meet(origin, x), its u without the first coordinate (which is 0)."""
+    _, u, _, k, s = _meet(_origin_like(x), x, jnp.eye(2, x.shape[-1], dtype=x.dtype)[1])
+    return u[..., 1:], k, s
+
+
+def _from_frame(x, a):
+    if a.shape[-1] != x.shape[-1] - 1:
+        raise ValueError(f"sphere: components have shape (..., {x.shape[-1] - 1}), got {a.shape}")
+    u, k, s = _from_origin(x)
+    n = scale(s, u)
+    return jnp.concatenate([-dot(u, a)[..., None], a - scale(k * dot(n, a), n)], -1)
+
+
+@_primitive("x", "v")
+def to_frame(x: Vector, v: Vector) -> Coordinates:
+    """Components (..., d) of v in the orthonormal frame at x."""
+    u, k, s = _from_origin(x)
+    n = scale(s, u)
+    return v[..., 1:] - scale(v[..., 0], u) - scale(k * dot(n, v[..., 1:]), n)
+
+
+@_primitive("x")
+def tangent_basis(x: Vector) -> Float[Array, "*batch d e"]:
+    """Orthonormal frame at x, vectors in rows."""
+    return _from_frame(x[..., None, :], jnp.eye(x.shape[-1] - 1, dtype=x.dtype))
+
+
+# -------------------------------------------------------------------------------------------------
+# Points and charts
+# -------------------------------------------------------------------------------------------------
+
+
+@primitive("x")
+def project(x: Vector) -> Vector:
+    """Nearest point x / |x|; the origin for x = 0, to which all are equally near."""
+    return _project(x)
+
+
+def _project(x):
+    q = dot(x, x)
+    valid = q > 0
+    unit = scale(lax.rsqrt(jnp.where(valid, q, 1.0)), x)
+    return jnp.where(valid[..., None], unit, _origin_like(x))
+
+
+def _origin_like(x):
+    return jnp.eye(1, x.shape[-1], dtype=x.dtype)[0]
+
+
+def origin(dim: int) -> Float[Array, " e"]:
+    """The first basis vector (1, 0, ..., 0) of R^{dim + 1}."""
+    return jnp.eye(1, dim + 1)[0]
+
+
+def random_uniform(key: Array, shape: tuple[int, ...]) -> Array:
+    """Points of the given full shape (..., d + 1), uniform on the sphere."""
+    return project(jax.random.normal(key, shape))
+
+
+@_primitive("x")
+def to_stereographic(x: Vector) -> Coordinates:
+    """Stereographic coordinates x_{1:} / (1 + x_0) (..., d): projection from -origin, the origin at
+    0.
+
+    The chart is the Poincaré ball's formula with c = -1: metric (2 / (1 + |p|^2))^2 |dp|^2, the
+    hemisphere around the origin is the unit ball. The point -origin, which it lacks, gets (2 / eps,
+    0, ..., 0).
+    """
+    u, k, s = _from_origin(x)
+    return scale(k * s * s, u)
+
+
+@primitive("p")
+def from_stereographic(p: Coordinates) -> Vector:
+    """Inverse of to_stereographic: (1 - |p|^2, 2 p) / (1 + |p|^2), (..., d + 1)."""
+    q = dot(p, p)
+    return scale(1 / (1 + q), jnp.concatenate([(1 - q)[..., None], 2 * p], -1))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Sphere:
+    """The unit sphere S^dim as a :class:`~geodl.manifolds.base.Manifold`."""
+
+    dim: int = field(metadata={"static": True})
+
+    @property
+    def event_shape(self):
+        return (self.dim + 1,)
+
+    def expmap(self, x, v):
+        return expmap(x, v)
+
+    def logmap(self, x, y):
+        return logmap(x, y)
+
+    def dist(self, x, y):
+        return dist(x, y)
+
+    def sqdist(self, x, y):
+        return sqdist(x, y)
+
+    def inner(self, x, u, v):
+        return inner(x, u, v)
+
+    def norm(self, x, v):
+        return norm(x, v)
+
+    def geodesic(self, t, x, y):
+        return geodesic(t, x, y)
+
+    def transport(self, x, y, v):
+        return transport(x, y, v)
+
+    def project(self, x):
+        return project(x)
+
+    def project_tangent(self, x, v):
+        return project_tangent(x, v)
+
+    def egrad_to_rgrad(self, x, g):
+        return egrad_to_rgrad(x, g)
+
+    def logdetexp(self, x, v):
+        return logdetexp(x, v)
+
+    def from_frame(self, x, a):
+        return from_frame(x, a)
+
+    def to_frame(self, x, v):
+        return to_frame(x, v)
+
+    def tangent_basis(self, x):
+        return tangent_basis(x)
+
+    def origin(self):
+        return origin(self.dim)
+
+    def random_uniform(self, key, batch_shape=()):
+        return random_uniform(key, (*batch_shape, self.dim + 1))
+
+    def to_stereographic(self, x):
+        return to_stereographic(x)
+
+    def from_stereographic(self, p):
+        return from_stereographic(p)

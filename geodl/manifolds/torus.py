@@ -1,0 +1,151 @@
+"""The flat torus (S^1)^d: points are d angles, wrapped to [-pi, pi), tangent vectors d velocities.
+
+Any real angles are taken as points (they mean the same point modulo 2 pi); results are wrapped. The
+metric is that of the angles, so vectors behave as in :mod:`~geodl.manifolds.euclidean`, whose
+functions stand here unchanged.
+
+Numerics. Differences across the seam at +-pi are formed from the angles turned to the seam, y + pi
+and x - pi, and with pi in two parts, so that they keep their relative precision there too. At
+distance pi in a coordinate (the cut locus) the direction taken is the negative one.
+"""
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from geodl.manifolds._numerics import dot, primitive, safe_norm, scale
+from geodl.manifolds.euclidean import (
+    egrad_to_rgrad,
+    from_frame,
+    inner,
+    logdetexp,
+    norm,
+    origin,
+    project_tangent,
+    tangent_basis,
+    to_frame,
+    transport,
+)
+
+
+Vector = Float[Array, "*#batch d"]
+Scalar = Float[Array, "*#batch"]
+
+_TURN = 6.28125, 0.0019353071795864769  # 2 pi; small multiples of the first part are exact
+
+
+def _difference(x, y):
+    """y - x modulo 2 pi, in [-pi, pi)."""
+    turns = jnp.round((y - x) / (2 * jnp.pi))
+    half = _TURN[0] / 2 * turns
+    w = ((y - half) - (x + half)) - _TURN[1] * turns
+    w = jnp.where(w >= jnp.pi, w - 2 * jnp.pi, w)
+    return jnp.where(w < -jnp.pi, w + 2 * jnp.pi, w)
+
+
+@primitive("x", "v")
+def expmap(x: Vector, v: Vector) -> Vector:
+    """x + v, wrapped."""
+    return _difference(-v, x)
+
+
+@primitive("x", "y")
+def logmap(x: Vector, y: Vector) -> Vector:
+    """y - x, wrapped."""
+    return _difference(x, y)
+
+
+@primitive("x", "y")
+def dist(x: Vector, y: Vector) -> Scalar:
+    """Norm of the wrapped difference, gradient 0 at x = y."""
+    return safe_norm(_difference(x, y))
+
+
+@primitive("x", "y")
+def sqdist(x: Vector, y: Vector) -> Scalar:
+    """Squared norm of the wrapped difference."""
+    w = _difference(x, y)
+    return dot(w, w)
+
+
+@primitive("x", "y")
+def geodesic(t: Scalar, x: Vector, y: Vector) -> Vector:
+    """x + t times the wrapped difference, wrapped."""
+    return expmap(x, scale(t, logmap(x, y)))
+
+
+@primitive("x")
+def project(x: Vector) -> Vector:
+    """The same angles, wrapped to [-pi, pi)."""
+    return _difference(jnp.zeros_like(x), x)
+
+
+def random_uniform(key: Array, shape: tuple[int, ...]) -> Array:
+    """Points of the given full shape (..., d), uniform on the torus."""
+    return jax.random.uniform(key, shape, minval=-jnp.pi, maxval=jnp.pi)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Torus:
+    """The flat torus (S^1)^dim as a :class:`~geodl.manifolds.base.Manifold`."""
+
+    dim: int = field(metadata={"static": True})
+
+    @property
+    def event_shape(self):
+        return (self.dim,)
+
+    def expmap(self, x, v):
+        return expmap(x, v)
+
+    def logmap(self, x, y):
+        return logmap(x, y)
+
+    def dist(self, x, y):
+        return dist(x, y)
+
+    def sqdist(self, x, y):
+        return sqdist(x, y)
+
+    def inner(self, x, u, v):
+        return inner(x, u, v)
+
+    def norm(self, x, v):
+        return norm(x, v)
+
+    def geodesic(self, t, x, y):
+        return geodesic(t, x, y)
+
+    def transport(self, x, y, v):
+        return transport(x, y, v)
+
+    def project(self, x):
+        return project(x)
+
+    def project_tangent(self, x, v):
+        return project_tangent(x, v)
+
+    def egrad_to_rgrad(self, x, g):
+        return egrad_to_rgrad(x, g)
+
+    def logdetexp(self, x, v):
+        return logdetexp(x, v)
+
+    def from_frame(self, x, a):
+        return from_frame(x, a)
+
+    def to_frame(self, x, v):
+        return to_frame(x, v)
+
+    def tangent_basis(self, x):
+        return tangent_basis(x)
+
+    def origin(self):
+        return origin(self.dim)
+
+    def random_uniform(self, key, batch_shape=()):
+        return random_uniform(key, (*batch_shape, self.dim))
