@@ -1,8 +1,29 @@
 """Riemannian manifolds: one module of pure functions each, and a record with the curvature bound."""
 
-from geodl.manifolds import hyperboloid, poincare
+from geodl.manifolds import euclidean, hyperboloid, poincare, so3, sphere, torus
 from geodl.manifolds.base import Manifold
+from geodl.manifolds.euclidean import Euclidean
 from geodl.manifolds.hyperboloid import Hyperboloid
 from geodl.manifolds.poincare import PoincareBall
+from geodl.manifolds.product import Product
+from geodl.manifolds.so3 import SO3
+from geodl.manifolds.sphere import Sphere
+from geodl.manifolds.torus import Torus
 
-__all__ = ["Hyperboloid", "Manifold", "PoincareBall", "hyperboloid", "poincare"]
+
+__all__ = [
+    "SO3",
+    "Euclidean",
+    "Hyperboloid",
+    "Manifold",
+    "PoincareBall",
+    "Product",
+    "Sphere",
+    "Torus",
+    "euclidean",
+    "hyperboloid",
+    "poincare",
+    "so3",
+    "sphere",
+    "torus",
+]
