@@ -1,0 +1,40 @@
+"""Sphinx configuration."""
+
+import os
+
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import geodl
+
+
+project = "geodl"
+author = "The geodl contributors"
+copyright = "The geodl contributors, Apache-2.0"
+version = release = geodl.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build", "jupyter_execute", "results"]
+
+# Pages with code cells run at every build; an error in one of them fails it.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_inherit_docstrings = False
+maximum_signature_line_length = 80
+python_use_unqualified_type_names = True
+
+html_theme = "furo"
+html_title = "geodl"
+html_copy_source = False
