@@ -36,9 +36,9 @@ def public(module) -> dict[str, object]:
 def test_every_public_name_is_on_a_page(subpackage):
     pages = [importlib.import_module(name) for name in documented_modules()]
     listed = {id(value) for page in pages for value in public(page).values()}
-    missing = [
-        n for n, v in public(importlib.import_module(subpackage)).items() if id(v) not in listed
-    ]
+    module = importlib.import_module(subpackage)
+    assert module.__all__, f"{subpackage} does not say what is public"
+    missing = [name for name, value in public(module).items() if id(value) not in listed]
     assert not missing, f"not in docs/api: {missing}"
 
 
