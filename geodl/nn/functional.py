@@ -1,0 +1,42 @@
+"""The one door from flax modules to pure functions."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+from jax import Array
+
+Params = dict[str, Any]
+
+
+class Net(NamedTuple):
+    """A network as two pure functions; ``params`` is a nested dict of arrays.
+
+    ``init(key) -> params`` and ``apply(params, *inputs) -> outputs``.
+    """
+
+    init: Callable[[Array], Params]
+    apply: Callable[..., Any]
+
+
+def functional(make: Callable[[nnx.Rngs], nnx.Module]) -> Net:
+    """The pure functions of a stateless flax module.
+
+    ``make(rngs)`` builds the module. All of its variables must be ``nnx.Param``: no batch statistics, no dropout
+    state. A ``TypeError`` names the first other variable.
+    """
+    graphdef, abstract = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
+    for path, variable in nnx.to_flat_state(abstract):
+        if not isinstance(variable, nnx.Param):
+            raise TypeError(f"functional: every variable must be an nnx.Param, {path} is {variable}")
+
+    def init(key):
+        return nnx.to_pure_dict(nnx.state(make(nnx.Rngs(params=key)), nnx.Param))
+
+    def apply(params, *inputs):
+        state = jax.tree.map(lambda a: a, abstract)
+        nnx.replace_by_pure_dict(state, params)
+        return nnx.merge(graphdef, state)(*inputs)
+
+    return Net(init, apply)

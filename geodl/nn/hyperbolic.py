@@ -1,0 +1,70 @@
+"""Layers on hyperbolic space."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from geodl.manifolds import Hyperboloid, PoincareBall
+
+MAX_OFFSET = 40.0  # sqrt(c) x distance of a hyperplane from the origin; no float32 point is farther
+
+
+def gyroplane(
+    z: Float[Array, "*batch e"],
+    weight: Float[Array, "e-1 k"],
+    bias: Float[Array, "k"],
+    c: ArrayLike,
+) -> Float[Array, "*batch k"]:
+    """Signed distances of points of the hyperboloid to k hyperplanes, by one matrix product.
+
+    Hyperplane k goes through p = expmap0(w b) (on the ball of curvature -c) with normal w, w = ``weight[:, k]`` and
+    b = ``bias[k]``: the geometry-aware decoder of Mathieu et al. (2019, eq. 8 and B.4). Their Möbius difference
+    expands so that, with t = 2 sqrt(c) |w| b the signed distance of the hyperplane from the origin and the point
+    z = (z_0, z_{1:}) on the hyperboloid of curvature -c, all that is left is linear inside the asinh:
+
+        f = asinh( sqrt(c) (cosh(t) <z_{1:}, w> / |w| - sinh(t) z_0) ) / sqrt(c).
+
+    ``z`` holds d + 1 coordinates; |t| is clipped to 40.
+    """
+    c = jnp.asarray(c, z.dtype)
+    root = jnp.sqrt(c)
+    length = jnp.sqrt(jnp.sum(weight * weight, 0) + jnp.finfo(z.dtype).tiny)
+    t = jnp.clip(2 * root * length * bias, -MAX_OFFSET, MAX_OFFSET)
+    planes = jnp.concatenate([-jnp.sinh(t)[None], jnp.cosh(t) / length * weight])
+    return jnp.arcsinh(jnp.matmul(z, root * planes, precision="highest")) / root
+
+
+class Gyroplane(nnx.Module):
+    """:func:`gyroplane` with learned hyperplanes: points (..., d) of the ball, or (..., d + 1), -> (..., features).
+
+    Initialised as the paper's code: w normal with deviation 1/sqrt(3 d), b uniform in [-4, 4].
+    """
+
+    def __init__(self, dim: int, features: int, rngs: nnx.Rngs):
+        self.weight = nnx.Param(jax.random.normal(rngs.params(), (dim, features)) / (3 * dim) ** 0.5)
+        self.bias = nnx.Param(jax.random.uniform(rngs.params(), (features,), minval=-4.0, maxval=4.0))
+
+    def __call__(self, z, manifold: PoincareBall | Hyperboloid):
+        if isinstance(manifold, PoincareBall):
+            z = manifold.to_hyperboloid(z)
+        return gyroplane(z, self.weight[...], self.bias[...], manifold.c)
+
+
+class MobiusLinear(nnx.Module):
+    """Möbius affine layer b ⊕ (M ⊗ z) between balls of one curvature (Ganea et al. 2018, section 3.2).
+
+    Points (..., dim_in) -> points (..., dim_out); b starts at the origin.
+    """
+
+    def __init__(self, dim_in: int, dim_out: int, rngs: nnx.Rngs):
+        bound = dim_in**-0.5
+        shape = (dim_out, dim_in)
+        self.matrix = nnx.Param(jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound))
+        self.bias = nnx.Param(jnp.zeros(dim_out))
+
+    def __call__(self, z, manifold: PoincareBall):
+        tangent = jnp.matmul(manifold.logmap0(z), self.matrix[...].T, precision="highest")
+        return manifold.mobius_add(manifold.expmap0(self.bias[...]), manifold.expmap0(tangent))
