@@ -1,6 +1,7 @@
 """Sphinx configuration."""
 
 import os
+import re
 
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -38,3 +39,23 @@ python_use_unqualified_type_names = True
 html_theme = "furo"
 html_title = "geodl"
 html_copy_source = False
+
+
+def plain_mathematics(app, what, name, obj, options, lines):
+    """Docstrings are plain text: |x| is a norm and *shape an unpacking, not markup."""
+    for i, line in enumerate(lines):
+        parts = line.split("``")  # odd parts are literals
+        parts[::2] = (re.sub(r"\||\*(?=\w+[,)])", r"\\\g<0>", part) for part in parts[::2])
+        lines[i] = "``".join(parts)
+
+
+def short_types(app, what, name, obj, options, signature, returns):
+    """``Array``, not where jax keeps it."""
+    return tuple(
+        text and re.sub(r"jax(lib)?\.[\w.]*Array", "Array", text) for text in (signature, returns)
+    )
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", plain_mathematics)
+    app.connect("autodoc-process-signature", short_types)
