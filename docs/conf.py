@@ -45,7 +45,7 @@ def plain_mathematics(app, what, name, obj, options, lines):
     """Docstrings are plain text: |x| is a norm and *shape an unpacking, not markup."""
     for i, line in enumerate(lines):
         parts = line.split("``")  # odd parts are literals
-        parts[::2] = (re.sub(r"\||\*(?=\w+[,)])", r"\\\g<0>", part) for part in parts[::2])
+        parts[::2] = (re.sub(r"\||\*(?=\w+[,)\[])", r"\\\g<0>", part) for part in parts[::2])
         lines[i] = "``".join(parts)
 
 
