@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib import color_sequences, colormaps, patheffects
+from matplotlib import colormaps, patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -16,6 +16,8 @@ from geodl.plotting import Disk, Plane
 
 DPI = 150
 PRIOR, HYPERPLANE, EDGE = "#7f9bbd", "#c2571a", "#30343b"
+# Paul Tol's muted scheme and black: ten classes that the colour-blind can tell apart
+DIGITS = "#332288 #88ccee #44aa99 #117733 #999933 #ddbb55 #cc6677 #882255 #aa4499 #000000".split()
 
 
 class Latents(NamedTuple):
@@ -86,8 +88,8 @@ def tree_figure(
     Returns:
         The path.
     """
-    figure = Figure(figsize=(5.6 * len(panels), 6.15), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
+    figure = Figure(figsize=(5.6 * len(panels), 6.15))
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1)
     for ax, latents in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         draw_tree(ax, latents, parents, owners)
     deepest = node_depths(parents).max()
@@ -155,14 +157,13 @@ def mnist_figures(
 
 def draw_digits(ax: Axes, chart: Disk | Plane, latents: np.ndarray, labels: np.ndarray) -> None:
     """Scatter latents (m, 2) by digit (m,), and name each digit at the median of its latents."""
-    colors = np.array(color_sequences["petroff10"])
     plotting.frame(ax, chart)
-    plotting.points(ax, chart, latents, s=5, c=colors[labels], alpha=0.6)
+    plotting.points(ax, chart, latents, s=5, c=np.array(DIGITS)[labels], alpha=0.6)
     outline = [patheffects.withStroke(linewidth=3, foreground="white")]
     for digit in np.unique(labels):
         x, y = np.median(latents[labels == digit], axis=0)
         place = {"ha": "center", "va": "center", "zorder": 7, "path_effects": outline}
-        ax.text(x, y, str(digit), color=colors[digit], fontsize=19, fontweight="bold", **place)
+        ax.text(x, y, str(digit), color=DIGITS[digit], fontsize=19, fontweight="bold", **place)
 
 
 def save(figure: Figure, path: str | Path) -> Path:

@@ -2,14 +2,22 @@
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Bool, Float
 from matplotlib.patches import Circle
 from numpy.typing import ArrayLike
 
 from geodl.manifolds import PoincareBall
 from geodl.plotting import _checks
+
+
+@jax.jit  # one compilation instead of one an operation
+def _geodesic(ball: PoincareBall, t: Array, x: Array, y: Array) -> Array:
+    # float64 points next to the edge may round onto it in float32, hence the projection
+    return ball.geodesic(t, ball.project(x), ball.project(y))
 
 
 @dataclass(frozen=True)
@@ -52,10 +60,9 @@ class Disk:
             if not np.all(self.contains(end)):
                 worst = np.max(np.linalg.norm(end, axis=-1))
                 raise ValueError(f"{name} has a norm {worst}; expected below {self.limit}")
-        # float64 points next to the edge may round onto it in float32, hence the projection
+        start, end = (jnp.asarray(z)[..., None, :] for z in ends)
         ball = PoincareBall(2, self.c)
-        start, end = (ball.project(jnp.asarray(z)[..., None, :]) for z in ends)
-        return np.asarray(ball.geodesic(jnp.linspace(0.0, 1.0, steps), start, end))
+        return np.asarray(_geodesic(ball, jnp.linspace(0.0, 1.0, steps), start, end))
 
     def hyperplane(
         self, w: ArrayLike, b: ArrayLike, steps: int = 129

@@ -68,7 +68,7 @@ def reconstructions(
         raise ValueError(f"there are {n} images; expected a positive multiple of columns={columns}")
     pairs = np.stack([originals, decoded]).reshape(2, n // columns, columns, height, width)
     bands = [tile(band, border=1, fill=np.nan) for band in pairs.swapaxes(0, 1)]
-    gap = np.full((height // 4, bands[0].shape[1]), np.nan)
+    gap = np.full((height // 3, bands[0].shape[1]), np.nan)
     picture = np.concatenate([row for band in bands for row in (band, gap)][:-1])
     style = {"cmap": "gray_r", "vmin": 0.0, "vmax": 1.0, "interpolation": "nearest"} | style
     image = ax.imshow(picture, **style)

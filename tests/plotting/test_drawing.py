@@ -71,7 +71,7 @@ def test_reconstructions_stand_under_their_originals(ax, rng):
     picture = plotting.reconstructions(ax, originals, decoded, columns=2).get_array().data
     np.testing.assert_array_equal(picture[:8, :8], originals[0])
     np.testing.assert_array_equal(picture[9:17, :8], decoded[0])
-    np.testing.assert_array_equal(picture[19 + 9 :, 9:], decoded[3])
+    np.testing.assert_array_equal(picture[17 + 2 + 9 :, 9:], decoded[3])
 
 
 def test_latent_grid_decodes_where_the_chart_is(ax):
