@@ -7,6 +7,7 @@ derivative at 0, its square has, so value and derivatives of every order stay fi
 import functools
 import inspect
 import math
+import operator
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.typing import ArrayLike
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +31,7 @@ def is_concrete(*arrays) -> bool:
     return not any(isinstance(a, jax.core.Tracer) for a in arrays)
 
 
-def check(ok: Array | bool, message: str, value) -> None:
+def check(ok: ArrayLike, message: str, value: ArrayLike) -> None:
     """Raise ``ValueError(message + offending value)`` where concrete values break a condition.
 
     Inside jit, vmap and grad nothing is checked: values are not known there, and each function documents
@@ -99,7 +101,40 @@ def _check_last_axes(name: str, arrays: dict[str, Array]) -> None:
 
 def dot(x: Array, y: Array) -> Array:
     """Inner product over the last axis; elementwise, so never in bf16 or TF32 on an accelerator."""
+    return _last_sum(x * y)
+
+
+UNROLLED = 16  # last axes up to this length are summed by slices: 2 to 10 times faster on XLA:CPU
+
+
+@jax.custom_jvp
+def _last_sum(a: Array) -> Array:
+    return sums(a)[0]
+
+
+def tangent_dot(x: Array, y: Array) -> Array:
+    """``dot`` for tangents in a hand-written derivative rule: its transpose is a broadcast, that of slices pads."""
     return jnp.sum(x * y, -1)
+
+
+_last_sum.defjvp(lambda primals, tangents: (_last_sum(*primals), tangent_dot(tangents[0], 1.0)))
+
+
+def sums(*terms: Array) -> tuple[Array, ...]:
+    """Sums over the last axis of several arrays of one shape, in one pass (each jnp.sum is a pass of its own)."""
+    length = terms[0].shape[-1]
+    if 0 < length <= UNROLLED:
+        return tuple(functools.reduce(operator.add, (a[..., i] for i in range(length))) for a in terms)
+    if length % 8 == 0:  # first within 8 lanes, which XLA:CPU vectorises
+        terms = _reduce(*(a.reshape(*a.shape[:-1], length // 8, 8) for a in terms), axis=-2)
+    return _reduce(*terms, axis=-1)
+
+
+def _reduce(*terms: Array, axis: int) -> tuple[Array, ...]:
+    def add(a, b):
+        return tuple(u + v for u, v in zip(a, b, strict=True))
+
+    return tuple(lax.reduce(terms, (jnp.zeros((), terms[0].dtype),) * len(terms), add, (terms[0].ndim + axis,)))
 
 
 def scale(s: Array, v: Array) -> Array:
@@ -123,7 +158,9 @@ def safe_norm(v: Array) -> Array:
 # ---------------------------------------------------------------------------------------------------
 
 
-def even(closed: Callable[[Array], Array], series: tuple[float, ...]) -> Callable[[Array], Array]:
+def even(
+    closed: Callable[[Array], Array], series: tuple[float | int, ...]
+) -> Callable[[Array], Array]:
     """phi(q) = closed(sqrt(q)) for q >= 0, near 0 by its power series sum_k series[k] q**k.
 
     The series is there for the derivatives, of which the closed form loses the digits like eps/q.
@@ -139,7 +176,7 @@ def even(closed: Callable[[Array], Array], series: tuple[float, ...]) -> Callabl
     return phi
 
 
-def _factorials(sign: int) -> tuple[float, ...]:
+def _factorials(sign: int) -> tuple[float | int, ...]:
     return tuple(sign**k / math.factorial(2 * k + 1) for k in range(9))
 
 

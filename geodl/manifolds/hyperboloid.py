@@ -36,6 +36,7 @@ from geodl.manifolds._numerics import (
     safe_sqrt,
     scale,
     sinhc,
+    tangent_dot,
 )
 
 Vector = Float[Array, "*#batch e"]  # e = d + 1 ambient coordinates
@@ -106,8 +107,8 @@ def _chord2_jvp(primals, tangents):
     (x, y, c), (dx, dy, dc) = primals, tangents
     w, x0, y0 = y - x, _time(x, c), _time(y, c)
     rise = dot(w, x + y) / (x0 + y0)  # y_0 - x_0
-    from_x = dot(dx, scale(rise / x0, x) - w)
-    from_y = dot(dy, w - scale(rise / y0, y))
+    from_x = tangent_dot(dx, scale(rise / x0, x) - w)
+    from_y = tangent_dot(dy, w - scale(rise / y0, y))
     from_c = dc * jnp.square(rise) / (2 * c * c * x0 * y0)
     return _chord2(x, y, c), (from_x + from_y - from_c) / 2
 

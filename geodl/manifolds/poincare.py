@@ -36,6 +36,8 @@ from geodl.manifolds._numerics import (
     safe_norm,
     safe_sqrt,
     scale,
+    sums,
+    tangent_dot,
     tanhc,
 )
 
@@ -79,11 +81,13 @@ def _exact_gap(x: Array, c: Array) -> Array:
     head = _on_grid(x, bits // 2 - 1)
     tail = x - head
     middle = _on_grid(tail, bits // 2 + bits // 3)
-    rest = 2 * dot(head, tail - middle) + dot(tail, tail)
-    inverse = _on_grid(1 / c, bits // 2 + 1)  # 1/c up to the residual 1 - c inverse, which is exact:
-    c_head = _on_grid(c, bits // 2 - 2)
-    residual = (1 - c_head * inverse) - (c - c_head) * inverse
-    return c * (((inverse - dot(head, head)) - 2 * dot(head, middle)) + (residual / c - rest))
+    rest = tail - middle
+    head2, cross, small = sums(head * head, head * middle, 2 * head * rest + tail * tail)
+    inverse = 1 / c
+    c_head, inverse_head = _on_grid(c, bits // 2 - 2), _on_grid(inverse, bits // 2)
+    c_tail, inverse_tail = c - c_head, inverse - inverse_head
+    residual = ((1 - c_head * inverse_head) - c_head * inverse_tail - c_tail * inverse_head) - c_tail * inverse_tail
+    return c * (((inverse - head2) - 2 * cross) + (inverse * residual - small))
 
 
 def _on_grid(a: Array, bits: int) -> Array:
@@ -94,7 +98,7 @@ def _on_grid(a: Array, bits: int) -> Array:
 @_exact_gap.defjvp
 def _exact_gap_jvp(primals, tangents):
     (x, c), (dx, dc) = primals, tangents
-    return _exact_gap(x, c), -2 * c * dot(x, dx) - dc * dot(x, x)
+    return _exact_gap(x, c), -2 * c * tangent_dot(x, dx) - dc * dot(x, x)
 
 
 def _power_of_two_above(a: Array) -> Array:
