@@ -1,7 +1,7 @@
-"""Checkpoints that are whole or not there: orbax writes, checksums of its files say it is done.
+"""Checkpoints that are whole or not there.
 
-checkpoints/<step>/state/...          orbax (every process writes its shards)
-                   checksums.json     SHA-256 of each file, written last
+Orbax writes `checkpoints/<step>/state/`, every process its shards. Then `checksums.json` beside
+it, the SHA-256 of each file and the shapes of the state, says that the checkpoint is finished.
 """
 
 import hashlib
@@ -33,7 +33,8 @@ def save(folder: str | os.PathLike[str], step: int, state: Any, keep: int = 3) -
     _barrier("geodl: before the checkpoint")
     ocp.save(path / "state", state)
     if jax.process_index() == 0:
-        write_text(path / _CHECKSUMS, json.dumps(_checksums(path), indent=1))
+        seal = {"files": _checksums(path), "leaves": _leaves(state)}
+        write_text(path / _CHECKSUMS, json.dumps(seal, indent=1))
         older = [s for s in _steps(folder) if s < step]
         # Later steps are broken ones that this run went back behind.
         later = [s for s in _steps(folder) if s > step]
@@ -55,7 +56,7 @@ def restore(folder: str | os.PathLike[str], like: Any) -> tuple[int, Any] | None
 
     Raises:
         CheckpointError: checkpoints were finished, and all of them are damaged.
-        ValueError: the checkpoint is whole but is not a state like `like`.
+        ValueError: the checkpoint is whole, but its state has not the leaves of `like`.
     """
     from orbax.checkpoint import v1 as ocp
 
@@ -65,10 +66,12 @@ def restore(folder: str | os.PathLike[str], like: Any) -> tuple[int, Any] | None
         path = folder / str(step)
         fault = _fault(path)
         if fault is None:
-            try:
-                return step, ocp.load(path / "state", like)
-            except ValueError as error:
-                raise ValueError(f"{path} is not a state of this model: {error}") from error
+            stored, expected = json.loads((path / _CHECKSUMS).read_text())["leaves"], _leaves(like)
+            names = [n for n in sorted(stored | expected) if stored.get(n) != expected.get(n)]
+            if names:
+                differ = "; ".join(f"{n} is {stored.get(n)}, not {expected.get(n)}" for n in names)
+                raise ValueError(f"checkpoint {path} is of another model: {differ}")
+            return step, ocp.load(path / "state", like)
         warnings.warn(f"checkpoint {path} is broken and passed over: {fault}", stacklevel=2)
         if (path / _CHECKSUMS).exists():
             damaged.append(f"{path}: {fault}")
@@ -96,10 +99,15 @@ def _checksums(path: Path) -> dict[str, str]:
     }
 
 
+def _leaves(state: Any) -> dict[str, str]:
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}" for path, x in leaves}
+
+
 def _fault(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
-        expected = json.loads((path / _CHECKSUMS).read_text())
+        expected = json.loads((path / _CHECKSUMS).read_text())["files"]
     except FileNotFoundError:
         return "it was not finished"
     except ValueError as error:

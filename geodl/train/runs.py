@@ -1,8 +1,7 @@
 """A run's folder: its configuration, its log, its tables, and evaluations that survive a kill.
 
-runs/<experiment>/<name>/config.json      what was asked, and every start: revision, device, ...
-                         metrics.jsonl    one line per chunk
-                         checkpoints/     the newest few
+A run is `runs/<experiment>/<name>/`: `config.json` (what was asked, and at each start the
+revision, device, ...), `metrics.jsonl` (one line per chunk), `checkpoints/` (the newest few).
 """
 
 import dataclasses

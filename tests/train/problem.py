@@ -31,3 +31,13 @@ def loss(params, batch, key):
 
 def step_on_data(loss=loss, **options):
     return train.on_minibatches(train.make_step(loss, OPTIMIZER), BATCH, **options)
+
+
+def seeds(number=2):
+    return jax.vmap(initial)(jax.random.split(jax.random.key(0), number))
+
+
+# Compilation is most of the tests' time: one run and one of two seeds, in chunks of 5, for all.
+CHUNK = 5
+RUN = train.chunked(step_on_data())
+RUN_SEEDS = train.chunked(jax.vmap(step_on_data(), in_axes=(0, None)))
