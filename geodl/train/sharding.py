@@ -46,7 +46,9 @@ def data_mesh() -> Mesh:
 
 def replicate(mesh: Mesh, tree: Any) -> Any:
     """The same values on every device; every process must pass the same."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    # device_put cannot place PRNG keys on devices of other processes.
+    return jax.jit(lambda tree: tree, out_shardings=everywhere)(tree)
 
 
 def shard_batch(mesh: Mesh, batch: Any) -> Any:
