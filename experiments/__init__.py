@@ -1,0 +1,1 @@
+"""The papers' experiments, one folder a family: ``python -m experiments.<family>``."""

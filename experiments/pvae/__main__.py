@@ -1,0 +1,22 @@
+"""``python -m experiments.pvae {demo,branching,mnist-quick,mnist} --help``."""
+
+import tyro
+
+from experiments.pvae import branching, mnist
+
+
+def main():
+    command = tyro.extras.subcommand_type_from_defaults(
+        {
+            "demo": branching.DEMO,
+            "branching": branching.Branching(),
+            "mnist-quick": mnist.QUICK,
+            "mnist": mnist.Mnist(),
+        }
+    )
+    config = tyro.cli(command, description=__doc__)
+    {branching.Branching: branching.run, mnist.Mnist: mnist.run}[type(config)](config)
+
+
+if __name__ == "__main__":
+    main()
