@@ -23,13 +23,17 @@ PANELS = 12
 
 
 class Law(Protocol):
-    """A static, hashable description; ``theta`` broadcasts against ``offset``."""
+    """A static, hashable description; ``theta`` and ``mode`` broadcast against ``offset``."""
 
-    def support(self, theta: Array) -> tuple[Array, Array]:
+    def mode(self, theta: Array) -> Array:
+        """Where the density is largest; a constant for differentiation."""
+        ...
+
+    def support(self, mode: Array, theta: Array) -> tuple[Array, Array]:
         """Smallest and largest offset: what lies outside has no mass to the precision of the dtype."""
         ...
 
-    def log_density(self, offset: Array, theta: Array) -> Array:
+    def log_density(self, offset: Array, mode: Array, theta: Array) -> Array:
         """Log-density relative to the mode, not normalised."""
         ...
 
@@ -37,6 +41,7 @@ class Law(Protocol):
 class Table(NamedTuple):
     """Edges of the panels, and masses from either end up to each edge, normalised; shapes (..., PANELS + 1)."""
 
+    mode: Array  # (...)
     edges: Array
     lower: Array
     upper: Array
@@ -45,15 +50,16 @@ class Table(NamedTuple):
 
 def tabulate(law: Law, theta: Array) -> Table:
     """The table of a law, one row for each ``theta`` (...)."""
-    low, high = (lax.stop_gradient(end) for end in law.support(theta))
+    mode = law.mode(theta)
+    low, high = (lax.stop_gradient(end) for end in law.support(mode, theta))
     steps = np.arange(PANELS + 1, dtype=low.dtype) / PANELS
     edges = low[..., None] + (high - low)[..., None] * steps
-    mass = _integral(law, theta[..., None], edges[..., :-1], edges[..., 1:])
+    mass = _integral(law, mode[..., None], theta[..., None], edges[..., :-1], edges[..., 1:])
     total = jnp.sum(mass, -1)
     mass, zero = mass / total[..., None], jnp.zeros_like(mass[..., :1])
     lower = jnp.concatenate([zero, jnp.cumsum(mass, -1)], -1)
     upper = jnp.concatenate([jnp.cumsum(mass[..., ::-1], -1)[..., ::-1], zero], -1)
-    return Table(edges, lower, upper, total)
+    return Table(mode, edges, lower, upper, total)
 
 
 def log_mass(law: Law, theta: Array) -> Array:
@@ -84,23 +90,26 @@ def quantile(law: Law, score: Array, theta: Array) -> Array:
     mass, log_mass = ndtr(-jnp.abs(score)), log_ndtr(-jnp.abs(score))
 
     def step(offset, tail):
-        density = jnp.exp(law.log_density(offset, theta)) / table.total
+        density = jnp.exp(law.log_density(offset, table.mode, theta)) / table.total
         move = (jnp.log(tail) - log_mass) * tail / density
         gap = jnp.where(below, offset - table.edges[..., 0], table.edges[..., -1] - offset)
         out = -jnp.expm1(-move / gap) * gap
         return offset + jnp.where(below, -out, out)
 
     # From the edge on the mode's side of the panel that holds the quantile.
-    passed = jnp.where(
-        below[..., None], table.lower < mass[..., None], table.upper > mass[..., None]
+    passed = (
+        jnp.where(below, table.lower[..., i] < mass, table.upper[..., i] > mass).astype(int)
+        for i in range(1, PANELS)
     )
-    panel = jnp.clip(jnp.sum(passed, -1) - 1, 0, PANELS - 1)
+    panel = sum(passed)
     edge = jnp.where(below, panel + 1, panel)
     side = jnp.where(below, _pick(table.lower, edge), _pick(table.upper, edge))
     offset = step(_pick(table.edges, edge), side)
-    for _ in range(3 if score.dtype.itemsize <= 4 else 6):
-        offset = step(offset, _tail(law, table, offset, below, theta))
-    return offset
+
+    def refine(_, offset):
+        return step(offset, _tail(law, table, offset, below, theta))
+
+    return lax.fori_loop(0, 3 if score.dtype.itemsize <= 4 else 6, refine, offset)
 
 
 @quantile.defjvp
@@ -110,10 +119,10 @@ def _quantile_jvp(law, primals, tangents):
 
     def tail_at(theta):
         table = tabulate(law, theta)
-        return _tail(law, table, offset, below, theta), table.total
+        density = jnp.exp(law.log_density(offset, table.mode, theta)) / table.total
+        return _tail(law, table, offset, below, theta), density
 
-    (_, total), (dtail, _) = jax.jvp(tail_at, (theta,), (dtheta,))
-    density = jnp.exp(law.log_density(offset, theta)) / total
+    (_, density), (dtail, _) = jax.jvp(tail_at, (theta,), (dtheta,))
     normal = jnp.exp(-jnp.square(score) / 2) / np.sqrt(2 * np.pi).astype(score.dtype)
     return offset, (normal * dscore + jnp.where(below, -dtail, dtail)) / density
 
@@ -124,21 +133,21 @@ def _tail(law, table, offset, below, theta):
     panel = jnp.floor(PANELS * lax.stop_gradient((offset - low) / (high - low)))
     edge = jnp.clip(panel, 0, PANELS - 1).astype(int) + jnp.where(below, 0, 1)
     beyond = jnp.where(below, _pick(table.lower, edge), _pick(table.upper, edge))
-    part = _integral(law, theta, _pick(table.edges, edge), offset)
+    part = _integral(law, table.mode, theta, _pick(table.edges, edge), offset)
     return beyond + jnp.where(below, part, -part) / table.total
 
 
-def _integral(law, theta, start, end):
+def _integral(law, mode, theta, start, end):
     """Integral of exp(log_density) from start to end by one Gauss-Legendre rule."""
-    dtype = start.dtype
-    node, weight = np.polynomial.legendre.leggauss(4 if dtype.itemsize <= 4 else 8)
+    nodes, weights = np.polynomial.legendre.leggauss(4 if start.dtype.itemsize <= 4 else 8)
     half = (end - start) / 2
-    offsets = start[..., None] + half[..., None] * (1 + node).astype(dtype)
-    density = jnp.exp(law.log_density(offsets, theta[..., None]))
-    return half * jnp.sum(density * weight.astype(dtype), -1)
+    terms = (
+        float(w) * jnp.exp(law.log_density(start + half * (1 + float(x)), mode, theta))
+        for x, w in zip(nodes, weights, strict=True)
+    )
+    return half * sum(terms)
 
 
 def _pick(rows, index):
     """rows[..., index] without a gather: rows (..., n), index (samples, ...)."""
-    n = rows.shape[-1]
-    return jnp.sum(jnp.where(index[..., None] == np.arange(n), rows, 0), -1)
+    return sum(jnp.where(index == i, rows[..., i], 0) for i in range(rows.shape[-1]))

@@ -39,7 +39,8 @@ def log_density(r: Scalar, scale: Scalar, c: Scalar, dim: int) -> Array:
     """log rho(r); formed as a difference to the mode, so no large numbers are subtracted."""
     r, scale, c = _floats(r, scale, c)
     law, kappa2 = RadiusLaw(dim - 1), c * jnp.square(scale)
-    relative = law.log_density(r / scale - law.mode(kappa2), kappa2)
+    mode = law.mode(kappa2)
+    relative = law.log_density(r / scale - mode, mode, kappa2)
     return relative - _quadrature.log_mass(law, kappa2) - jnp.log(scale)
 
 
@@ -105,21 +106,20 @@ class RadiusLaw:
         log_sinh = jnp.log(scale * x) + log_sinhc(kappa2 * jnp.square(x))
         return self.power * log_sinh - jnp.square(x) / 2
 
-    def support(self, kappa2: Array) -> tuple[Array, Array]:
+    def support(self, x: Array, kappa2: Array) -> tuple[Array, Array]:
         """The log-density has curvature -1 or stronger, and at the mode's left at least that of the mode."""
-        x = self.mode(kappa2)
         reach = 6.5 if kappa2.dtype.itemsize <= 4 else 9.0
         curvature = jnp.asarray(1.0, x.dtype)
         if self.power:
             curvature += self.power / jnp.square(x * sinhc(kappa2 * jnp.square(x)))
         return jnp.maximum(-x, -reach * lax.rsqrt(curvature)), jnp.full_like(x, reach)
 
-    def log_density(self, offset: Array, kappa2: Array) -> Array:
+    def log_density(self, offset: Array, mode: Array, kappa2: Array) -> Array:
         """-y^2/2 + power (log sinh(kappa x)/sinh(kappa mode) - y kappa coth(kappa mode))."""
         gauss = -jnp.square(offset) / 2
         if self.power == 0:
             return gauss
-        return gauss + self.power * _log_sinh_excess(offset, self.mode(kappa2), kappa2)
+        return gauss + self.power * _log_sinh_excess(offset, mode, kappa2)
 
 
 @jax.custom_jvp

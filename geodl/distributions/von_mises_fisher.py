@@ -197,20 +197,18 @@ class AngleLaw:
         peak = -2 * kappa * jnp.square(jnp.sin(mode / 2))
         return peak + self.power * jnp.log(jnp.sin(mode)) if self.power else peak
 
-    def support(self, kappa: Array) -> tuple[Array, Array]:
+    def support(self, mode: Array, kappa: Array) -> tuple[Array, Array]:
         """Widths from the curvature at the mode; beyond pi/2 the log-density falls more slowly, but only
         down to 4/pi^2 of the parabola.
         """
-        mode = self.mode(kappa)
         curvature = kappa * jnp.cos(mode) + (self.power + jnp.hypot(2 * kappa, self.power)) / 2
-        left, right = (6.5, 8.0) if kappa.dtype.itemsize <= 4 else (9.0, 12.0)
+        left, right = (6.5, 9.5) if kappa.dtype.itemsize <= 4 else (9.0, 12.0)
         width = lax.rsqrt(jnp.maximum(curvature, 1e-3))
         end = np.pi * (1 - 2 * jnp.finfo(kappa.dtype).eps)  # sin(end) > 0
         return jnp.maximum(-mode, -left * width), jnp.minimum(end - mode, right * width)
 
-    def log_density(self, offset: Array, kappa: Array) -> Array:
+    def log_density(self, offset: Array, mode: Array, kappa: Array) -> Array:
         """kappa (cos t - cos mode) + power log(sin t / sin mode), by half angles."""
-        mode = self.mode(kappa)
         sin = jnp.sin(offset / 2)
         peak = -2 * kappa * jnp.sin(mode + offset / 2) * sin
         if self.power == 0:
