@@ -56,7 +56,7 @@ def fetch(
     if path.exists() and pooch.file_hash(str(path)) == sha256:
         return path
     pooch.get_logger().setLevel("WARNING")  # it would tell the user to record the archive's hash
-    download = ResumingDownloader(progress)
+    download: Any = ResumingDownloader(progress)
     faults = []
     for url in urls:
         try:

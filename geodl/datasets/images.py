@@ -111,9 +111,9 @@ def digits() -> Images:
     """
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)
-    labels = bunch.target.astype(np.uint8)
+    levels, labels = (np.asarray(values) for values in load_digits(return_X_y=True))
+    images = np.round(levels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    labels = labels.astype(np.uint8)
     order = np.random.default_rng(0).permutation(len(images))
     test, train = np.split(order, [len(images) // 5])
     return Images(images[train], labels[train], images[test], labels[test])

@@ -31,7 +31,7 @@ def save(folder: str | os.PathLike[str], step: int, state: Any, keep: int = 3) -
     if jax.process_index() == 0 and path.exists():
         _delete(path)
     _barrier("geodl: before the checkpoint")
-    ocp.save(path / "state", state)
+    ocp.save(str(path / "state"), state)
     if jax.process_index() == 0:
         seal = {"files": _checksums(path), "leaves": _leaves(state)}
         write_text(path / _CHECKSUMS, json.dumps(seal, indent=1))
@@ -71,7 +71,7 @@ def restore(folder: str | os.PathLike[str], like: Any) -> tuple[int, Any] | None
             if names:
                 differ = "; ".join(f"{n} is {stored.get(n)}, not {expected.get(n)}" for n in names)
                 raise ValueError(f"checkpoint {path} is of another model: {differ}")
-            return step, ocp.load(path / "state", like)
+            return step, ocp.load(str(path / "state"), like)
         warnings.warn(f"checkpoint {path} is broken and passed over: {fault}", stacklevel=2)
         if (path / _CHECKSUMS).exists():
             damaged.append(f"{path}: {fault}")

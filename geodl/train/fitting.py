@@ -100,7 +100,7 @@ def _number(value: Any) -> Any:
 
 def _check_finite(metrics: dict[str, np.ndarray], params: Any, step: int, folder: Path) -> None:
     """Metrics are (chunk, *seeds); the first step that went wrong is named."""
-    kept = f"the last good checkpoint in {folder / 'checkpoints'} stays"
+    kept = f"the checkpoints in {folder / 'checkpoints'} stay as they were"
     bad = {
         name: np.argwhere(~np.isfinite(value))[0]
         for name, value in metrics.items()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -42,7 +43,7 @@ def start_run(
     """
     folder = Path(root) / experiment / name
     path = folder / "config.json"
-    values = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else dict(config)
+    values = dict(config) if isinstance(config, Mapping) else dataclasses.asdict(config)
     values = json.loads(json.dumps(values))
     record = json.loads(path.read_text()) if path.exists() else {"config": values, "starts": []}
     before, now = _flat(record["config"]), _flat(values)
@@ -203,7 +204,7 @@ def fingerprint(tree: Any) -> str:
     leaves, structure = jax.tree.flatten(tree)
     digest = hashlib.sha256(repr(structure).encode())
     for leaf in leaves:
-        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
         if isinstance(leaf, jax.Array | np.ndarray):
             values = np.asarray(leaf)
@@ -230,5 +231,6 @@ def _read_result(path: Path, digest: str) -> dict[str, np.ndarray] | None:
 
 def _write_result(path: Path, digest: str, result: Mapping[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, **result, **{_DIGEST: np.asarray(digest)})
+    arrays: dict[str, Any] = {**result, _DIGEST: np.asarray(digest)}
+    np.savez(buffer, **arrays)
     write_bytes(path, buffer.getbuffer())
