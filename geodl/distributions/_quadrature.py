@@ -10,7 +10,7 @@ standard normal scores, so that float32 resolves both tails alike.
 """
 
 import functools
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from jax.scipy.special import log_ndtr, ndtr
 PANELS = 12
 
 
+@runtime_checkable
 class Law(Protocol):
     """A static, hashable description; ``theta`` and ``mode`` broadcast against ``offset``."""
 

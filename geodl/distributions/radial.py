@@ -18,13 +18,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Real
 
 from geodl.distributions import _quadrature
 from geodl.manifolds._numerics import even, float_dtype, log_sinhc, sinhc
 
 
-Scalar = Float[Array, "*#batch"] | float
+Scalar = Real[ArrayLike, "*#batch"]
 
 
 def log_normalizer(scale: Scalar, c: Scalar, dim: int) -> Array:

@@ -6,7 +6,8 @@ import distrax
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jax.typing import ArrayLike, DTypeLike
+
 
 from geodl.manifolds import sphere
 from geodl.manifolds._numerics import float_dtype
@@ -21,7 +22,7 @@ def log_area(dim: int) -> float:
 class HypersphericalUniform(distrax.Distribution):
     """Uniform on the unit sphere S^dim in R^{dim + 1}, dim >= 1; density 1 / area with respect to its area."""
 
-    def __init__(self, dim: int, dtype: jax.typing.DTypeLike = float):
+    def __init__(self, dim: int, dtype: DTypeLike = float):
         """Raises ``ValueError`` for dim < 1. ``dtype`` is that of the samples."""
         super().__init__()
         if dim < 1:
@@ -42,7 +43,7 @@ class HypersphericalUniform(distrax.Distribution):
     def _sample_n(self, key, n):
         return sphere.project(jax.random.normal(key, (n, *self.event_shape), self._dtype))
 
-    def log_prob(self, value: Float[Array, "*batch e"]) -> Float[Array, "*batch"]:
+    def log_prob(self, value: ArrayLike) -> Array:
         """-log_area(dim) for points (..., dim + 1); wrong last axis: ``ValueError``."""
         value = jnp.asarray(value)
         check_point("HypersphericalUniform", value, self.event_shape)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Real
 from tensorflow_probability.substrates import jax as tfp
 
 from geodl.distributions import _quadrature
@@ -22,7 +22,7 @@ from geodl.manifolds import sphere
 from geodl.manifolds._numerics import check, dot, even, float_dtype, is_concrete, safe_sqrt
 
 
-Scalar = Float[Array, "*#batch"] | float
+Scalar = Real[ArrayLike, "*#batch"]
 
 
 def log_normalizer(concentration: Scalar, dim: int) -> Array:
