@@ -1,0 +1,38 @@
+"""Networks as pure functions."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from geodl.nn import mlp
+
+
+NET = mlp([5, 16, 3])
+
+
+def test_apply_is_the_matrix_formula():
+    params = NET.init(jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (4, 5))
+    first, last = params["layers"].values()
+    hidden = np.maximum(x @ first["kernel"] + first["bias"], 0)
+    np.testing.assert_allclose(NET.apply(params, x), hidden @ last["kernel"] + last["bias"], rtol=1e-5)
+
+
+def test_initial_values_are_uniform_in_the_fan_in():
+    first = NET.init(jax.random.key(0))["layers"][0]
+    for values in first.values():
+        assert 0.8 * 5**-0.5 < jnp.max(jnp.abs(values)) <= 5**-0.5
+
+
+def test_an_ensemble_is_a_vmap():
+    params = jax.vmap(NET.init)(jax.random.split(jax.random.key(0), 6))
+    x = jnp.ones((4, 5))
+    one = NET.apply(jax.tree.map(lambda a: a[2], params), x)
+    np.testing.assert_allclose(jax.vmap(NET.apply, (0, None))(params, x)[2], one, rtol=1e-5)
+
+
+def test_one_trace_for_all_parameters():
+    apply = jax.jit(chex.assert_max_traces(NET.apply, n=1))
+    for seed in range(3):
+        apply(NET.init(jax.random.key(seed)), jnp.ones((4, 5)))
