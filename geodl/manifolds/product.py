@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from geodl.manifolds._numerics import float_dtype, safe_sqrt
+from geodl.manifolds._numerics import safe_sqrt
 from geodl.manifolds.base import Manifold
 
 
@@ -111,11 +111,13 @@ class Product:
     def tangent_basis(self, x):
         """Frame vectors of all factors, entry i of shape (..., dim, *factors[i].event_shape)."""
 
-        def rows(f, x, e):
-            x = jnp.expand_dims(x, -1 - len(f.event_shape))
-            return f.from_frame(x, e.astype(float_dtype(x)))
+        def rows(f, x, start):
+            basis = f.tangent_basis(x)
+            padding = [(0, 0)] * basis.ndim
+            padding[-1 - len(f.event_shape)] = (start, self.dim - start - f.dim)
+            return jnp.pad(basis, padding)
 
-        return self._each(rows, x, self._split(jnp.eye(self.dim)))
+        return self._each(rows, x, tuple(accumulate((f.dim for f in self.factors[:-1]), initial=0)))
 
     def origin(self):
         return self._each(lambda f: f.origin())
