@@ -6,7 +6,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from experiments.pvae import models, pictures
 from experiments.pvae.report import mean_and_error
@@ -114,7 +113,7 @@ def train_cell(config: Branching, cell: Cell, trees, keys, folder: Path):
         metrics = {name: jnp.mean(value) for name, value in bound._asdict().items()}
         return -jnp.sum(bound.elbo), metrics
 
-    optimizer = optax.amsgrad(config.learning_rate)
+    optimizer = models.optimizer(config.learning_rate)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch, drop_last=True)
     states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key))(keys)
     per_epoch = train.steps_per_epoch(trees.train.shape[1], config.batch, drop_last=True)
@@ -133,9 +132,14 @@ def train_cell(config: Branching, cell: Cell, trees, keys, folder: Path):
     @jax.jit
     def evaluate(params, test, key):
         bound = vae.iwae(model, params, test, key, config.samples, chunk)
-        return {"loss": -jnp.mean(bound), "elbo": jnp.mean(vae.elbo(model, params, test, key, 100).elbo)}
+        return {
+            "loss": -jnp.mean(bound),
+            "elbo": jnp.mean(vae.elbo(model, params, test, key, 100).elbo),
+        }
 
-    seeds = [jax.tree.map(lambda a: a[i], (states.params, trees.test, keys)) for i in range(config.seeds)]  # noqa: B023
+    seeds = [
+        jax.tree.map(lambda a: a[i], (states.params, trees.test, keys)) for i in range(config.seeds)
+    ]
     results = train.resumable_map(
         lambda seed: evaluate(*seed), seeds, folder / "iwae", depends=config.samples
     )
@@ -156,7 +160,9 @@ def results_table(losses: dict[Cell, np.ndarray]) -> str:
         baseline = losses[Cell("N-VAE", cell.prior_scale)]
         gain = "" if cell.kind == "N-VAE" else mean_and_error(loss - baseline)
         paper = cell.published()
-        rows.append([cell.label, mean_and_error(loss), "–" if paper is None else f"{paper} ± 0.2", gain])
+        rows.append(
+            [cell.label, mean_and_error(loss), "–" if paper is None else f"{paper} ± 0.2", gain]
+        )
     seeds = len(next(iter(losses.values())))
     header = ["model", f"ours, {seeds} seeds", "paper, 20 runs", "ours − N-VAE, paired"]
     return (
@@ -198,7 +204,9 @@ def latents(config: Branching, cell: Cell, params, tree) -> pictures.Latents:
         offsets = -first["bias"] / np.sum(weights**2, 1)
     return pictures.Latents(
         title=cell.label,
-        chart=plotting.Plane(3.5 * cell.prior_scale) if cell.kind == "N-VAE" else plotting.Disk(cell.c),
+        chart=plotting.Plane(3.5 * cell.prior_scale)
+        if cell.kind == "N-VAE"
+        else plotting.Disk(cell.c),
         nodes=means(tree.nodes),
         points=means(np.concatenate([tree.train, tree.test])),
         weights=weights,

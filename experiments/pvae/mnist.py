@@ -7,7 +7,6 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from experiments.pvae import models, pictures
 from experiments.pvae.report import mean_and_error
@@ -128,7 +127,13 @@ def make_model(config: Mnist, cell: Cell, images: datasets.Images) -> vae.VAE:
     mean = images.train_images.reshape(len(images.train_images), -1).mean(0) / 255
     bias = jnp.asarray(np.log(mean + 1e-4) - np.log1p(-mean - 1e-4), jnp.float32)
     model = models.make(
-        cell.kind, cell.dim, cell.c or 1.0, config.prior_scale, config.hidden, mean.size, vae.bernoulli
+        cell.kind,
+        cell.dim,
+        cell.c or 1.0,
+        config.prior_scale,
+        config.hidden,
+        mean.size,
+        vae.bernoulli,
     )
 
     def init(key):
@@ -151,7 +156,7 @@ def train_cell(config: Mnist, cell: Cell, images: datasets.Images, folder: Path)
         return -jnp.sum(batch.weight * bound.elbo), metrics
 
     keys = jax.random.split(jax.random.key(0), config.seeds)
-    optimizer = optax.amsgrad(config.learning_rate)
+    optimizer = models.optimizer(config.learning_rate)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
     states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key))(keys)
     data = jnp.asarray(images.train_images)

@@ -4,4 +4,5 @@ from geodl.nn.functional import Net, functional
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
 from geodl.nn.mlp import MLP, linear, mlp
 
+
 __all__ = ["MLP", "Gyroplane", "MobiusLinear", "Net", "functional", "gyroplane", "linear", "mlp"]

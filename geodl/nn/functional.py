@@ -7,6 +7,7 @@ import jax
 from flax import nnx
 from jax import Array
 
+
 Params = dict[str, Any]
 
 
@@ -29,7 +30,9 @@ def functional(make: Callable[[nnx.Rngs], nnx.Module]) -> Net:
     graphdef, abstract = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
     for path, variable in nnx.to_flat_state(abstract):
         if not isinstance(variable, nnx.Param):
-            raise TypeError(f"functional: every variable must be an nnx.Param, {path} is {variable}")
+            raise TypeError(
+                f"functional: every variable must be an nnx.Param, {path} is {variable}"
+            )
 
     def init(key):
         return nnx.to_pure_dict(nnx.state(make(nnx.Rngs(params=key)), nnx.Param))

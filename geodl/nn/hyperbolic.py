@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from geodl.manifolds import Hyperboloid, PoincareBall
 
+
 MAX_OFFSET = 40.0  # sqrt(c) x distance of a hyperplane from the origin; no float32 point is farther
 
 
@@ -44,8 +45,12 @@ class Gyroplane(nnx.Module):
     """
 
     def __init__(self, dim: int, features: int, rngs: nnx.Rngs):
-        self.weight = nnx.Param(jax.random.normal(rngs.params(), (dim, features)) / (3 * dim) ** 0.5)
-        self.bias = nnx.Param(jax.random.uniform(rngs.params(), (features,), minval=-4.0, maxval=4.0))
+        self.weight = nnx.Param(
+            jax.random.normal(rngs.params(), (dim, features)) / (3 * dim) ** 0.5
+        )
+        self.bias = nnx.Param(
+            jax.random.uniform(rngs.params(), (features,), minval=-4.0, maxval=4.0)
+        )
 
     def __call__(self, z, manifold: PoincareBall | Hyperboloid):
         if isinstance(manifold, PoincareBall):
@@ -62,7 +67,9 @@ class MobiusLinear(nnx.Module):
     def __init__(self, dim_in: int, dim_out: int, rngs: nnx.Rngs):
         bound = dim_in**-0.5
         shape = (dim_out, dim_in)
-        self.matrix = nnx.Param(jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound))
+        self.matrix = nnx.Param(
+            jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound)
+        )
         self.bias = nnx.Param(jnp.zeros(dim_out))
 
     def __call__(self, z, manifold: PoincareBall):

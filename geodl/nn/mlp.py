@@ -1,5 +1,6 @@
 """Multi-layer perceptrons."""
 
+import itertools
 from collections.abc import Sequence
 
 import jax
@@ -23,7 +24,7 @@ class MLP(nnx.Module):
     """Affine layers of the given sizes with ReLU between them: (..., sizes[0]) -> (..., sizes[-1])."""
 
     def __init__(self, sizes: Sequence[int], rngs: nnx.Rngs):
-        self.layers = nnx.List([linear(m, n, rngs) for m, n in zip(sizes[:-1], sizes[1:], strict=True)])
+        self.layers = nnx.List([linear(m, n, rngs) for m, n in itertools.pairwise(sizes)])
 
     def __call__(self, x):
         *hidden, last = self.layers

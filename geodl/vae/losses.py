@@ -30,7 +30,9 @@ def iwae(model: VAE, params, x: Array, key: Array, samples: int, chunk: int = 10
     where ``chunk`` does not divide ``samples``.
     """
     if samples % chunk:
-        raise ValueError(f"iwae: chunk must divide samples, got chunk {chunk} and samples {samples}")
+        raise ValueError(
+            f"iwae: chunk must divide samples, got chunk {chunk} and samples {samples}"
+        )
 
     def step(total, key):
         log_likelihood, kl = _log_weights(model, params, x, key, chunk)

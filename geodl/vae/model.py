@@ -11,6 +11,7 @@ from jax import Array
 from geodl.manifolds import Manifold
 from geodl.nn import MLP, Gyroplane, MobiusLinear, Net, functional, linear
 
+
 MIN_SCALE = 1e-5  # posterior scales are softplus + this (Mathieu et al. 2019, their code)
 
 
@@ -70,7 +71,12 @@ class Decoder(nnx.Module):
     """A first layer that knows the geometry, then ReLU and an MLP."""
 
     def __init__(self, first: FirstLayer, dim: int, sizes: Sequence[int], rngs: nnx.Rngs):
-        layers = {"linear": linear, "logmap": linear, "gyroplane": Gyroplane, "mobius": MobiusLinear}
+        layers = {
+            "linear": linear,
+            "logmap": linear,
+            "gyroplane": Gyroplane,
+            "mobius": MobiusLinear,
+        }
         if first not in layers:
             raise ValueError(f"decoder: first layer must be one of {list(layers)}, got {first!r}")
         self.kind = first

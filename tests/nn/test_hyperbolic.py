@@ -23,7 +23,9 @@ def parameters(scale=1.0):
 @pytest.mark.usefixtures("x64")
 def test_gyroplane_is_the_signed_distance_to_the_papers_hyperplane():
     weight, bias, z = parameters()
-    p = BALL.expmap0((weight * bias).T)  # Mathieu et al. 2019: p = expmap0(b w), a = w transported to p
+    p = BALL.expmap0(
+        (weight * bias).T
+    )  # Mathieu et al. 2019: p = expmap0(b w), a = w transported to p
     distance = BALL.dist_to_gyroplane(z[:, None], p, BALL.transport0(p, weight.T))
     layer = gyroplane(BALL.to_hyperboloid(z), weight, bias, BALL.c)
     np.testing.assert_allclose(layer, distance, rtol=1e-12, atol=1e-13)
@@ -46,7 +48,9 @@ def test_gyroplane_reads_ball_and_hyperboloid_alike():
 def test_gyroplane_in_flat_space_is_affine():
     """c -> 0: distances in R^d with 4 times the Euclidean metric."""
     weight, bias, z = parameters()
-    flat = 2 * (z @ weight / jnp.linalg.norm(weight, axis=0) - jnp.linalg.norm(weight, axis=0) * bias)
+    flat = 2 * (
+        z @ weight / jnp.linalg.norm(weight, axis=0) - jnp.linalg.norm(weight, axis=0) * bias
+    )
     layer = gyroplane(poincare.to_hyperboloid(z, 1e-8), weight, bias, 1e-8)
     np.testing.assert_allclose(layer, flat, rtol=1e-3, atol=1e-3)
 
@@ -67,7 +71,9 @@ def test_mobius_linear_is_the_papers_layer():
     params = net.init(jax.random.key(1))
     params["bias"] = 0.1 * jax.random.normal(jax.random.key(2), (FEATURES,))
     *_, z = parameters()
-    expected = ball.mobius_add(ball.expmap0(params["bias"]), ball.mobius_matvec(params["matrix"], z))
+    expected = ball.mobius_add(
+        ball.expmap0(params["bias"]), ball.mobius_matvec(params["matrix"], z)
+    )
     np.testing.assert_allclose(net.apply(params, z, ball), expected, rtol=1e-5, atol=1e-6)
 
 

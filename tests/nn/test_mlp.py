@@ -16,7 +16,9 @@ def test_apply_is_the_matrix_formula():
     x = jax.random.normal(jax.random.key(1), (4, 5))
     first, last = params["layers"].values()
     hidden = np.maximum(x @ first["kernel"] + first["bias"], 0)
-    np.testing.assert_allclose(NET.apply(params, x), hidden @ last["kernel"] + last["bias"], rtol=1e-5)
+    np.testing.assert_allclose(
+        NET.apply(params, x), hidden @ last["kernel"] + last["bias"], rtol=1e-5
+    )
 
 
 def test_initial_values_are_uniform_in_the_fan_in():

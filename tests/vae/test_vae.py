@@ -17,7 +17,9 @@ ITEMS, HIDDEN = 6, 8
 DATA = jax.random.uniform(jax.random.key(7), (5, ITEMS))
 
 
-def make(manifold=None, family=WrappedNormal, first="gyroplane", likelihood=vae.gaussian, scales=None):
+def make(
+    manifold=None, family=WrappedNormal, first="gyroplane", likelihood=vae.gaussian, scales=None
+):
     manifold = manifold or PoincareBall(2, 0.8)
     encoder = mlp([ITEMS, HIDDEN, manifold.dim + (scales or manifold.dim)])
     decoder = vae.decoder(first, manifold.dim, [HIDDEN, ITEMS])
@@ -33,12 +35,12 @@ def test_likelihoods():
 
 
 MODELS = {
-    "Euclidean": dict(manifold=Euclidean(2), first="linear"),
-    "wrapped, gyroplane": dict(),
-    "wrapped, logmap": dict(first="logmap"),
-    "wrapped, Möbius": dict(first="mobius"),
-    "Riemannian, linear": dict(family=RiemannianNormal, first="linear", scales=1),
-    "hyperboloid": dict(manifold=Hyperboloid(2, 0.8), family=RiemannianNormal, scales=1),
+    "Euclidean": {"manifold": Euclidean(2), "first": "linear"},
+    "wrapped, gyroplane": {},
+    "wrapped, logmap": {"first": "logmap"},
+    "wrapped, Möbius": {"first": "mobius"},
+    "Riemannian, linear": {"family": RiemannianNormal, "first": "linear", "scales": 1},
+    "hyperboloid": {"manifold": Hyperboloid(2, 0.8), "family": RiemannianNormal, "scales": 1},
 }
 
 
@@ -79,9 +81,7 @@ def test_iwae_is_the_evidence_of_a_linear_model():
     """With a linear Gaussian decoder log p(x) is known: N(x; b, I + 1.3^2 W W')."""
     manifold = Euclidean(2)
     encoder = mlp([ITEMS, 4])
-    model = vae.vae(
-        manifold, WrappedNormal, encoder, _affine(), vae.gaussian, prior_scale=1.3
-    )
+    model = vae.vae(manifold, WrappedNormal, encoder, _affine(), vae.gaussian, prior_scale=1.3)
     params = jax.jit(model.init)(jax.random.key(0))
 
     @jax.jit
@@ -134,4 +134,6 @@ def test_elbo_respects_the_entropy_floor():
     state, metrics = run(state, tree.train, 300)
     per_item = metrics["loss"] / len(tree.train)
     assert jnp.all(per_item > datasets.ENTROPY_FLOOR)
-    assert per_item[-1] < 61  # and it has learned: an unconditional normal has 50/2 (1 + log 2 pi) = 70.9
+    assert (
+        per_item[-1] < 61
+    )  # and it has learned: an unconditional normal has 50/2 (1 + log 2 pi) = 70.9
