@@ -1,10 +1,13 @@
 """Sphinx configuration."""
 
+import inspect
 import os
 import re
 
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from sphinx.util.inspect import stringify_signature
 
 import geodl
 
@@ -49,13 +52,21 @@ def plain_mathematics(app, what, name, obj, options, lines):
         lines[i] = "``".join(parts)
 
 
-def short_types(app, what, name, obj, options, signature, returns):
-    """``Array``, not where jax keeps it."""
-    return tuple(
-        text and re.sub(r"jax(lib)?\.[\w.]*Array", "Array", text) for text in (signature, returns)
-    )
+def short_signature(app, what, name, obj, options, signature, returns):
+    """A class by its ``__init__``, whatever its metaclass; ``Array``, not where jax keeps it."""
+    if what == "class" and (signature or "").startswith("(*args"):
+        own = inspect.signature(obj.__init__)
+        own = own.replace(parameters=list(own.parameters.values())[1:])
+        signature = stringify_signature(own, unqualified_typehints=True)
+        signature = "" if signature.startswith("(*args") else signature
+    return tuple(text and shorten(text) for text in (signature, returns))
+
+
+def shorten(types):
+    types = re.sub(r"jax(lib)?\.[\w.]*Array", "Array", types)
+    return re.sub(r"~?Array \| ~?numpy\.ndarray \|[~\w|. ]*\| complex", "ArrayLike", types)
 
 
 def setup(app):
     app.connect("autodoc-process-docstring", plain_mathematics)
-    app.connect("autodoc-process-signature", short_types)
+    app.connect("autodoc-process-signature", short_signature)
