@@ -117,7 +117,7 @@ def tangent_dot(x: Array, y: Array) -> Array:
     return jnp.sum(x * y, -1)
 
 
-_last_sum.defjvp(lambda primals, tangents: (_last_sum(*primals), tangent_dot(tangents[0], 1.0)))
+_last_sum.defjvp(lambda primals, tangents: (_last_sum(*primals), jnp.sum(tangents[0], -1)))
 
 
 def sums(*terms: Array) -> tuple[Array, ...]:

@@ -77,28 +77,34 @@ def _tangent(x_space, x_time, v_space):
 def _sqnorm(x, v, c):
     """<v, v> of a tangent vector from its spatial part, |v|^2 - <x, v>^2 / x_0^2.
 
-    Far out that cancels, so there it is the part across x plus the part along x, shortened.
+    Far out that cancels, so there it is the part across x plus the part along x, shortened. The part across is made
+    orthogonal twice: one pass leaves eps |v| along x. Each branch holds beyond the seam at c |x|^2 = 1, since XLA may
+    round a predicate differently in each ``where``.
     """
-    xx, xv = c * dot(x, x), dot(x, v)
-    far = xx > 1
-    along = jnp.where(far, c * xv / jnp.where(far, xx, 1.0), 0.0)
+    xx = dot(x, x)
+    safe = jnp.where(c * xx > 0.5, xx, 1.0)
+    dual = scale(1 / safe, x)
+    along = dot(dual, v)
     across = v - scale(along, x)
-    near_part = c * jnp.square(xv) / (1 + xx)
-    return dot(across, across) + jnp.where(far, jnp.square(along) * xx / (c * (1 + xx)), -near_part)
+    across = across - scale(dot(dual, across), x)
+    far = dot(across, across) + jnp.square(along) * (safe / (1 + c * xx))
+    near = dot(v, v) - c * jnp.square(dot(x, v)) / (1 + c * xx)
+    return jnp.where(c * xx > 1, far, near)
 
 
 @jax.custom_jvp
 def _chord2(x, y, c):
     """sinh^2(sqrt(c) dist / 2) / c from the spatial parts (polar form of the module's docstring)."""
     w, s, nx, ny = y - x, y + x, safe_norm(x), safe_norm(y)
-    x0, y0, ws, nn = _time(x, c), _time(y, c), dot(w, s), nx * ny
+    x0, y0, ws = _time(x, c), _time(y, c), dot(w, s)
     tiny = jnp.finfo(x.dtype).tiny
     sinh2 = jnp.square(ws / jnp.maximum(nx * y0 + ny * x0, tiny))  # sinh^2(r_y - r_x)
     radial = sinh2 / (2 * c * (1 + jnp.sqrt(1 + sinh2)))
-    total2 = jnp.maximum(jnp.square(nx + ny), tiny)
-    bisector = w - scale(ws / total2, s)  # the part of w that turns the direction
-    angular = dot(bisector, bisector) * total2 / jnp.maximum(4 * nn, tiny)
-    return radial + jnp.minimum(angular, 4 * nn) / 4
+    shorter, longer = jnp.minimum(nx, ny), jnp.maximum(nx, ny)
+    growth = ws / (jnp.maximum(nx + ny, tiny) * jnp.where(shorter > 0, shorter, 1.0))  # (|y| - |x|) / shorter
+    turn = w - scale(growth, jnp.where((nx < ny)[..., None], x, y))  # longer (y/|y| - x/|x|)
+    angular = dot(turn, turn) * shorter / jnp.maximum(longer, tiny)
+    return radial + jnp.minimum(angular, 4 * shorter * longer) / 4
 
 
 @_chord2.defjvp

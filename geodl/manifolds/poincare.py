@@ -186,10 +186,14 @@ def expmap(x: Vector, v: Vector, c: Curvature) -> Vector:
 
 
 def _disk_step(v: Array, c: Array) -> tuple[Array, Array]:
-    """tanh(r) v / r for r = sqrt(c) |v|, and its gap sech^2 r (not 1 - tanh^2 r, which cancels)."""
+    """tanh(r) v / r for r = sqrt(c) |v|, and its gap sech^2 r.
+
+    For large r not as 1 - tanh^2 r, which cancels; for small r not through r, which has no derivative in c at c = 0.
+    """
     q = c * dot(v, v)
-    e = jnp.exp(-2 * safe_sqrt(q))
-    return scale(tanhc(q), v), 4 * e / jnp.square(1 + e)
+    t, far = tanhc(q), q > 1
+    e = jnp.exp(-2 * jnp.sqrt(jnp.where(far, q, 1.0)))
+    return scale(t, v), jnp.where(far, 4 * e / jnp.square(1 + e), 1 - q * jnp.square(t))
 
 
 @_primitive("v")
