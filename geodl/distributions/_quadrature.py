@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.scipy.special import log_ndtr, ndtr
+from jax.scipy.special import ndtr
 
 
 PANELS = 12
@@ -70,8 +70,9 @@ def log_mass(law: Law, theta: Array) -> Array:
 
 def cdf(law: Law, offset: Array, theta: Array) -> Array:
     """Distribution function at an offset; shapes broadcast."""
-    below = offset < 0
-    tail = _tail(law, tabulate(law, theta), offset, below, theta)
+    table, below = tabulate(law, theta), offset < 0
+    offset = jnp.clip(offset, table.edges[..., 0], table.edges[..., -1])
+    tail = _tail(law, table, offset, below, theta)
     return jnp.where(below, tail, 1 - tail)
 
 
@@ -88,11 +89,11 @@ def quantile(law: Law, score: Array, theta: Array) -> Array:
     score = jnp.clip(score, -limit, limit)
     table = tabulate(law, theta)
     below = score < 0
-    mass, log_mass = ndtr(-jnp.abs(score)), log_ndtr(-jnp.abs(score))
+    mass = ndtr(-jnp.abs(score))
 
     def step(offset, tail):
         density = jnp.exp(law.log_density(offset, table.mode, theta)) / table.total
-        move = (jnp.log(tail) - log_mass) * tail / density
+        move = jnp.log(tail / mass) * tail / density
         gap = jnp.where(below, offset - table.edges[..., 0], table.edges[..., -1] - offset)
         out = -jnp.expm1(-move / gap) * gap
         return offset + jnp.where(below, -out, out)
@@ -104,8 +105,8 @@ def quantile(law: Law, score: Array, theta: Array) -> Array:
     )
     panel = sum(passed)
     edge = jnp.where(below, panel + 1, panel)
-    side = jnp.where(below, _pick(table.lower, edge), _pick(table.upper, edge))
-    offset = step(_pick(table.edges, edge), side)
+    offset, lower, upper = _pick(edge, table.edges, table.lower, table.upper)
+    offset = step(offset, jnp.where(below, lower, upper))
 
     def refine(_, offset):
         return step(offset, _tail(law, table, offset, below, theta))
@@ -133,9 +134,9 @@ def _tail(law, table, offset, below, theta):
     low, high = table.edges[..., 0], table.edges[..., -1]
     panel = jnp.floor(PANELS * lax.stop_gradient((offset - low) / (high - low)))
     edge = jnp.clip(panel, 0, PANELS - 1).astype(int) + jnp.where(below, 0, 1)
-    beyond = jnp.where(below, _pick(table.lower, edge), _pick(table.upper, edge))
-    part = _integral(law, table.mode, theta, _pick(table.edges, edge), offset)
-    return beyond + jnp.where(below, part, -part) / table.total
+    lower, upper = _pick(edge, table.lower, table.upper)
+    part = _integral(law, table.mode, theta, low + (high - low) * edge / PANELS, offset) / table.total
+    return jnp.where(below, lower + part, upper - part)
 
 
 def _integral(law, mode, theta, start, end):
@@ -149,6 +150,7 @@ def _integral(law, mode, theta, start, end):
     return half * sum(terms)
 
 
-def _pick(rows, index):
-    """rows[..., index] without a gather: rows (..., n), index (samples, ...)."""
-    return sum(jnp.where(index == i, rows[..., i], 0) for i in range(rows.shape[-1]))
+def _pick(index, *rows):
+    """rows[..., index] of each, without a gather: rows (..., PANELS + 1), index (samples, ...)."""
+    hits = [index == i for i in range(PANELS + 1)]
+    return [sum(jnp.where(hit, r[..., i], 0) for i, hit in enumerate(hits)) for r in rows]
