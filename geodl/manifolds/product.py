@@ -13,6 +13,7 @@ from itertools import accumulate
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from geodl.manifolds._numerics import safe_sqrt
 from geodl.manifolds.base import Manifold
@@ -59,7 +60,7 @@ class Product:
         columns = zip(self.factors, *arguments, strict=True)
         return tuple(method(f, *entries) for f, *entries in columns)
 
-    def _split(self, a: Array) -> tuple[Array, ...]:
+    def _split(self, a: ArrayLike) -> tuple[Array, ...]:
         """The factors' parts of frame components (..., dim)."""
         a = jnp.asarray(a)
         if a.ndim == 0 or a.shape[-1] != self.dim:

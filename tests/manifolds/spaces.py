@@ -1,9 +1,8 @@
-"""The table of manifolds that the generic suites run over, and random points and vectors on them."""
+"""The table of manifolds that the generic suites run over, with random points and vectors."""
 
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from geodl.manifolds import SO3, Euclidean, Hyperboloid, PoincareBall, Product, Sphere, Torus
@@ -16,7 +15,7 @@ SPACES = {
     "sphere": Sphere(3),
     "torus": Torus(3),
     "so3": SO3(),
-    "product": Product(PoincareBall(2, 0.5), SO3()),
+    "product": Product(PoincareBall(3, 0.5), SO3()),
 }
 
 # The compiler works fastest so, and compiling is what these tests spend their time on.

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.manifolds.spaces import FAST, SPACES, VOCABULARY, components, compiled_setting
+from tests.manifolds.spaces import FAST, SPACES, VOCABULARY, compiled_setting, components
 
 
 BENDING = ("expmap", "logmap", "dist", "sqdist", "norm", "transport", "logdetexp", "from_frame")
