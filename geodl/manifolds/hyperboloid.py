@@ -233,6 +233,8 @@ def _project_tangent(x, v, c):
 @_primitive("x")
 def from_frame(x: Vector, a: Space, c: Curvature) -> Vector:
     """Tangent vector with components a (..., d) in the orthonormal frame at x: the origin's, transported."""
+    if a.shape[-1] != x.shape[-1] - 1:
+        raise ValueError(f"from_frame: a needs {x.shape[-1] - 1} components, got {a.shape}")
     return _transport0(x[..., 1:], a, c)
 
 
@@ -256,9 +258,9 @@ def project(x: Vector, c: Curvature) -> Vector:
     return _point(x[..., 1:], c)
 
 
-def origin(dim: int, c: ArrayLike = 1.0) -> Float[Array, "e"]:
-    """The point (1/sqrt c, 0, ..., 0)."""
-    return project(jnp.zeros(dim + 1), c)
+def origin(dim: int, c: ArrayLike = 1.0) -> Float[Array, "*batch e"]:
+    """The point (1/sqrt c, 0, ..., 0), one for each c."""
+    return project(jnp.zeros((*jnp.shape(c), dim + 1)), c)
 
 
 def random_uniform(key: Array, shape: tuple[int, ...], c: ArrayLike = 1.0) -> Array:
