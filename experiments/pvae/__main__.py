@@ -6,6 +6,7 @@ from experiments.pvae import branching, mnist
 
 
 def main():
+    """Parse the command and run it."""
     command = tyro.extras.subcommand_type_from_defaults(
         {
             "demo": branching.DEMO,

@@ -137,16 +137,21 @@ def train_cell(config: Branching, cell: Cell, trees, keys, folder: Path):
             "elbo": jnp.mean(vae.elbo(model, params, test, key, 100).elbo),
         }
 
-    seeds = [
-        jax.tree.map(lambda a: a[i], (states.params, trees.test, keys)) for i in range(config.seeds)
-    ]
+    everything = states.params, trees.test, keys
+    seeds = [seed_of(everything, i) for i in range(config.seeds)]
     results = train.resumable_map(
         lambda seed: evaluate(*seed), seeds, folder / "iwae", depends=config.samples
     )
     return states.params, np.array([result["loss"] for result in results])
 
 
+def seed_of(tree, i: int):
+    """One seed's part of a pytree stacked over seeds."""
+    return jax.tree.map(lambda a: a[i], tree)
+
+
 def make_model(config: Branching, cell: Cell) -> vae.VAE:
+    """The cell's model."""
     dimension = datasets.branching.DIM
     return models.make(
         cell.kind, 2, cell.c, cell.prior_scale, config.hidden, dimension, vae.gaussian, cell.first
@@ -176,9 +181,9 @@ def draw(config: Branching, params: dict[Cell, dict], trees, folder: Path) -> Pa
     widest = max(config.prior_scales)
     hyperbolic = max((c for c in params if c.kind != "N-VAE"), key=lambda c: (c.prior_scale, c.c))
     seed = config.picture_seed
-    tree = jax.tree.map(lambda a: np.asarray(a[seed]), trees)
+    tree = jax.tree.map(np.asarray, seed_of(trees, seed))
     panels = [
-        latents(config, cell, jax.tree.map(lambda a: a[seed], params[cell]), tree)
+        latents(config, cell, seed_of(params[cell], seed), tree)
         for cell in (Cell("N-VAE", widest), hyperbolic)
     ]
     parents = np.where(tree.depths == 0, -1, tree.parents)

@@ -5,7 +5,10 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from jax import Array
 from jax.typing import ArrayLike
 
-Point: TypeAlias = Array | tuple  # a product's points and tangent vectors are tuples of its factors'
+
+Point: TypeAlias = (
+    Array | tuple
+)  # a product's points and tangent vectors are tuples of its factors'
 Tangent: TypeAlias = Point
 
 

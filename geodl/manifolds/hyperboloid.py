@@ -7,8 +7,8 @@ farther: float32 holds points to ``sqrt(c) dist(origin, X)`` = 43 (the ball: 15.
 Sources: Nickel & Kiela, *Learning Continuous Hierarchies in the Lorentz Model* (2018); Nagano et al., *A Wrapped
 Normal Distribution on Hyperbolic Space* (2019).
 
-Numerics. The time coordinate follows from the others, so every function reads X_{1:} only: far out the stored X_0 carries
-no information that X_{1:} does not. The Minkowski product of two points cancels like exp(2 r); distances come from
+Numerics. The time coordinate follows from the others, so every function reads X_{1:} only: far out the stored X_0
+carries no information that X_{1:} does not. The Minkowski product of two points cancels like exp(2 r); distances come from
 the polar form instead, a sum of positive terms with no cancellation,
 
     sinh^2(dist/2) = sinh^2((r_x - r_y)/2) + sinh(r_x) sinh(r_y) sin^2(angle/2)        (c = 1),
@@ -39,6 +39,7 @@ from geodl.manifolds._numerics import (
     tangent_dot,
 )
 
+
 Vector = Float[Array, "*#batch e"]  # e = d + 1 ambient coordinates
 Space = Float[Array, "*#batch d"]
 Scalar = Float[Array, "*#batch"]
@@ -52,7 +53,11 @@ def _validate(c, **arguments):
             point = arguments[name]
             time = _time(point[..., 1:], c)
             off = jnp.abs(point[..., 0] - time) / time
-            check(off < 1e-3, f"{name} must lie on the hyperboloid: relative error of its time coordinate", off)
+            check(
+                off < 1e-3,
+                f"{name} must lie on the hyperboloid: relative error of its time coordinate",
+                off,
+            )
 
 
 def _primitive(*points):
@@ -101,7 +106,9 @@ def _chord2(x, y, c):
     sinh2 = jnp.square(ws / jnp.maximum(nx * y0 + ny * x0, tiny))  # sinh^2(r_y - r_x)
     radial = sinh2 / (2 * c * (1 + jnp.sqrt(1 + sinh2)))
     shorter, longer = jnp.minimum(nx, ny), jnp.maximum(nx, ny)
-    growth = ws / (jnp.maximum(nx + ny, tiny) * jnp.where(shorter > 0, shorter, 1.0))  # (|y| - |x|) / shorter
+    growth = ws / (
+        jnp.maximum(nx + ny, tiny) * jnp.where(shorter > 0, shorter, 1.0)
+    )  # (|y| - |x|) / shorter
     turn = w - scale(growth, jnp.where((nx < ny)[..., None], x, y))  # longer (y/|y| - x/|x|)
     angular = dot(turn, turn) * shorter / jnp.maximum(longer, tiny)
     return radial + jnp.minimum(angular, 4 * shorter * longer) / 4

@@ -41,6 +41,7 @@ from geodl.manifolds._numerics import (
     tanhc,
 )
 
+
 Vector = Float[Array, "*#batch d"]
 Scalar = Float[Array, "*#batch"]
 Curvature = Float[Array, "*#batch"]
@@ -86,7 +87,9 @@ def _exact_gap(x: Array, c: Array) -> Array:
     inverse = 1 / c
     c_head, inverse_head = _on_grid(c, bits // 2 - 2), _on_grid(inverse, bits // 2)
     c_tail, inverse_tail = c - c_head, inverse - inverse_head
-    residual = ((1 - c_head * inverse_head) - c_head * inverse_tail - c_tail * inverse_head) - c_tail * inverse_tail
+    residual = (
+        (1 - c_head * inverse_head) - c_head * inverse_tail - c_tail * inverse_head
+    ) - c_tail * inverse_tail
     return c * (((inverse - head2) - 2 * cross) + (inverse * residual - small))
 
 
@@ -332,7 +335,7 @@ def project(x: Vector, c: Curvature) -> Vector:
     return _onto_rim(inside, _exact_gap(inside, c))
 
 
-def origin(dim: int) -> Float[Array, "d"]:
+def origin(dim: int) -> Float[Array, " d"]:
     """The point 0."""
     return jnp.zeros(dim)
 
@@ -354,7 +357,7 @@ def to_hyperboloid(x: Vector, c: Curvature) -> Float[Array, "*batch e"]:
 
 @_primitive("z", "p", "a")
 def dist_to_gyroplane(z: Vector, p: Vector, a: Vector, c: Curvature) -> Scalar:
-    """Signed distance of z to the hyperplane through p with normal a (Ganea et al. 2018, theorem 5; Mathieu 2019, eq. 8):
+    """Signed distance of z to the hyperplane through p with normal a (Ganea et al. 2018, theorem 5):
 
     asinh( 2 sqrt(c) <(-p) ⊕ z, a> / ((1 - c |(-p) ⊕ z|^2) |a|) ) / sqrt(c); positive on the side a points to.
     """

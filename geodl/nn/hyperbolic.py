@@ -16,7 +16,7 @@ MAX_OFFSET = 40.0  # sqrt(c) x distance of a hyperplane from the origin; no floa
 def gyroplane(
     z: Float[Array, "*batch e"],
     weight: Float[Array, "e-1 k"],
-    bias: Float[Array, "k"],
+    bias: Float[Array, " k"],
     c: ArrayLike,
 ) -> Float[Array, "*batch k"]:
     """Signed distances of points of the hyperboloid to k hyperplanes, by one matrix product.

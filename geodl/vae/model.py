@@ -39,9 +39,9 @@ def vae(
 ) -> VAE:
     """VAE with prior ``family(manifold, origin, prior_scale)`` and posterior of the same family.
 
-    ``encoder.apply(params, x)`` gives (..., dim + k): the mean's components in the tangent space at the origin (its
-    expmap is the posterior's mean) and k = 1 or dim raw scales (softplus + 1e-5). ``decoder.apply(params, z, manifold)``
-    gives the parameters that ``log_likelihood(parameters, x)`` takes.
+    ``encoder.apply(params, x)`` gives (..., dim + k): the mean's components in the tangent space at the
+    origin (its expmap is the posterior's mean) and k = 1 or dim raw scales (softplus + 1e-5).
+    ``decoder.apply(params, z, manifold)`` gives the parameters that ``log_likelihood(parameters, x)`` takes.
     """
 
     def init(key):
