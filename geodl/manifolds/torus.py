@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -34,16 +35,19 @@ from geodl.manifolds.euclidean import (
 Vector = Float[Array, "*#batch d"]
 Scalar = Float[Array, "*#batch"]
 
-_TURN = 6.28125, 0.0019353071795864769  # 2 pi; small multiples of the first part are exact
+_PI = {  # of each float type: pi, and what is missing to it
+    4: (float(np.float32(np.pi)), np.pi - float(np.float32(np.pi))),
+    8: (np.pi, 1.2246467991473532e-16),
+}
 
 
 def _difference(x, y):
     """y - x modulo 2 pi, in [-pi, pi)."""
-    turns = jnp.round((y - x) / (2 * jnp.pi))
-    half = _TURN[0] / 2 * turns
-    w = ((y - half) - (x + half)) - _TURN[1] * turns
-    w = jnp.where(w >= jnp.pi, w - 2 * jnp.pi, w)
-    return jnp.where(w < -jnp.pi, w + 2 * jnp.pi, w)
+    high, low = _PI[x.dtype.itemsize]
+    turns = jnp.round((y - x) / (2 * np.pi))
+    w = ((y - high * turns) - low * turns) - ((x + high * turns) + low * turns)
+    w = jnp.where(w >= np.pi, w - 2 * np.pi, w)
+    return jnp.where(w < -np.pi, w + 2 * np.pi, w)
 
 
 @primitive("x", "v")
@@ -85,7 +89,7 @@ def project(x: Vector) -> Vector:
 
 def random_uniform(key: Array, shape: tuple[int, ...]) -> Array:
     """Points of the given full shape (..., d), uniform on the torus."""
-    return jax.random.uniform(key, shape, minval=-jnp.pi, maxval=jnp.pi)
+    return jax.random.uniform(key, shape, minval=-np.pi, maxval=np.pi)
 
 
 @jax.tree_util.register_dataclass
