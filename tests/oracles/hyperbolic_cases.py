@@ -11,7 +11,7 @@ KINDS = ("bulk", "near", "origin", "edge", "close")
 
 
 class Cases(NamedTuple):
-    """``kind`` (n,) indexes KINDS; points ``x``, ``y`` (n, d), vectors ``v`` (n, d) and ``c`` (n,) are stored floats."""
+    """Points ``x``, ``y`` and vectors ``v`` (n, d), curvatures ``c`` (n,); ``kind`` (n,) indexes KINDS."""
 
     kind: np.ndarray
     x: np.ndarray
