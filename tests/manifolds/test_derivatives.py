@@ -117,8 +117,11 @@ def special(space):
     return x, y, u, v
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", CURVED)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(name, np.float64) for name in CURVED]
+    + [("sphere", np.float32), ("so3", np.float32)],  # the others: test_hyperbolic_accuracy.py
+)
 def test_derivatives_are_finite_at_special_points(name, dtype):
     space = SPACES[name]
     with jax.enable_x64(True):
