@@ -13,7 +13,7 @@ import mpmath
 import numpy as np
 
 
-_mp = mpmath.mp.clone() if hasattr(mpmath.mp, "clone") else mpmath.MPContext()
+_mp = type(mpmath.mp)()  # a context of its own: the precision of mpmath.mp stays as it is
 _mp.dps = 80
 
 _sqrt, _exp, _log, _sinh, _cosh, _tanh, _acosh, _atanh = (
