@@ -237,7 +237,7 @@ def main():
         f"`{' '.join(['python', 'benchmarks/accuracy.py', *sys.argv[1:]])}` on {datetime.date.today()}, revision "
         f"{revision()}, Python {platform.python_version()}, jax {jax.__version__}, {versions}.",
         f"Largest relative error over {pairs} pairs (d = {', '.join(map(str, sizes))}; c = 0.1 to 2; geomstats has "
-        "c = 1 only), absolute where the truth is 0. "
+        "c = 1 only), absolute where the truth is 0; the Hessian is of `sqdist` in geodl, of `dist` squared elsewhere. "
         + "; ".join(f"*{kind}*: {meaning}" for kind, meaning in MEANING.items())
         + ". Norms in units of the ball's radius.",
         *missing,
