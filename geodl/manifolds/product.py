@@ -6,6 +6,8 @@ factors, one after the other. The factors are the record's pytree children, so t
 be learned.
 """
 
+import functools
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
@@ -77,10 +79,10 @@ class Product:
         return safe_sqrt(self.sqdist(x, y))
 
     def sqdist(self, x, y):
-        return sum(self._each(lambda f, x, y: f.sqdist(x, y), x, y))
+        return _total(self._each(lambda f, x, y: f.sqdist(x, y), x, y))
 
     def inner(self, x, u, v):
-        return sum(self._each(lambda f, x, u, v: f.inner(x, u, v), x, u, v))
+        return _total(self._each(lambda f, x, u, v: f.inner(x, u, v), x, u, v))
 
     def norm(self, x, v):
         return safe_sqrt(self.inner(x, v, v))
@@ -101,7 +103,7 @@ class Product:
         return self._each(lambda f, x, g: f.egrad_to_rgrad(x, g), x, g)
 
     def logdetexp(self, x, v):
-        return sum(self._each(lambda f, x, v: f.logdetexp(x, v), x, v))
+        return _total(self._each(lambda f, x, v: f.logdetexp(x, v), x, v))
 
     def from_frame(self, x, a):
         return self._each(lambda f, x, a: f.from_frame(x, a), x, self._split(a))
@@ -126,3 +128,7 @@ class Product:
     def random_uniform(self, key, batch_shape=()):
         keys = tuple(jax.random.split(key, len(self.factors)))
         return self._each(lambda f, k: f.random_uniform(k, batch_shape), keys)
+
+
+def _total(terms: tuple[Array, ...]) -> Array:
+    return functools.reduce(operator.add, terms)

@@ -92,7 +92,7 @@ class Decoder(nnx.Module):
                 features = self.first(manifold.to_frame(origin, manifold.logmap(origin, z)))
             case "gyroplane":
                 features = self.first(z, manifold)
-            case "mobius":
+            case _:
                 features = manifold.logmap0(self.first(z, manifold))
         return self.rest(jax.nn.relu(features))
 
