@@ -8,8 +8,8 @@ Sources: Nickel & Kiela, *Learning Continuous Hierarchies in the Lorentz Model* 
 Normal Distribution on Hyperbolic Space* (2019).
 
 Numerics. The time coordinate follows from the others, so every function reads X_{1:} only: far out the stored X_0
-carries no information that X_{1:} does not. The Minkowski product of two points cancels like exp(2 r); distances come from
-the polar form instead, a sum of positive terms with no cancellation,
+carries no information that X_{1:} does not. The Minkowski product of two points cancels like exp(2 r);
+distances come from the polar form instead, a sum of positive terms with no cancellation,
 
     sinh^2(dist/2) = sinh^2((r_x - r_y)/2) + sinh(r_x) sinh(r_y) sin^2(angle/2)        (c = 1),
 
