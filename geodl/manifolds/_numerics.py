@@ -9,15 +9,16 @@ import inspect
 import math
 import operator
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
-P = ParamSpec("P")
+
 T = TypeVar("T")
 
 
@@ -28,10 +29,10 @@ T = TypeVar("T")
 
 def is_concrete(*arrays) -> bool:
     """True when every array holds values that Python may look at (not inside jit, vmap or grad)."""
-    return not any(isinstance(a, jax.core.Tracer) for a in arrays)
+    return not any(isinstance(a, Tracer) for a in arrays)
 
 
-def check(ok: ArrayLike, message: str, value: ArrayLike) -> None:
+def check(ok: ArrayLike, message: str, value) -> None:
     """Raise ``ValueError(message + offending value)`` where concrete values break a condition.
 
     Inside jit, vmap and grad nothing is checked: values are not known there, and each function documents
@@ -43,15 +44,15 @@ def check(ok: ArrayLike, message: str, value: ArrayLike) -> None:
         raise ValueError(f"{message}, got {worst}")
 
 
-def check_positive(name: str, value) -> None:
+def check_positive(name: str, value: object) -> None:
     """Raise where a concrete number is not a finite positive one. Tracers and pytree placeholders pass."""
-    if isinstance(value, float | int | np.ndarray | np.generic):
-        check(np.isfinite(value) & (np.asarray(value) > 0), f"{name} must be positive", value)
+    if isinstance(value, float | int | np.ndarray | np.generic | jax.Array) and is_concrete(value):
+        check((np.asarray(value) > 0) & (np.asarray(value) < np.inf), f"{name} must be positive", value)
 
 
 def primitive(
     *points: str, validate: Callable[..., None] | None = None
-) -> Callable[[Callable[P, T]], Callable[P, T]]:
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Make a formula a public function: one dtype inside, the inputs' dtype outside, clear errors.
 
     ``points`` names the arguments whose last axis holds coordinates: their lengths must agree. Inputs are
@@ -59,11 +60,11 @@ def primitive(
     ``validate(**arguments)`` sees the arguments when all of them are concrete.
     """
 
-    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+    def decorate(function: Callable[..., T]) -> Callable[..., T]:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
-        def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        def wrapper(*args, **kwargs) -> T:
             arguments = signature.bind(*args, **kwargs).arguments
             arrays = {name: jnp.asarray(a) for name, a in arguments.items()}
             _check_last_axes(function.__name__, {n: arrays[n] for n in points if n in arrays})
@@ -99,33 +100,38 @@ def _check_last_axes(name: str, arrays: dict[str, Array]) -> None:
 # ---------------------------------------------------------------------------------------------------
 
 
+# XLA:CPU reduces a short last axis slowly, and recomputes for every coordinate a per-point scalar that it fuses into a
+# loop over coordinates. Hence slices instead of short reductions, and barriers where scalars meet vectors.
+
+UNROLLED = 16  # last axes up to this length are summed by slices
+
+
 def dot(x: Array, y: Array) -> Array:
     """Inner product over the last axis; elementwise, so never in bf16 or TF32 on an accelerator."""
     return _last_sum(x * y)
 
 
-UNROLLED = 16  # last axes up to this length are summed by slices: 2 to 10 times faster on XLA:CPU
-
-
 @jax.custom_jvp
 def _last_sum(a: Array) -> Array:
+    if 0 < a.shape[-1] <= UNROLLED:
+        return functools.reduce(operator.add, (a[..., i] for i in range(a.shape[-1])))
     return sums(a)[0]
 
 
 def tangent_dot(x: Array, y: Array) -> Array:
     """``dot`` for tangents in a hand-written derivative rule: its transpose is a broadcast, that of slices pads."""
-    return jnp.sum(x * y, -1)
+    return lax.optimization_barrier(jnp.sum(x * y, -1))
 
 
-_last_sum.defjvp(lambda primals, tangents: (_last_sum(*primals), jnp.sum(tangents[0], -1)))
+_last_sum.defjvp(
+    lambda primals, tangents: (_last_sum(*primals), lax.optimization_barrier(jnp.sum(tangents[0], -1)))
+)
 
 
 def sums(*terms: Array) -> tuple[Array, ...]:
     """Sums over the last axis of several arrays of one shape, in one pass (each jnp.sum is a pass of its own)."""
     length = terms[0].shape[-1]
-    if 0 < length <= UNROLLED:
-        return tuple(functools.reduce(operator.add, (a[..., i] for i in range(length))) for a in terms)
-    if length % 8 == 0:  # first within 8 lanes, which XLA:CPU vectorises
+    if length > UNROLLED and length % 8 == 0:  # first within 8 lanes, which XLA:CPU vectorises
         terms = _reduce(*(a.reshape(*a.shape[:-1], length // 8, 8) for a in terms), axis=-2)
     return _reduce(*terms, axis=-1)
 
@@ -137,9 +143,19 @@ def _reduce(*terms: Array, axis: int) -> tuple[Array, ...]:
     return tuple(lax.reduce(terms, (jnp.zeros((), terms[0].dtype),) * len(terms), add, (terms[0].ndim + axis,)))
 
 
+@jax.custom_jvp
 def scale(s: Array, v: Array) -> Array:
     """The vectors ``v`` (..., d) times the scalars ``s`` (...)."""
-    return s[..., None] * v
+    return lax.optimization_barrier(s)[..., None] * v
+
+
+@scale.defjvp
+def _scale_jvp(primals, tangents):
+    (s, v), (ds, dv) = primals, tangents
+    s, ds = (lax.optimization_barrier(a)[..., None] for a in (s, ds))
+    if v.shape[-1] <= UNROLLED:
+        ds = jnp.concatenate([ds] * v.shape[-1], -1)  # transposes to a sum of slices
+    return s * v, ds * v + s * dv
 
 
 def safe_sqrt(q: Array) -> Array:
