@@ -18,7 +18,13 @@ class LocationScale(distrax.Distribution):
     manifold's curvature, are batch axes and broadcast. Half-precision parameters become float32.
     """
 
-    def __init__(self, manifold: Manifold, loc: Point, scale: ArrayLike, widths: tuple[int, ...]):
+    def __init__(
+        self,
+        manifold: Manifold,
+        loc: ArrayLike | tuple,
+        scale: ArrayLike,
+        widths: tuple[int, ...],
+    ):
         super().__init__()
         name = type(self).__name__
         loc, scale = jax.tree.map(jnp.asarray, (loc, scale))

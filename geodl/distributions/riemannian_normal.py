@@ -21,7 +21,7 @@ class RiemannianNormal(LocationScale):
     coordinates of a far point are not (on the ball; prefer the hyperboloid there).
     """
 
-    def __init__(self, manifold: PoincareBall | Hyperboloid, loc: Point, scale: ArrayLike):
+    def __init__(self, manifold: PoincareBall | Hyperboloid, loc: ArrayLike | tuple, scale: ArrayLike):
         """Isotropic: ``scale`` is a scalar or of shape (..., 1), one for each point.
 
         ``loc`` is (..., *event_shape). Raises ``TypeError`` for another manifold, ``ValueError`` for wrong
@@ -38,7 +38,7 @@ class RiemannianNormal(LocationScale):
     def _sigma(self):
         return self._scale[..., 0] if self._scale.ndim else self._scale
 
-    def log_prob(self, value: Point) -> Array:
+    def log_prob(self, value: ArrayLike | tuple) -> Array:
         """Log-density at points (..., *event_shape) that broadcast against the batch."""
         return self._log_prob(self._manifold.sqdist(self._loc, value))
 

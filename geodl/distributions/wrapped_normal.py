@@ -1,7 +1,5 @@
 """The wrapped normal: a normal law in the tangent space at loc, carried to the manifold by expmap."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +28,7 @@ class WrappedNormal(LocationScale):
     only v itself keeps its weight and the turns' are capped, and the value is finite everywhere.
     """
 
-    def __init__(self, manifold: Manifold, loc: Point, scale: ArrayLike):
+    def __init__(self, manifold: Manifold, loc: ArrayLike | tuple, scale: ArrayLike):
         """``scale`` is a scalar, or of shape (..., 1) or (..., dim): per point or per tangent direction.
 
         ``loc`` is (..., *event_shape), on a product a tuple with a point for each factor. Raises
@@ -39,7 +37,7 @@ class WrappedNormal(LocationScale):
         """
         super().__init__(manifold, loc, scale, widths=(1, manifold.dim))
 
-    def log_prob(self, value: Point) -> Array:
+    def log_prob(self, value: ArrayLike | tuple) -> Array:
         """Log-density at points (..., *event_shape) that broadcast against the batch."""
         manifold, loc = self._manifold, self._loc
         return self._log_prob(manifold.to_frame(loc, manifold.logmap(loc, value)))
@@ -78,9 +76,11 @@ def _log_density(manifold, loc, a, scale):
         turns = 2 * np.pi * np.arange(-WINDINGS, WINDINGS + 1).astype(a.dtype)
         wound = logsumexp(_log_normal(a[..., None] + turns, scale[..., None]), -1)
         return jnp.sum(wound, -1) + 0 * loc[..., 0]
-    wound = _log_normal(a, scale)
-    wound = _log_wound(a, scale) if isinstance(manifold, Sphere | SO3) else jnp.sum(wound, -1)
-    return wound - manifold.logdetexp(loc, manifold.from_frame(loc, a))
+    if isinstance(manifold, Sphere | SO3):
+        normal = _log_wound(a, scale)
+    else:
+        normal = jnp.sum(_log_normal(a, scale), -1)
+    return normal - manifold.logdetexp(loc, manifold.from_frame(loc, a))
 
 
 def _log_normal(a, scale):
@@ -94,14 +94,14 @@ def _log_wound(a, scale):
     """
     r = safe_norm(a)[..., None]
     floor = jnp.maximum(r, 1e-3)
-    ahead = jnp.arange(a.shape[-1]) == 0  # direction of the turns at v = 0
-    unit = jnp.where(r < floor, ahead, a / floor)
-    terms = [jnp.sum(_log_normal(a, scale), -1)]
-    for k in range(1, WINDINGS + 1):
-        for length in (r + 2 * np.pi * k, r - 2 * np.pi * k):
-            jacobian = (a.shape[-1] - 1) * jnp.log(jnp.abs(length) / floor)[..., 0]
-            terms.append(jnp.sum(_log_normal(length * unit, scale), -1) + jacobian)
-    return functools.reduce(jnp.logaddexp, terms)
+    first = jnp.arange(a.shape[-1]) == 0  # direction of the turns at v = 0
+    unit = jnp.where(r < floor, first, a / floor)
+    precision = jnp.sum(jnp.square(unit / scale), -1, keepdims=True)
+    length = r + 2 * np.pi * np.delete(np.arange(-WINDINGS, WINDINGS + 1), WINDINGS).astype(a.dtype)
+    jacobian = (a.shape[-1] - 1) * jnp.log(jnp.abs(length) / floor)
+    turns = logsumexp(jacobian - precision * jnp.square(length) / 2, -1)
+    constant = jnp.sum(_log_normal(jnp.zeros_like(a), scale), -1)
+    return constant + jnp.logaddexp(-jnp.sum(jnp.square(a / scale), -1) / 2, turns)
 
 
 def _unwind(manifold, a):
