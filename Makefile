@@ -39,7 +39,7 @@ mnist: setup  ## the paper's table on MNIST
 
 
 test: setup  ## the tests
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
 slow: setup  ## the tests that take minutes each
 	$(PY) -m pytest -m slow $(ARGS)
