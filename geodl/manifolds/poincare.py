@@ -375,7 +375,13 @@ class PoincareBall:
     c: ArrayLike = 1.0
 
     def __post_init__(self):
-        check_positive("PoincareBall: curvature parameter c (sectional curvature is -c)", self.c)
+        if type(self.c) in (
+            int,
+            float,
+        ):  # not arrays: a gradient with respect to a record is a record
+            check_positive(
+                "PoincareBall: curvature parameter c (sectional curvature is -c)", self.c
+            )
 
     @property
     def event_shape(self):
