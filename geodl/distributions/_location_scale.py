@@ -3,6 +3,7 @@
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -27,7 +28,7 @@ class LocationScale(distrax.Distribution):
     ):
         super().__init__()
         name = type(self).__name__
-        loc, scale = jax.tree.map(jnp.asarray, (loc, scale))
+        loc, scale = jax.tree.map(jnp.asarray, loc), jnp.asarray(scale)
         leaves = jax.tree.leaves((manifold, loc, scale))
         dtype = jnp.promote_types(float_dtype(*leaves), jnp.float32)
         self._manifold, self._loc, self._scale = jax.tree.map(
@@ -67,11 +68,13 @@ class LocationScale(distrax.Distribution):
     def batch_shape(self) -> tuple[int, ...]:
         """Broadcast leading axes of loc, scale and curvature."""
         locs = jax.tree.leaves(
-            jax.tree.map(lambda p, shape: p.shape[: p.ndim - len(shape)], self._loc, self.event_shape),
+            jax.tree.map(
+                lambda p, shape: p.shape[: p.ndim - len(shape)], self._loc, self.event_shape
+            ),
             is_leaf=_is_shape,
         )
         curvatures = [jnp.shape(c) for c in jax.tree.leaves(self._manifold)]
-        return jnp.broadcast_shapes(*locs, self._scale.shape[:-1], *curvatures)
+        return np.broadcast_shapes(*locs, self._scale.shape[:-1], *curvatures)
 
     def mean(self) -> Point:
         """The Fréchet mean, loc: the law is symmetric about it."""

@@ -26,15 +26,15 @@ PANELS = 12
 class Law(Protocol):
     """A static, hashable description; ``theta`` and ``mode`` broadcast against ``offset``."""
 
-    def mode(self, theta: Array) -> Array:
+    def mode(self, theta: Array, /) -> Array:
         """Where the density is largest; a constant for differentiation."""
         ...
 
-    def support(self, mode: Array, theta: Array) -> tuple[Array, Array]:
+    def support(self, mode: Array, theta: Array, /) -> tuple[Array, Array]:
         """Smallest and largest offset: what lies outside has no mass to the precision of the dtype."""
         ...
 
-    def log_density(self, offset: Array, mode: Array, theta: Array) -> Array:
+    def log_density(self, offset: Array, mode: Array, theta: Array, /) -> Array:
         """Log-density relative to the mode, not normalised."""
         ...
 
@@ -135,7 +135,9 @@ def _tail(law, table, offset, below, theta):
     panel = jnp.floor(PANELS * lax.stop_gradient((offset - low) / (high - low)))
     edge = jnp.clip(panel, 0, PANELS - 1).astype(int) + jnp.where(below, 0, 1)
     lower, upper = _pick(edge, table.lower, table.upper)
-    part = _integral(law, table.mode, theta, low + (high - low) * edge / PANELS, offset) / table.total
+    part = (
+        _integral(law, table.mode, theta, low + (high - low) * edge / PANELS, offset) / table.total
+    )
     return jnp.where(below, lower + part, upper - part)
 
 

@@ -10,7 +10,6 @@ catastrophically in high dimension; here all is positive quadrature around the m
 ``scale`` and ``c`` are positive floats or arrays that broadcast; derivatives in both, and in r, are exact.
 """
 
-import functools
 from dataclasses import dataclass
 
 import jax
@@ -140,7 +139,9 @@ def _log_sinh_excess_jvp(primals, tangents):
     (y, mode, kappa2), (dy, _, dkappa2) = primals, tangents
     x = mode + y
     at_x, at_mode = (jnp.square(t) * _log_sinhc_slope(kappa2 * jnp.square(t)) for t in (x, mode))
-    slope = 1 / x + 2 * kappa2 * at_x / x - lax.stop_gradient(1 / mode + 2 * kappa2 * at_mode / mode)
+    slope = (
+        1 / x + 2 * kappa2 * at_x / x - lax.stop_gradient(1 / mode + 2 * kappa2 * at_mode / mode)
+    )
     return _log_sinh_excess(y, mode, kappa2), slope * dy + (at_x - at_mode) * dkappa2
 
 
@@ -151,6 +152,8 @@ def _decay(z):
 
 _log_sinhc_slope = even(  # derivative of log_sinhc
     lambda r: (r / jnp.tanh(r) - 1) / (2 * r * r),
-    (1 / 6, -1 / 90, 1 / 945, -1 / 9450, 1 / 93555, -691 / 638512875, 2 / 18243225)
-    + (-3617 / 325641566250, 43867 / 38979295480125),
+    (
+        *(1 / 6, -1 / 90, 1 / 945, -1 / 9450, 1 / 93555, -691 / 638512875, 2 / 18243225),
+        *(-3617 / 325641566250, 43867 / 38979295480125),
+    ),
 )

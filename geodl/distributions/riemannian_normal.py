@@ -21,7 +21,9 @@ class RiemannianNormal(LocationScale):
     coordinates of a far point are not (on the ball; prefer the hyperboloid there).
     """
 
-    def __init__(self, manifold: PoincareBall | Hyperboloid, loc: ArrayLike | tuple, scale: ArrayLike):
+    def __init__(
+        self, manifold: PoincareBall | Hyperboloid, loc: ArrayLike | tuple, scale: ArrayLike
+    ):
         """Isotropic: ``scale`` is a scalar or of shape (..., 1), one for each point.
 
         ``loc`` is (..., *event_shape). Raises ``TypeError`` for another manifold, ``ValueError`` for wrong

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-
 from geodl.manifolds import sphere
 from geodl.manifolds._numerics import float_dtype
 

@@ -68,7 +68,9 @@ class VonMisesFisher(distrax.Distribution):
         super().__init__()
         loc, concentration = jnp.asarray(loc), jnp.asarray(concentration)
         if loc.ndim == 0 or loc.shape[-1] < 2:
-            raise ValueError(f"VonMisesFisher: loc must have shape (..., d + 1), d >= 1, got {loc.shape}")
+            raise ValueError(
+                f"VonMisesFisher: loc must have shape (..., d + 1), d >= 1, got {loc.shape}"
+            )
         dtype = jnp.promote_types(float_dtype(loc, concentration), jnp.float32)
         self._loc, self._concentration = loc.astype(dtype), concentration.astype(dtype)
         valid = (self._concentration >= 0) & (self._concentration < jnp.inf)

@@ -1,5 +1,7 @@
 """The wrapped normal: a normal law in the tangent space at loc, carried to the manifold by expmap."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from jax.typing import ArrayLike
 from geodl.distributions._location_scale import LocationScale
 from geodl.manifolds import SO3, Product, Sphere, Torus
 from geodl.manifolds._numerics import safe_norm
-from geodl.manifolds.base import Manifold, Point
+from geodl.manifolds.base import Manifold
 
 
 class WrappedNormal(LocationScale):
@@ -68,10 +70,12 @@ class WrappedNormal(LocationScale):
 WINDINGS = 4
 
 
-def _log_density(manifold, loc, a, scale):
+def _log_density(manifold, loc, a, scale) -> Array:
     if isinstance(manifold, Product):
-        parts = zip(manifold.factors, loc, _split(manifold, a), _split(manifold, scale), strict=True)
-        return sum(_log_density(*part) for part in parts)
+        parts = zip(
+            manifold.factors, loc, _split(manifold, a), _split(manifold, scale), strict=True
+        )
+        return functools.reduce(jnp.add, (_log_density(*part) for part in parts))
     if isinstance(manifold, Torus):
         turns = 2 * np.pi * np.arange(-WINDINGS, WINDINGS + 1).astype(a.dtype)
         wound = logsumexp(_log_normal(a[..., None] + turns, scale[..., None]), -1)

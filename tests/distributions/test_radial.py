@@ -36,7 +36,9 @@ def log_normalizer_and_gradient(scale, c, dim):
 @pytest.mark.parametrize("dim", DIMS)
 def test_log_normalizer_and_its_derivatives(dim, dtype, tolerance):
     scale, c, log_z, dscale, dc = columns(dim, "scale", "c", "log_z", "dscale", "dc")
-    padding = 24 - len(scale)  # one shape for all dimensions, so that they share compiled operations
+    padding = 24 - len(
+        scale
+    )  # one shape for all dimensions, so that they share compiled operations
     with jax.enable_x64(dtype == "float64"):
         s, k = (jnp.asarray(np.pad(a, (0, padding), mode="edge"), dtype) for a in (scale, c))
         value, grads = log_normalizer_and_gradient(s, k, dim)
@@ -61,7 +63,11 @@ def quantile_and_derivatives(u, scale, c, dim):
 
 @pytest.mark.parametrize(
     ("dtype", "dim", "tolerance"),
-    [("float64", 2, 1e-9), ("float64", 1000, 1e-9), ("float32", 30, 2e-4)],
+    [
+        pytest.param("float64", 2, 1e-9, marks=pytest.mark.slow),
+        ("float64", 1000, 1e-9),
+        ("float32", 30, 2e-4),
+    ],
 )
 def test_quantile_and_its_derivatives_against_mpmath(dim, dtype, tolerance):
     rows = [
@@ -137,6 +143,7 @@ def test_flat_limit_is_the_chi_law(x64):
     np.testing.assert_allclose(slope, 4 * 5 * 4 / 6, rtol=1e-9)  # (d - 1) E r^2 / 6
 
 
+@pytest.mark.slow
 def test_second_derivatives(x64):
     def along(t):
         return radial.quantile_of_score(-0.8, 0.5 + 0.3 * t, 0.7 + t, 4)
@@ -152,6 +159,8 @@ def test_second_derivatives(x64):
 
 
 def test_dimension_one_is_the_half_normal(x64):
-    log_z, r = jit(lambda s: (radial.log_normalizer(s, 1.0, 1), radial.quantile(0.3, s, 1.0, 1)))(0.5)
+    log_z, r = jit(lambda s: (radial.log_normalizer(s, 1.0, 1), radial.quantile(0.3, s, 1.0, 1)))(
+        0.5
+    )
     np.testing.assert_allclose(log_z, np.log(0.5 * np.sqrt(np.pi / 2)))
     np.testing.assert_allclose(r, stats.halfnorm.ppf(0.3) * 0.5)

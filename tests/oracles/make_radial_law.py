@@ -14,7 +14,9 @@ import mpmath as mp
 
 mp.mp.dps = 40
 
-ANCHOR = list(itertools.product((2, 5, 10, 20, 50, 100), ("0.1", "0.5", "1", "2", "5"), ("0.1", "0.7", "1.4")))
+ANCHOR = list(
+    itertools.product((2, 5, 10, 20, 50, 100), ("0.1", "0.5", "1", "2", "5"), ("0.1", "0.7", "1.4"))
+)
 WIDE = list(itertools.product((2, 3, 30, 300, 1000), ("0.05", "0.3", "5"), ("0.1", "1", "3")))
 
 
