@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
 from jax.typing import ArrayLike
@@ -37,15 +38,16 @@ def check(ok: ArrayLike, message: str, value) -> None:
     Inside jit, vmap and grad nothing is checked: values are not known there, and each function documents
     what it does with bad ones.
     """
-    if is_concrete(ok, value) and not bool(jnp.all(ok)):
-        value, ok = jnp.broadcast_arrays(jnp.asarray(value), jnp.asarray(ok))
-        worst = value[~ok].ravel()[0] if ok.ndim else value
-        raise ValueError(f"{message}, got {worst}")
+    if is_concrete(ok, value) and not np.all(
+        ok
+    ):  # NumPy: under jit, jnp traces concrete values too
+        values, oks = np.broadcast_arrays(value, ok)
+        raise ValueError(f"{message}, got {values[~oks].ravel()[0]}")
 
 
 def check_positive(name: str, value) -> None:
     """Raise where a concrete number is not a finite positive one."""
-    check((value > 0) & (value < jnp.inf), f"{name} must be positive", value)
+    check((value > 0) & (value < np.inf), f"{name} must be positive", value)
 
 
 def primitive(
