@@ -13,6 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from geodl.manifolds._numerics import dot, primitive, safe_norm, scale
+from geodl.manifolds._record import register_record
 
 
 Vector = Float[Array, "*#batch d"]
@@ -120,7 +121,7 @@ def random_uniform(key: Array, shape: tuple[int, ...]) -> Array:
     return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
 
 
-@jax.tree_util.register_dataclass
+@register_record
 @dataclass(frozen=True)
 class Euclidean:
     """R^dim as a :class:`~geodl.manifolds.base.Manifold`."""

@@ -18,10 +18,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.manifolds._numerics import safe_sqrt
+from geodl.manifolds._record import register_record
 from geodl.manifolds.base import Manifold
 
 
-@jax.tree_util.register_pytree_with_keys_class
+@register_record
 @dataclass(frozen=True, init=False)
 class Product:
     """A product of records as a :class:`~geodl.manifolds.base.Manifold`.
@@ -36,13 +37,6 @@ class Product:
         if not factors:
             raise ValueError("Product: at least one factor is needed, got none")
         object.__setattr__(self, "factors", factors)
-
-    def tree_flatten_with_keys(self):
-        return tuple((jax.tree_util.SequenceKey(i), f) for i, f in enumerate(self.factors)), None
-
-    @classmethod
-    def tree_unflatten(cls, _, factors):
-        return cls(*factors)
 
     @property
     def dim(self):

@@ -34,6 +34,7 @@ from geodl.manifolds._numerics import (
     scale,
     sinc,
 )
+from geodl.manifolds._record import register_record
 
 
 Matrix = Float[Array, "*#batch 3 3"]
@@ -308,7 +309,7 @@ def random_uniform(key: Array, shape: tuple[int, ...] = (3, 3)) -> Array:
     return diagonal + 2 * v[..., :, None] * v[..., None, :] + 2 * hat(scale(w, v))
 
 
-@jax.tree_util.register_dataclass
+@register_record
 @dataclass(frozen=True)
 class SO3:
     """The rotation group as a :class:`~geodl.manifolds.base.Manifold`."""

@@ -34,6 +34,7 @@ from geodl.manifolds._numerics import (
     scale,
     sinc,
 )
+from geodl.manifolds._record import register_record
 from geodl.manifolds.euclidean import inner, norm  # the metric is that of the surrounding space
 
 
@@ -238,7 +239,7 @@ def from_stereographic(p: Coordinates) -> Vector:
     return scale(1 / (1 + q), jnp.concatenate([(1 - q)[..., None], 2 * p], -1))
 
 
-@jax.tree_util.register_dataclass
+@register_record
 @dataclass(frozen=True)
 class Sphere:
     """The unit sphere S^dim as a :class:`~geodl.manifolds.base.Manifold`."""

@@ -18,6 +18,7 @@ from jax import Array
 from jaxtyping import Float
 
 from geodl.manifolds._numerics import dot, primitive, safe_norm, scale
+from geodl.manifolds._record import register_record
 from geodl.manifolds.euclidean import (
     egrad_to_rgrad,
     from_frame,
@@ -92,7 +93,7 @@ def random_uniform(key: Array, shape: tuple[int, ...]) -> Array:
     return jax.random.uniform(key, shape, minval=-np.pi, maxval=np.pi)
 
 
-@jax.tree_util.register_dataclass
+@register_record
 @dataclass(frozen=True)
 class Torus:
     """The flat torus (S^1)^dim as a :class:`~geodl.manifolds.base.Manifold`."""

@@ -123,6 +123,13 @@ def test_one_trace_for_all_curvatures(space):
     assert len({float(r[0]) for r in results}) == 3
 
 
+def test_records_of_two_kinds_differ_in_structure():
+    """Or else the cache of jit takes one for the other, once in a hundred times."""
+    structures = [jax.tree.structure(space) for space in SPACES.values()]
+    for i, one in enumerate(structures):
+        assert all((one == other) == (i == j) for j, other in enumerate(structures))
+
+
 @pytest.mark.parametrize("record", [PoincareBall(2, 0.7), Hyperboloid(2, 0.7)])
 def test_curvature_is_a_leaf(record):
     """tree.map, vmap over records, a gradient with respect to one, inside a product too."""
