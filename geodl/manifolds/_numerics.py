@@ -47,7 +47,9 @@ def check(ok: ArrayLike, message: str, value) -> None:
 
 def check_positive(name: str, value) -> None:
     """Raise where a concrete number is not a finite positive one."""
-    check((value > 0) & (value < np.inf), f"{name} must be positive", value)
+    if is_concrete(value):
+        value = np.asarray(value)
+        check((value > 0) & (value < np.inf), f"{name} must be positive", value)
 
 
 def primitive(

@@ -38,6 +38,7 @@ from geodl.manifolds._numerics import (
     sinhc,
     tangent_dot,
 )
+from geodl.manifolds._record import register_record
 
 
 Vector = Float[Array, "*#batch e"]  # e = d + 1 ambient coordinates
@@ -282,7 +283,7 @@ def to_ball(x: Vector, c: Curvature) -> Space:
     return poincare.project(scale(1 / (1 + jnp.sqrt(1 + c * dot(space, space))), space), c)
 
 
-@jax.tree_util.register_dataclass
+@register_record
 @dataclass(frozen=True)
 class Hyperboloid:
     """The hyperboloid of sectional curvature -c as a :class:`~geodl.manifolds.base.Manifold`."""
@@ -291,11 +292,7 @@ class Hyperboloid:
     c: ArrayLike = 1.0
 
     def __post_init__(self):
-        if type(self.c) in (
-            int,
-            float,
-        ):  # not arrays: a gradient with respect to a record is a record
-            check_positive("Hyperboloid: curvature parameter c (sectional curvature is -c)", self.c)
+        check_positive("Hyperboloid: curvature parameter c (sectional curvature is -c)", self.c)
 
     @property
     def event_shape(self):

@@ -40,6 +40,7 @@ from geodl.manifolds._numerics import (
     tangent_dot,
     tanhc,
 )
+from geodl.manifolds._record import register_record
 
 
 Vector = Float[Array, "*#batch d"]
@@ -366,7 +367,7 @@ def dist_to_gyroplane(z: Vector, p: Vector, a: Vector, c: Curvature) -> Scalar:
     return 2 * side * asinhc(4 * c * jnp.square(side))
 
 
-@jax.tree_util.register_dataclass
+@register_record
 @dataclass(frozen=True)
 class PoincareBall:
     """The Poincaré ball of sectional curvature -c as a :class:`~geodl.manifolds.base.Manifold`."""
@@ -375,13 +376,7 @@ class PoincareBall:
     c: ArrayLike = 1.0
 
     def __post_init__(self):
-        if type(self.c) in (
-            int,
-            float,
-        ):  # not arrays: a gradient with respect to a record is a record
-            check_positive(
-                "PoincareBall: curvature parameter c (sectional curvature is -c)", self.c
-            )
+        check_positive("PoincareBall: curvature parameter c (sectional curvature is -c)", self.c)
 
     @property
     def event_shape(self):
