@@ -1,8 +1,8 @@
 """The Poincaré ball's primitives side by side with hyperbolix, geoopt and geomstats, on one CPU core.
 
-``python benchmarks/manifolds.py [--quick]``: exp, log, dist, transport and Möbius addition on 100,000 points of 2, 10 and
-64 coordinates in float32, forward and with the gradient of the sum in both array inputs (three in transport).
-Prints Markdown tables, and a full run writes them to docs/results/speed.md. A library that is not installed is left out.
+``python benchmarks/manifolds.py [--quick]``: exp, log, dist, transport and Möbius addition on 100,000 points of
+2, 10 and 64 coordinates in float32, forward and with the gradient of the sum in both array inputs (three in transport).
+Prints Markdown tables. A library that is not installed is left out.
 
 One process, one core, process CPU time; the libraries take turns call by call, so that noise hits all alike; the
 least of many calls counts. The curvature is an argument of the compiled functions, not a constant.
@@ -11,7 +11,6 @@ least of many calls counts. The curvature is an argument of the compiled functio
 import argparse
 import datetime
 import functools
-import gc
 import os
 import platform
 import statistics
@@ -129,7 +128,10 @@ def geoopt():
             with torch.no_grad():
                 return function(*plain)
 
-        return {FORWARD: forward, GRADIENT: lambda: torch.autograd.grad(function(*leaves).sum(), leaves)}
+        return {
+            FORWARD: forward,
+            GRADIENT: lambda: torch.autograd.grad(function(*leaves).sum(), leaves),
+        }
 
     return calls
 
@@ -186,7 +188,9 @@ def table(header, rows):
 def cpu_name():
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
@@ -197,7 +201,9 @@ def revision():
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     parser.add_argument("--dims", type=int, nargs="+", default=DIMS, metavar="D")
     parser.add_argument("--operations", nargs="+", default=list(ARGUMENTS), choices=ARGUMENTS)
@@ -217,7 +223,9 @@ def run(found, dims, operations, rounds, seconds):
             for mode in (FORWARD, GRADIENT):
                 turns = {name: modes[mode] for name, modes in calls.items() if mode in modes}
                 results[operation, d, mode] = measure(turns, rounds, seconds)
-                times = ", ".join(f"{n} {min(t):.2f}" for n, t in results[operation, d, mode].items())
+                times = ", ".join(
+                    f"{n} {min(t):.2f}" for n, t in results[operation, d, mode].items()
+                )
                 print(f"{operation}, d = {d}, {mode}: {times}", file=sys.stderr)
     return results
 
