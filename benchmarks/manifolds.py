@@ -2,7 +2,7 @@
 
 ``python benchmarks/manifolds.py [--quick]``: exp, log, dist, transport and Möbius addition on 100,000 points of
 2, 10 and 64 coordinates in float32, forward and with the gradient of the sum in both array inputs (three in transport).
-Prints Markdown tables. A library that is not installed is left out.
+Prints Markdown tables, to a file with ``--output docs/results/speed.md``. A library that is not installed is left out.
 
 One process, one core, process CPU time; the libraries take turns call by call, so that noise hits all alike; the
 least of many calls counts. The curvature is an argument of the compiled functions, not a constant.
