@@ -194,12 +194,14 @@ def draw(config: Branching, params: dict[Cell, dict], trees, folder: Path) -> Pa
 def latents(config: Branching, cell: Cell, params, tree) -> pictures.Latents:
     """Posterior means of nodes and data, and the hyperplanes of the decoder's first layer."""
     model = make_model(config, cell)
+    manifold = model.manifold(params)
 
     def means(x):
-        return np.asarray(model.encode(params, x).loc)
+        return np.asarray(models.to_picture(manifold, model.encode(params, x).loc))
 
     def density(z):
-        return np.exp(np.asarray(model.prior(params).log_prob(jnp.asarray(z, jnp.float32))))
+        z = models.from_picture(manifold, jnp.asarray(z, jnp.float32))
+        return np.exp(np.asarray(model.prior(params).log_prob(z)))
 
     first = jax.tree.map(np.asarray, params["decoder"]["first"])
     if "weight" in first:  # gyroplanes

@@ -208,13 +208,16 @@ def draw(config: Mnist, cell: Cell, params, images: datasets.Images, folder: Pat
     test = jnp.asarray(images.test_images)
     shape = test.shape[1:]
 
+    manifold = model.manifold(params)
+
     @jax.jit
     def decode(z):
-        return jax.nn.sigmoid(model.decode(params, z)).reshape(-1, *shape)
+        parameters = model.decode(params, models.from_picture(manifold, z))
+        return jax.nn.sigmoid(parameters).reshape(-1, *shape)
 
     @jax.jit
     def encode(x):
-        return model.encode(params, pixels(x)).loc
+        return models.to_picture(manifold, model.encode(params, pixels(x)).loc)
 
     first = test[:30]
     chart = plotting.Plane(3.0 * config.prior_scale) if cell.c is None else plotting.Disk(cell.c)

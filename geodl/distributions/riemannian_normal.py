@@ -55,7 +55,7 @@ class RiemannianNormal(LocationScale):
         sigma = jnp.broadcast_to(self._sigma, batch)
         r = radial.sample(key_radius, (n,), sigma, self._manifold.c, dim)
         direction = sphere.project(jax.random.normal(key_direction, (n, *batch, dim), r.dtype))
-        z = self._manifold.expmap(loc, self._manifold.from_frame(loc, r[..., None] * direction))
+        z = self._manifold.expmap_frame(loc, r[..., None] * direction)
         return z, self._log_prob(jnp.square(r))
 
     def _sample_n(self, key, n):

@@ -117,7 +117,7 @@ class VonMisesFisher(distrax.Distribution):
         batch, dim, loc = self.batch_shape, self._dim, self._loc
         angle = _sample_angle(key_angle, (n, *batch), self._concentration, dim)
         turn = sphere.project(jax.random.normal(key_turn, (n, *batch, dim), loc.dtype))
-        x = sphere.expmap(loc, sphere.from_frame(loc, angle[..., None] * turn))
+        x = sphere.expmap_frame(loc, angle[..., None] * turn)
         return x, self._log_prob(2 * jnp.square(jnp.sin(angle / 2)))
 
     def _sample_n(self, key, n):

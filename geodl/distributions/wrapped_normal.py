@@ -10,7 +10,7 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
 from geodl.distributions._location_scale import LocationScale
-from geodl.manifolds import SO3, Product, Sphere, Torus
+from geodl.manifolds import SO3, Hyperboloid, Product, Sphere, Torus
 from geodl.manifolds._numerics import safe_norm
 from geodl.manifolds.base import Manifold
 
@@ -53,7 +53,7 @@ class WrappedNormal(LocationScale):
         return self._scale * jax.random.normal(key, shape, self._scale.dtype)
 
     def _at(self, a):
-        return self._manifold.expmap(self._loc, self._manifold.from_frame(self._loc, a))
+        return self._manifold.expmap_frame(self._loc, a)
 
     def _sample_n(self, key, n):
         return self._at(self._tangent_n(key, n))
@@ -84,6 +84,8 @@ def _log_density(manifold, loc, a, scale) -> Array:
         normal = _log_wound(a, scale)
     else:
         normal = jnp.sum(_log_normal(a, scale), -1)
+    if isinstance(manifold, Hyperboloid):  # the same at every point, and at the origin a keeps its length
+        loc = manifold.origin()
     return normal - manifold.logdetexp(loc, manifold.from_frame(loc, a))
 
 

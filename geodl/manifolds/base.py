@@ -91,6 +91,10 @@ class Manifold(Protocol):
         """Components (..., dim) of v in the orthonormal frame at x."""
         ...
 
+    def expmap_frame(self, x: Point, a: Array) -> Point:
+        """expmap of the tangent vector at x with frame components a (..., dim), without forming it."""
+        ...
+
     def tangent_basis(self, x: Point) -> Tangent:
         """The orthonormal frame at x, shape (..., dim, *event_shape)."""
         ...

@@ -105,6 +105,12 @@ def to_frame(x: Vector, v: Vector) -> Vector:
     return jnp.broadcast_arrays(x, v)[1]
 
 
+@primitive("x", "a")
+def expmap_frame(x: Vector, a: Vector) -> Vector:
+    """x + a."""
+    return x + a
+
+
 @primitive("x")
 def tangent_basis(x: Vector) -> Float[Array, "*batch d d"]:
     """The unit vectors, in rows."""
@@ -173,6 +179,9 @@ class Euclidean:
 
     def to_frame(self, x, v):
         return to_frame(x, v)
+
+    def expmap_frame(self, x, a):
+        return expmap_frame(x, a)
 
     def tangent_basis(self, x):
         return tangent_basis(x)

@@ -80,22 +80,25 @@ def _tangent(x_space, x_time, v_space):
     return jnp.concatenate([time[..., None], v_space], -1)
 
 
+def _split(x, v):
+    """v = across + along x and |x|^2, away from x = 0; across is made orthogonal twice: one pass leaves eps |v|."""
+    xx = dot(x, x)
+    xx = jnp.where(xx > 0, xx, 1.0)
+    along = dot(x, v) / xx
+    across = v - scale(along, x)
+    return across - scale(dot(x, across) / xx, x), along, xx
+
+
 def _sqnorm(x, v, c):
     """<v, v> of a tangent vector from its spatial part, |v|^2 - <x, v>^2 / x_0^2.
 
-    Far out that cancels, so there it is the part across x plus the part along x, shortened. The part across is made
-    orthogonal twice: one pass leaves eps |v| along x. Each branch holds beyond the seam at c |x|^2 = 1, since XLA may
-    round a predicate differently in each ``where``.
+    Far out that cancels, so there it is the part across x plus the part along x, shortened. Each branch holds beyond
+    the seam at c |x|^2 = 1, since XLA may round a predicate differently in each ``where``.
     """
-    xx = dot(x, x)
-    safe = jnp.where(c * xx > 0.5, xx, 1.0)
-    dual = scale(1 / safe, x)
-    along = dot(dual, v)
-    across = v - scale(along, x)
-    across = across - scale(dot(dual, across), x)
-    far = dot(across, across) + jnp.square(along) * (safe / (1 + c * xx))
-    near = dot(v, v) - c * jnp.square(dot(x, v)) / (1 + c * xx)
-    return jnp.where(c * xx > 1, far, near)
+    (across, along, xx), cxx = _split(x, v), c * dot(x, x)
+    far = dot(across, across) + jnp.square(along) * (xx / (1 + cxx))
+    near = dot(v, v) - c * jnp.square(dot(x, v)) / (1 + cxx)
+    return jnp.where(cxx > 1, far, near)
 
 
 @jax.custom_jvp
@@ -134,6 +137,36 @@ def expmap(x: Vector, v: Vector, c: Curvature) -> Vector:
     q = c * _sqnorm(x, v, c)
     rise = q / 2 * jnp.square(sinhc(q / 4))  # cosh(r) - 1
     return _point(x + scale(rise, x) + scale(sinhc(q), v), c)
+
+
+@_primitive("x")
+def expmap_frame(x: Vector, a: Space, c: Curvature) -> Vector:
+    """expmap of the tangent vector with components a (..., d) in the orthonormal frame at x, without forming it:
+
+    far out that vector is exp(sqrt(c) dist(origin, x)) long, and its floats keep nothing of what lies across x. With
+    rho, r the distances of x and of the step (c = 1) and a = across + along x / |x| the result is
+
+        (sinh(rho) cosh(r) + cosh(rho) sinh(r) along / |a|) x / |x| + sinh(r) across / |a|,
+
+    whose first terms cancel on the way back to the origin; they are summed by e^-r, e^-rho and |a| + along instead.
+    """
+    x = x[..., 1:]
+    if a.shape[-1] != x.shape[-1]:
+        raise ValueError(f"expmap_frame: a needs {x.shape[-1]} components, got {a.shape}")
+    q, x0 = c * dot(a, a), jnp.sqrt(1 + c * dot(x, x))
+    near = 1 + q / 2 * jnp.square(sinhc(q / 4)) + sinhc(q) * c * dot(x, a) / (1 + x0)
+    near = scale(near, x) + scale(sinhc(q), a)
+    (across, along, xx), root, r = _split(x, a), jnp.sqrt(c), safe_sqrt(q)
+    sinh, along = root * jnp.sqrt(xx), along * jnp.sqrt(xx)
+    back = along < 0
+    outward = jnp.where(
+        back,
+        dot(across, across) / jnp.where(back, safe_norm(a) - along, 1.0),
+        safe_norm(a) + along,
+    )
+    grown = jnp.exp(-r) + sinhc(q) * (x0 * root * outward - r / (x0 + sinh)) / sinh
+    far = scale(grown, x) + scale(sinhc(q), across)
+    return _point(jnp.where(((c * xx > 1) & (q > 1))[..., None], far, near), c)
 
 
 @_primitive("v")
@@ -201,12 +234,19 @@ def norm(x: Vector, v: Vector, c: Curvature) -> Scalar:
 
 @_primitive("x", "y", "v")
 def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
-    """Parallel transport v + c <y, v> / (1 - c <x, y>) (x + y) (Nickel & Kiela 2018)."""
-    x, y, v = x[..., 1:], y[..., 1:], v[..., 1:]
-    x0, y0, w, s = _time(x, c), _time(y, c), y - x, x + y
-    rise = dot(w, s) / (x0 + y0)
-    yv = dot(w, v) - rise * dot(x, v) / x0  # <y, v> = <y - x, v>
-    return _tangent(y, y0, v + scale(c * yv / (2 + 2 * c * _chord2(x, y, c)), s))
+    """Parallel transport v + c <y, v> / (1 - c <x, y>) (x + y) (Nickel & Kiela 2018).
+
+    Computed as the ball's rotation of frame components, whose vectors are not exp(r) long.
+    """
+    x, y, v, root = x[..., 1:], y[..., 1:], v[..., 1:], jnp.sqrt(c)
+    x0, y0, w = root * _time(x, c), root * _time(y, c), y - x
+    rise = c * dot(w, x + y) / (x0 + y0)  # y0 - x0
+    a, b = 2 / (1 + x0), 2 / (1 + y0)  # conformal gaps of the ball's points, a / 2 x and b / 2 y
+    step = scale(b / 2, w - scale(rise * a / 2, x))
+    frame = poincare.gyration_of_step(
+        scale(b / 2, y), b, scale(a / 2, x), a, step, _to_frame(x, v, c), c
+    )
+    return _transport0(y, frame, c)
 
 
 @_primitive("y", "v")
@@ -249,9 +289,14 @@ def from_frame(x: Vector, a: Space, c: Curvature) -> Vector:
 @_primitive("x", "v")
 def to_frame(x: Vector, v: Vector, c: Curvature) -> Space:
     """Components (..., d) of v in the orthonormal frame at x."""
-    x, v = x[..., 1:], v[..., 1:]
-    x0 = _time(x, c)
-    return v - scale(dot(x, v) / (x0 * (x0 + lax.rsqrt(c))), x)
+    return _to_frame(x[..., 1:], v[..., 1:], c)
+
+
+def _to_frame(x, v, c):
+    """v without its stretch along x; far out from its two parts (as in :func:`_sqnorm`)."""
+    (across, along, xx), x0 = _split(x, v), jnp.sqrt(1 + c * dot(x, x))
+    near = v - scale(c * dot(x, v) / (x0 * (x0 + 1)), x)
+    return jnp.where((c * xx > 1)[..., None], across + scale(along / x0, x), near)
 
 
 @_primitive("x")
@@ -348,6 +393,9 @@ class Hyperboloid:
 
     def to_frame(self, x, v):
         return to_frame(x, v, self.c)
+
+    def expmap_frame(self, x, a):
+        return expmap_frame(x, a, self.c)
 
     def tangent_basis(self, x):
         return tangent_basis(x, self.c)

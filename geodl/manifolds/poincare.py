@@ -158,12 +158,11 @@ def mobius_matvec(m: Float[Array, "*#batch k d"], x: Float[Array, "*#batch d"], 
 @_primitive("u", "v", "w")
 def gyration(u: Vector, v: Vector, w: Vector, c: Curvature) -> Vector:
     """gyr[u, v] w, the rotation by which Möbius addition fails to associate (Ungar 2008)."""
-    return _gyration(u, _gap(u, c), -v, _gap(v, c), w, c)
+    return gyration_of_step(u, _gap(u, c), -v, _gap(v, c), u + v, w, c)
 
 
-def _gyration(y, b, x, a, v, c):
-    """gyr[y, -x] v, for the gaps a of x and b of y; the identity at y = x without cancellation."""
-    w = y - x
+def gyration_of_step(y, b, x, a, w, v, c):
+    """gyr[y, -x] v, for the gaps a of x and b of y and the step w = y - x; without cancellation as w -> 0."""
     cww, xv, wv = c * dot(w, w), dot(x, v), dot(w, v)
     rotation = scale(a * wv - cww * xv, y) - scale(wv + b * xv, w)
     return v + scale(2 * c / (cww + a * b), rotation)
@@ -184,9 +183,13 @@ def conformal_factor(x: Vector, c: Curvature) -> Scalar:
 def expmap(x: Vector, v: Vector, c: Curvature) -> Vector:
     """exp_x(v) = x ⊕ tanh(sqrt(c) lambda_x |v| / 2) v / (sqrt(c) |v|) (Ganea et al. 2018, lemma 2)."""
     a = _gap(x, c)
-    v = v / a[..., None]
-    u, b = _disk_step(v, c)
-    return _translate(x, a, u, b, c)
+    return _translate(x, a, *_disk_step(v / a[..., None], c), c)
+
+
+@_primitive("x", "a")
+def expmap_frame(x: Vector, a: Vector, c: Curvature) -> Vector:
+    """exp_x of the tangent vector with components a in the orthonormal frame at x: x ⊕ exp_0(a / 2)."""
+    return _translate(x, _gap(x, c), *_disk_step(a / 2, c), c)
 
 
 def _disk_step(v: Array, c: Array) -> tuple[Array, Array]:
@@ -283,7 +286,7 @@ def norm(x: Vector, v: Vector, c: Curvature) -> Scalar:
 def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
     """Parallel transport of v along the geodesic from x to y: gyr[y, -x] v lambda_x / lambda_y."""
     a, b = _gap(x, c), _gap(y, c)
-    return scale(b / a, _gyration(y, b, x, a, v, c))
+    return scale(b / a, gyration_of_step(y, b, x, a, y - x, v, c))
 
 
 @_primitive("y", "v")
@@ -432,6 +435,9 @@ class PoincareBall:
 
     def to_frame(self, x, v):
         return to_frame(x, v, self.c)
+
+    def expmap_frame(self, x, a):
+        return expmap_frame(x, a, self.c)
 
     def tangent_basis(self, x):
         return tangent_basis(x, self.c)

@@ -105,6 +105,9 @@ class Product:
     def to_frame(self, x, v):
         return jnp.concatenate(self._each(lambda f, x, v: f.to_frame(x, v), x, v), -1)
 
+    def expmap_frame(self, x, a):
+        return self._each(lambda f, x, a: f.expmap_frame(x, a), x, self._split(a))
+
     def tangent_basis(self, x):
         """Frame vectors of all factors, entry i of shape (..., dim, *factors[i].event_shape)."""
 

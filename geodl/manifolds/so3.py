@@ -150,7 +150,16 @@ def _log(x, y):
 @_primitive("x", "v")
 def expmap(x: Matrix, v: Matrix) -> Matrix:
     """x exp(x^T v), by Rodrigues' formula (Murray et al. 1994, eq. 2.14)."""
-    w = _body(x, v)
+    return _exp(x, _body(x, v))
+
+
+@_primitive("x")
+def expmap_frame(x: Matrix, a: Vector) -> Matrix:
+    """x exp(hat(a)): expmap of the tangent vector with components a (..., 3)."""
+    return _exp(x, a)
+
+
+def _exp(x, w):
     q = dot(w, w)
     square = w[..., :, None] * w[..., None, :] - q[..., None, None] * jnp.eye(3, dtype=w.dtype)
     s, c = sinc(q)[..., None, None], (jnp.square(sinc(q / 4)) / 2)[..., None, None]
@@ -363,6 +372,9 @@ class SO3:
 
     def to_frame(self, x, v):
         return to_frame(x, v)
+
+    def expmap_frame(self, x, a):
+        return expmap_frame(x, a)
 
     def tangent_basis(self, x):
         return tangent_basis(x)

@@ -173,6 +173,12 @@ def _from_frame(x, a):
     return jnp.concatenate([-dot(u, a)[..., None], a - scale(k * dot(n, a), n)], -1)
 
 
+@_primitive("x")
+def expmap_frame(x: Vector, a: Coordinates) -> Vector:
+    """expmap of the tangent vector with components a (..., d) in the frame at x."""
+    return expmap(x, _from_frame(x, a))
+
+
 @_primitive("x", "v")
 def to_frame(x: Vector, v: Vector) -> Coordinates:
     """Components (..., d) of v in the orthonormal frame at x."""
@@ -291,6 +297,9 @@ class Sphere:
 
     def to_frame(self, x, v):
         return to_frame(x, v)
+
+    def expmap_frame(self, x, a):
+        return expmap_frame(x, a)
 
     def tangent_basis(self, x):
         return tangent_basis(x)

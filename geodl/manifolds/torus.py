@@ -57,6 +57,12 @@ def expmap(x: Vector, v: Vector) -> Vector:
     return _difference(-v, x)
 
 
+@primitive("x", "a")
+def expmap_frame(x: Vector, a: Vector) -> Vector:
+    """x + a, wrapped."""
+    return _difference(-a, x)
+
+
 @primitive("x", "y")
 def logmap(x: Vector, y: Vector) -> Vector:
     """y - x, wrapped."""
@@ -145,6 +151,9 @@ class Torus:
 
     def to_frame(self, x, v):
         return to_frame(x, v)
+
+    def expmap_frame(self, x, a):
+        return expmap_frame(x, a)
 
     def tangent_basis(self, x):
         return tangent_basis(x)

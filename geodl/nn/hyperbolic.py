@@ -1,5 +1,7 @@
 """Layers on hyperbolic space."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -59,9 +61,10 @@ class Gyroplane(nnx.Module):
 
 
 class MobiusLinear(nnx.Module):
-    """Möbius affine layer b ⊕ (M ⊗ z) between balls of one curvature (Ganea et al. 2018, section 3.2).
+    """Möbius affine layer b ⊕ (M ⊗ z) between spaces of one curvature (Ganea et al. 2018, section 3.2).
 
-    Points (..., dim_in) -> points (..., dim_out); b starts at the origin.
+    b ⊕ y is the step from b whose frame components are those of log_0(y), which reads the same in every chart:
+    points of ``manifold``, of dimension dim_in, -> points of the like one of dimension dim_out. b starts at the origin.
     """
 
     def __init__(self, dim_in: int, dim_out: int, rngs: nnx.Rngs):
@@ -72,6 +75,12 @@ class MobiusLinear(nnx.Module):
         )
         self.bias = nnx.Param(jnp.zeros(dim_out))
 
-    def __call__(self, z, manifold: PoincareBall):
-        tangent = jnp.matmul(manifold.logmap0(z), self.matrix[...].T, precision="highest")
-        return manifold.mobius_add(manifold.expmap0(self.bias[...]), manifold.expmap0(tangent))
+    def __call__(self, z, manifold: PoincareBall | Hyperboloid):
+        origin, image = manifold.origin(), self.image(manifold)
+        components = manifold.to_frame(origin, manifold.logmap(origin, z))
+        step = jnp.matmul(components, self.matrix[...].T, precision="highest")
+        return image.expmap_frame(image.expmap_frame(image.origin(), self.bias[...]), step)
+
+    def image(self, manifold: PoincareBall | Hyperboloid) -> PoincareBall | Hyperboloid:
+        """The space that the layer's results lie in."""
+        return dataclasses.replace(manifold, dim=self.matrix[...].shape[0])

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.typing import ArrayLike
 
 from geodl.manifolds import Manifold
 from geodl.nn import MLP, Gyroplane, MobiusLinear, Net, functional, linear
@@ -19,7 +20,8 @@ class VAE(NamedTuple):
     """A variational autoencoder as pure functions; distributions are distrax ones over the manifold.
 
     ``init(key) -> params``; ``encode(params, x) -> q(z|x)``; ``decode(params, z) -> parameters of p(x|z)``;
-    ``log_likelihood(parameters, x) -> log p(x|z)``; ``prior(params) -> p(z)``.
+    ``log_likelihood(parameters, x) -> log p(x|z)``; ``prior(params) -> p(z)``; ``manifold(params)``, the record of
+    the latent space.
     """
 
     init: Callable[[Array], dict[str, Any]]
@@ -27,6 +29,7 @@ class VAE(NamedTuple):
     decode: Callable[[dict[str, Any], Any], Array]
     log_likelihood: Callable[[Array, Array], Array]
     prior: Callable[[dict[str, Any]], Any]
+    manifold: Callable[[dict[str, Any]], Manifold]
 
 
 def vae(
@@ -35,33 +38,47 @@ def vae(
     encoder: Net,
     decoder: Net,
     log_likelihood: Callable[[Array, Array], Array],
-    prior_scale: float = 1.0,
+    prior_scale: ArrayLike = 1.0,
+    learn_curvature: bool = False,
 ) -> VAE:
     """VAE with prior ``family(manifold, origin, prior_scale)`` and posterior of the same family.
 
     ``encoder.apply(params, x)`` gives (..., dim + k): the mean's components in the tangent space at the
     origin (its expmap is the posterior's mean) and k = 1 or dim raw scales (softplus + 1e-5).
     ``decoder.apply(params, z, manifold)`` gives the parameters that ``log_likelihood(parameters, x)`` takes.
+    ``prior_scale`` is a number or one for each dimension. With ``learn_curvature`` the curvatures of the manifold (of
+    every factor of a product) are parameters too, as logarithms; raises ``ValueError`` where it has none.
     """
+    curvatures, structure = jax.tree.flatten(manifold)
+    if learn_curvature and not curvatures:
+        raise ValueError(f"vae: learn_curvature needs a manifold with a curvature, got {manifold}")
 
     def init(key):
         encoder_key, decoder_key = jax.random.split(key)
-        return {"encoder": encoder.init(encoder_key), "decoder": decoder.init(decoder_key)}
+        params = {"encoder": encoder.init(encoder_key), "decoder": decoder.init(decoder_key)}
+        if learn_curvature:
+            params["log_curvature"] = [jnp.log(jnp.asarray(c, float)) for c in curvatures]
+        return params
+
+    def space(params):
+        if not learn_curvature:
+            return manifold
+        return structure.unflatten([jnp.exp(a) for a in params["log_curvature"]])
 
     def encode(params, x):
-        out = encoder.apply(params["encoder"], x)
-        mean, raw_scale = out[..., : manifold.dim], out[..., manifold.dim :]
-        origin = manifold.origin()
-        loc = manifold.expmap(origin, manifold.from_frame(origin, mean))
-        return family(manifold, loc, jax.nn.softplus(raw_scale) + MIN_SCALE)
+        out, latent = encoder.apply(params["encoder"], x), space(params)
+        mean, raw_scale = out[..., : latent.dim], out[..., latent.dim :]
+        loc = latent.expmap_frame(latent.origin(), mean)
+        return family(latent, loc, jax.nn.softplus(raw_scale) + MIN_SCALE)
 
     def decode(params, z):
-        return decoder.apply(params["decoder"], z, manifold)
+        return decoder.apply(params["decoder"], z, space(params))
 
     def prior(params):
-        return family(manifold, manifold.origin(), jnp.full((1,), prior_scale))
+        latent = space(params)
+        return family(latent, latent.origin(), jnp.atleast_1d(jnp.asarray(prior_scale, float)))
 
-    return VAE(init, encode, decode, log_likelihood, prior)
+    return VAE(init, encode, decode, log_likelihood, prior, space)
 
 
 FirstLayer = Literal["linear", "logmap", "gyroplane", "mobius"]
@@ -86,21 +103,26 @@ class Decoder(nnx.Module):
     def __call__(self, z, manifold):
         match self.kind:
             case "linear":
-                features = self.first(z)
+                features = self.first(jnp.concatenate(jax.tree.leaves(z), -1))
             case "logmap":
-                origin = manifold.origin()
-                features = self.first(manifold.to_frame(origin, manifold.logmap(origin, z)))
+                features = self.first(_components(manifold, z))
             case "gyroplane":
                 features = self.first(z, manifold)
             case _:
-                features = manifold.logmap0(self.first(z, manifold))
+                features = _components(self.first.image(manifold), self.first(z, manifold))
         return self.rest(jax.nn.relu(features))
+
+
+def _components(manifold, z):
+    """Frame components of log_0(z)."""
+    origin = manifold.origin()
+    return manifold.to_frame(origin, manifold.logmap(origin, z))
 
 
 def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
-    ``first`` reads z by its coordinates ("linear"), by its tangent vector at the origin ("logmap"), by its distances
+    ``first`` reads z by its ``dim`` coordinates ("linear"; a product's one after the other), by its tangent vector at the origin ("logmap"), by its distances
     to hyperplanes ("gyroplane", the geometry-aware decoder) or by a Möbius affine layer ("mobius").
     ``apply(params, z, manifold)``.
     """

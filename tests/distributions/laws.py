@@ -30,7 +30,7 @@ class Case(NamedTuple):
 def around_origin(manifold, a):
     """The point with normal coordinates a at the origin."""
     origin = jax.tree.map(lambda o: o.astype(a.dtype), manifold.origin())
-    return manifold.expmap(origin, manifold.from_frame(origin, a))
+    return manifold.expmap_frame(origin, a)
 
 
 def located(law, space, scale):

@@ -51,8 +51,7 @@ def components(seed, shape, below=2.5):
 def setting(space, a, b, e, f):
     """Points x and y with normal coordinates a and b at the origin, tangent vectors u, v at x."""
     origin = space.origin()
-    x = space.expmap(origin, space.from_frame(origin, a))
-    y = space.expmap(origin, space.from_frame(origin, b))
+    x, y = space.expmap_frame(origin, a), space.expmap_frame(origin, b)
     return x, y, space.from_frame(x, e), space.from_frame(x, f)
 
 
@@ -80,6 +79,7 @@ VOCABULARY = {
     "logdetexp": lambda m, x, y, u, v: m.logdetexp(x, v),
     "to_frame": lambda m, x, y, u, v: m.to_frame(x, v),
     "from_frame": lambda m, x, y, u, v: m.from_frame(x, m.to_frame(x, v)),
+    "expmap_frame": lambda m, x, y, u, v: m.expmap_frame(x, m.to_frame(x, v)),
     "tangent_basis": lambda m, x, y, u, v: m.tangent_basis(x),
 }
 

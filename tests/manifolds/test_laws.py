@@ -110,6 +110,7 @@ def laws(record):
             space.transport(x, end, short),
         ),
         "from_frame inverts to_frame": (space.from_frame(x, a), v),
+        "expmap_frame is expmap of the components": (space.expmap_frame(x, a), space.expmap(x, v)),
         "frame is orthonormal": (space.inner(x, u, v), np.sum(space.to_frame(x, u) * a, -1)),
         "norm is that of the components": (space.norm(x, v), np.linalg.norm(a, axis=-1)),
         "tangent_basis is the frame": (basis, stacked),
@@ -154,6 +155,7 @@ log inverts exp; exp inverts log; dist of exp is the norm; dist is symmetric;
 dist is the norm of log; sqdist is dist squared; geodesic starts at x; geodesic ends at y;
 geodesic has constant speed; transport keeps inner products; transport there and back;
 transport keeps the velocity; transport is the pole ladder's; from_frame inverts to_frame;
+expmap_frame is expmap of the components;
 frame is orthonormal; norm is that of the components; tangent_basis is the frame;
 project keeps points; project is idempotent; project_tangent keeps tangents;
 project_tangent is idempotent; egrad_to_rgrad is the gradient; egrad_to_rgrad is tangent;
