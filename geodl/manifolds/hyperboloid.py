@@ -104,30 +104,54 @@ def _sqnorm(x, v, c):
 @jax.custom_jvp
 def _chord2(x, y, c):
     """sinh^2(sqrt(c) dist / 2) / c from the spatial parts (polar form of the module's docstring)."""
-    w, s, nx, ny = y - x, y + x, safe_norm(x), safe_norm(y)
-    x0, y0, ws = _time(x, c), _time(y, c), dot(w, s)
-    tiny = jnp.finfo(x.dtype).tiny
-    sinh2 = jnp.square(ws / jnp.maximum(nx * y0 + ny * x0, tiny))  # sinh^2(r_y - r_x)
+    nx, ny, sinh, turn = _polar(x, y, _time(x, c), _time(y, c))
+    sinh2 = jnp.square(sinh)
     radial = sinh2 / (2 * c * (1 + jnp.sqrt(1 + sinh2)))
     shorter, longer = jnp.minimum(nx, ny), jnp.maximum(nx, ny)
+    angular = dot(turn, turn) * shorter / jnp.maximum(longer, jnp.finfo(x.dtype).tiny)
+    return radial + jnp.minimum(angular, 4 * shorter * longer) / 4
+
+
+def _polar(x, y, x0, y0):
+    """|x|, |y|, sinh(r_y - r_x) and longer (y/|y| - x/|x|), longer the larger of the norms; 0 has no direction."""
+    w, nx, ny = y - x, safe_norm(x), safe_norm(y)
+    ws, tiny = dot(w, y + x), jnp.finfo(x.dtype).tiny
+    shorter = jnp.minimum(nx, ny)
     growth = ws / (
         jnp.maximum(nx + ny, tiny) * jnp.where(shorter > 0, shorter, 1.0)
     )  # (|y| - |x|) / shorter
-    turn = w - scale(growth, jnp.where((nx < ny)[..., None], x, y))  # longer (y/|y| - x/|x|)
-    angular = dot(turn, turn) * shorter / jnp.maximum(longer, tiny)
-    return radial + jnp.minimum(angular, 4 * shorter * longer) / 4
+    turn = w - scale(growth, jnp.where((nx < ny)[..., None], x, y))
+    return nx, ny, ws / jnp.maximum(nx * y0 + ny * x0, tiny), turn
 
 
 @_chord2.defjvp
 def _chord2_jvp(primals, tangents):
-    """Of (x_0 y_0 - <x, y> - 1/c) / 2; smooth also where the polar form is not (an end at the origin)."""
+    """Of (x_0 y_0 - <x, y> - 1/c) / 2."""
     (x, y, c), (dx, dy, dc) = primals, tangents
-    w, x0, y0 = y - x, _time(x, c), _time(y, c)
-    rise = dot(w, x + y) / (x0 + y0)  # y_0 - x_0
-    from_x = tangent_dot(dx, scale(rise / x0, x) - w)
-    from_y = tangent_dot(dy, w - scale(rise / y0, y))
+    x0, y0 = _time(x, c), _time(y, c)
+    rise = dot(y - x, x + y) / (x0 + y0)  # y_0 - x_0
+    from_x = tangent_dot(dx, _chord2_slope(y, x, c))
+    from_y = tangent_dot(dy, _chord2_slope(x, y, c))
     from_c = dc * jnp.square(rise) / (2 * c * c * x0 * y0)
     return _chord2(x, y, c), (from_x + from_y - from_c) / 2
+
+
+def _chord2_slope(x, y, c):
+    """2 d _chord2 / dy = x_0 / y_0 y - x.
+
+    That form where one end is near the origin and the other is far; by y - x near the origin, where it is smooth at coincident points;
+    in polar form where both are far. Each keeps its digits there, and beyond the seams.
+    """
+    x0, y0 = _time(x, c), _time(y, c)
+    rise = dot(y - x, x + y) / (x0 + y0)
+    near = (y - x) - scale(rise / y0, y)
+    mixed = scale(x0 / y0, y) - x
+    nx, ny, sinh, turn = _polar(x, y, x0, y0)
+    length = jnp.where(ny > 0, ny, 1.0)
+    far = scale(sinh / (c * y0 * length), y) + scale(jnp.minimum(nx / length, 1.0), turn)
+    shorter, longer = jnp.minimum(nx, ny)[..., None], jnp.maximum(nx, ny)[..., None]
+    limit = lax.rsqrt(c)[..., None]
+    return jnp.where(shorter > limit, far, jnp.where(longer > limit, mixed, near))
 
 
 @_primitive("x", "v")
