@@ -33,7 +33,7 @@ def make(
     "N-VAE" has a Euclidean latent space and a linear decoder; "wrapped" and "Riemannian" are the normals on the
     hyperbolic space of curvature -c, with the decoder's ``first`` layer. The Riemannian normal has one scale, the
     others one per dimension. The two charts are the same model; a float32 ball ends at sqrt(c) dist(0, z) = 15, where
-    the widest priors of the paper's MNIST table put all their mass beyond, the hyperboloid at 43.
+    the widest priors of the paper's MNIST table put all their mass beyond, the hyperboloid at 87.
     """
     if kind == "N-VAE":
         manifold, family, first = Euclidean(dim), WrappedNormal, "linear"
