@@ -136,7 +136,7 @@ def _polar(x, y, x0, y0):
     shorter, longer = jnp.minimum(nx, ny), jnp.maximum(jnp.maximum(nx, ny), tiny)
     step = dot(scale(1 / longer, w), y + x)  # (|y|^2 - |x|^2) / longer
     sinh = step / jnp.maximum(nx / longer * y0 + ny / longer * x0, tiny)
-    growth = step / (nx / longer + ny / longer) / jnp.where(shorter > 0, shorter, 1.0)  # (|y| - |x|) / shorter
+    growth = step / jnp.maximum(nx / longer + ny / longer, tiny) / jnp.where(shorter > 0, shorter, 1.0)  # (|y| - |x|) / shorter
     turn = w - scale(growth, jnp.where((nx < ny)[..., None], x, y))
     return nx, ny, sinh, scale(1 / longer, turn)
 

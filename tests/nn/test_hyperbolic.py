@@ -65,6 +65,19 @@ def test_gyroplane_gradients_are_finite(radius):
     assert all(jnp.all(jnp.isfinite(g)) for g in grads)
 
 
+def test_gyroplane_gradients_are_right_where_squares_overflow():
+    """f = |r - t| along the normal: slope 1 in r, at a sum of offsets whose exponential has no float32 square."""
+    space = Hyperboloid(1, 1.0)
+
+    def value(r, t):
+        z = space.expmap_frame(space.origin(), r[None])
+        return gyroplane(z, jnp.ones((1, 1)), t[None] / 2, 1.0)[0]
+
+    offsets = jnp.float32(40.0), jnp.float32(-30.0)
+    np.testing.assert_allclose(jax.grad(value, (0, 1))(*offsets), (1.0, -1.0), rtol=1e-5)
+    np.testing.assert_allclose(value(*offsets), 70.0, rtol=1e-6)
+
+
 def test_mobius_linear_is_the_papers_layer():
     ball = PoincareBall(DIM, 0.7)
     net = functional(lambda rngs: MobiusLinear(DIM, FEATURES, rngs))
