@@ -84,10 +84,14 @@ def test_mobius_linear_is_the_papers_layer():
     params = net.init(jax.random.key(1))
     params["bias"] = 0.1 * jax.random.normal(jax.random.key(2), (FEATURES,))
     *_, z = parameters()
+    # frame components at the origin are twice the ball's coordinates
     expected = ball.mobius_add(
-        ball.expmap0(params["bias"]), ball.mobius_matvec(params["matrix"], z)
+        ball.expmap0(params["bias"] / 2), ball.mobius_matvec(params["matrix"], z)
     )
     np.testing.assert_allclose(net.apply(params, z, ball), expected, rtol=1e-5, atol=1e-6)
+    far = net.apply(params, ball.to_hyperboloid(z), Hyperboloid(DIM, 0.7))
+    image = Hyperboloid(FEATURES, 0.7)
+    np.testing.assert_allclose(image.to_ball(far), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_functional_takes_no_state():
