@@ -32,6 +32,7 @@ from geodl.manifolds._numerics import (
     check_positive,
     dot,
     log_sinhc,
+    power_of_two_above,
     primitive,
     safe_norm,
     safe_sqrt,
@@ -78,7 +79,7 @@ def _exact_gap(x: Array, c: Array) -> Array:
     products do not survive XLA). What is left has 2^-20 of the whole, and rounds where it does not matter.
     """
     bits = jnp.finfo(x.dtype).nmant + 1  # 24 or 53
-    power = _power_of_two_above(lax.rsqrt(c))
+    power = power_of_two_above(lax.rsqrt(c))
     x, c = x / power[..., None], c * power * power  # exact; now 1 <= c < 4
     head = _on_grid(x, bits // 2 - 1)
     tail = x - head
@@ -103,14 +104,6 @@ def _on_grid(a: Array, bits: int) -> Array:
 def _exact_gap_jvp(primals, tangents):
     (x, c), (dx, dc) = primals, tangents
     return _exact_gap(x, c), -2 * c * tangent_dot(x, dx) - dc * dot(x, x)
-
-
-def _power_of_two_above(a: Array) -> Array:
-    """The smallest power of two >= a (a normal positive number), by its exponent's bits."""
-    nmant, integer = jnp.finfo(a.dtype).nmant, jnp.dtype(f"int{8 * a.dtype.itemsize}")
-    one = jnp.array(1, integer) << nmant
-    bits = lax.bitcast_convert_type(a, integer)
-    return lax.bitcast_convert_type((bits + one - 1) // one * one, a.dtype)
 
 
 def _gap(x: Array, c: Array) -> Array:
