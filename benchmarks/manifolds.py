@@ -14,7 +14,6 @@ import functools
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -29,6 +28,7 @@ if hasattr(os, "sched_setaffinity"):
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _report import cpu_name, revision, table
 
 from geodl.manifolds import poincare
 
@@ -37,7 +37,6 @@ POINTS, DIMS, CURVATURE = 100_000, (2, 10, 64), 1.0
 ARGUMENTS = {"exp": "xv", "log": "xy", "dist": "xy", "transport": "xyv", "add": "xy"}
 FORWARD, GRADIENT = "forward", "with gradient"
 OURS, PLAIN = "ours", "ours, plain gap"
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def data(d):
@@ -178,26 +177,6 @@ def measure(calls, rounds, seconds):
             call()
             times[name].append(1e3 * (time.process_time() - start))
     return times
-
-
-def table(header, rows):
-    lines = ["| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 1)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
-def cpu_name():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def revision():
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
-    return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
 def parse():
