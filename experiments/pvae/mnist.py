@@ -148,16 +148,6 @@ def make_model(config: Mnist, cell: Cell, images: datasets.Images) -> vae.VAE:
 def train_cell(config: Mnist, cell: Cell, images: datasets.Images, folder: Path):
     """Parameters, and -log p(x) in nats per test image, of each seed."""
     model = make_model(config, cell, images)
-    keys = jax.random.split(jax.random.key(0), config.seeds)
-    states, run = training(config, model, keys)
-    data = jnp.asarray(images.train_images)
-    epoch = train.steps_per_epoch(len(data), config.batch)
-    states, _ = train.fit(run, states, data, config.epochs * epoch, folder, chunk=epoch)
-    return states.params, evaluate(config, model, states.params, keys, images, folder)
-
-
-def training(config: Mnist, model: vae.VAE, keys: jax.Array):
-    """First states of the seeds, and the chunked ``run(states, images, n)`` that trains them."""
 
     def loss(params, batch, key):
         bound = vae.elbo(model, params, pixels(batch.data), key)
@@ -165,40 +155,33 @@ def training(config: Mnist, model: vae.VAE, keys: jax.Array):
         metrics = {k: jnp.sum(batch.weight * v) / total for k, v in bound._asdict().items()}
         return -jnp.sum(batch.weight * bound.elbo), metrics
 
+    keys = jax.random.split(jax.random.key(0), config.seeds)
     optimizer = models.optimizer(config.learning_rate)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
     states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key))(keys)
-    return states, train.chunked(jax.vmap(step, (0, None)))
-
-
-EVALUATED = 100  # test images at once
-
-
-def log_likelihoods(config: Mnist, model: vae.VAE):
-    """Jitted (params, keys, images, number of the first) -> log p(x) of each seed and image, by importance samples."""
-    inner = max(n for n in range(1, 11) if config.samples % n == 0)
-
-    @jax.jit
-    def bounds(params, keys, x, first):
-        def one(params, key):
-            key = jax.random.fold_in(key, first)
-            return vae.iwae(model, params, pixels(x), key, config.samples, inner)
-
-        return jax.vmap(one)(params, keys)
-
-    return bounds
+    data = jnp.asarray(images.train_images)
+    epoch = train.steps_per_epoch(len(data), config.batch)
+    run = train.chunked(jax.vmap(step, (0, None)))
+    states, _ = train.fit(run, states, data, config.epochs * epoch, folder, chunk=epoch)
+    return states.params, evaluate(config, model, states.params, keys, images, folder)
 
 
 def evaluate(config: Mnist, model: vae.VAE, params, keys, images, folder: Path) -> np.ndarray:
     """Mean -log p(x) of each seed, by chunks of test images that a killed run keeps."""
     test = images.test_images[: config.test_items]
-    bounds = log_likelihoods(config, model)
-    chunks = [(test[i : i + EVALUATED], np.int32(i)) for i in range(0, len(test), EVALUATED)]
+    inner = max(n for n in range(1, 11) if config.samples % n == 0)
+
+    @jax.jit
+    def bounds(x, first):
+        def one(params, key):
+            key = jax.random.fold_in(key, first)
+            return vae.iwae(model, params, pixels(x), key, config.samples, inner)
+
+        return {"log_likelihood": jax.vmap(one)(params, keys)}
+
+    chunks = [(test[i : i + 100], np.int32(i)) for i in range(0, len(test), 100)]
     results = train.resumable_map(
-        lambda chunk: {"log_likelihood": bounds(params, keys, *chunk)},
-        chunks,
-        folder / "iwae",
-        depends=(params, config.samples),
+        lambda chunk: bounds(*chunk), chunks, folder / "iwae", depends=(params, config.samples)
     )
     return -np.concatenate([result["log_likelihood"] for result in results], -1).mean(-1)
 
