@@ -1,12 +1,14 @@
 """MNIST (Mathieu et al. 2019, section 5.2): grey pixels as Bernoulli means, one hidden layer of 600."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from experiments.pvae import models, pictures
 from experiments.pvae.report import mean_and_error
@@ -28,9 +30,19 @@ PAPER = {
 }
 
 
+# digits 0 to 9: accuracy in percent of a classifier of the 2-d latents (the same, table 3)
+PAPER_ACCURACY = {
+    ("N-VAE", None): (89, 97, 81, 75, 59, 43, 89, 78, 68, 57),
+    ("Riemannian", 1.4): (94, 97, 82, 79, 69, 47, 90, 77, 68, 53),
+}
+
+
 @dataclass(frozen=True)
 class Mnist:
-    """The protocol; the defaults are the paper's whole table."""
+    """The protocol; the defaults are the paper's whole table.
+
+    Runs of one name share it and add to one table, whatever ``kinds``, ``dims`` and ``curvatures`` they ask for.
+    """
 
     name: str = "paper"
     data: Literal["mnist", "digits", "auto"] = "mnist"
@@ -47,9 +59,12 @@ class Mnist:
     hidden: int = 600
     batch: int = 128
     learning_rate: float = 5e-4
+    decay: bool = False
+    """let the learning rate fall to 0 along a cosine; the paper's is constant"""
     samples: int = 5000
     """importance samples of the reported likelihood"""
     test_items: int = 10_000
+    chart: models.Chart = "hyperboloid"
     root: str = "runs"
 
 
@@ -89,20 +104,33 @@ def cells(config: Mnist) -> list[Cell]:
     ]
 
 
-def run(config: Mnist) -> dict[Cell, np.ndarray]:
-    """Train and evaluate every cell; tables and pictures land in the run's folder."""
+def run(config: Mnist) -> dict[Cell, dict[str, Any]]:
+    """Train and evaluate every cell asked for; tables and pictures land in the run's folder."""
     images, source = load(config)
-    folder = train.start_run("mnist", config.name, asdict(config) | {"data": source}, config.root)
+    protocol = asdict(config) | {"data": source}
+    for asked in ("kinds", "dims", "curvatures"):
+        del protocol[asked]
+    folder = train.start_run("mnist", config.name, protocol, config.root)
     print(f"{source}: {len(images.train_images)} training, {len(images.test_images)} test images")
-    losses = {}
     for cell in cells(config):
-        params, losses[cell] = train_cell(config, cell, images, folder / cell.folder)
-        table = results_table(losses, source)
-        train.write_text(folder / "table.md", table + "\n")
+        place = folder / cell.folder
+        params = train_cell(config, cell, images, place)
+        result = evaluate(config, cell, params, images, place)
         if cell.dim == 2:
-            draw(config, cell, jax.tree.map(lambda a: a[0], params), images, folder / cell.folder)
-    print(f"\n{table}\n\ntable: {folder / 'table.md'}\npictures: {folder}/*/*.png")
-    return losses
+            result["accuracy"] = classify(config, cell, params, images, place)
+            draw(config, cell, jax.tree.map(lambda a: a[0], params), images, place)
+        record = asdict(cell) | train.circumstances() | result
+        train.write_text(place / "result.json", json.dumps(record, indent=2) + "\n")
+        tables = results_tables(results(folder), source)
+        train.write_text(folder / "table.md", tables + "\n")
+    print(f"\n{tables}\n\ntable: {folder / 'table.md'}\npictures: {folder}/*/*.png")
+    return results(folder)
+
+
+def results(folder: Path) -> dict[Cell, dict[str, Any]]:
+    """What the finished cells of a run have measured."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))]
+    return {Cell(r["kind"], r["dim"], r["c"]): r for r in records}
 
 
 def load(config: Mnist) -> tuple[datasets.Images, str]:
@@ -134,6 +162,7 @@ def make_model(config: Mnist, cell: Cell, images: datasets.Images) -> vae.VAE:
         config.hidden,
         mean.size,
         vae.bernoulli,
+        chart=config.chart,
     )
 
     def init(key):
@@ -146,7 +175,7 @@ def make_model(config: Mnist, cell: Cell, images: datasets.Images) -> vae.VAE:
 
 
 def train_cell(config: Mnist, cell: Cell, images: datasets.Images, folder: Path):
-    """Parameters, and -log p(x) in nats per test image, of each seed."""
+    """Parameters of each seed."""
     model = make_model(config, cell, images)
 
     def loss(params, batch, key):
@@ -155,51 +184,151 @@ def train_cell(config: Mnist, cell: Cell, images: datasets.Images, folder: Path)
         metrics = {k: jnp.sum(batch.weight * v) / total for k, v in bound._asdict().items()}
         return -jnp.sum(batch.weight * bound.elbo), metrics
 
-    keys = jax.random.split(jax.random.key(0), config.seeds)
-    optimizer = models.optimizer(config.learning_rate)
-    step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
-    states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key))(keys)
     data = jnp.asarray(images.train_images)
     epoch = train.steps_per_epoch(len(data), config.batch)
+    steps = config.epochs * epoch
+    optimizer = models.optimizer(config.learning_rate, steps if config.decay else None)
+    step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
+    states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key))(seed_keys(config))
     run = train.chunked(jax.vmap(step, (0, None)))
-    states, _ = train.fit(run, states, data, config.epochs * epoch, folder, chunk=epoch)
-    return states.params, evaluate(config, model, states.params, keys, images, folder)
+    states, _ = train.fit(run, states, data, steps, folder, chunk=epoch)
+    return states.params
 
 
-def evaluate(config: Mnist, model: vae.VAE, params, keys, images, folder: Path) -> np.ndarray:
-    """Mean -log p(x) of each seed, by chunks of test images that a killed run keeps."""
+def seed_keys(config: Mnist) -> jax.Array:
+    """One key for each seed."""
+    return jax.random.split(jax.random.key(0), config.seeds)
+
+
+def evaluate(config: Mnist, cell: Cell, params, images, folder: Path) -> dict[str, list]:
+    """Per seed: IWAE, ELBO and its parts in nats per test image, and the number of active units.
+
+    By chunks of test images that a killed run keeps.
+    """
+    model, keys = make_model(config, cell, images), seed_keys(config)
     test = images.test_images[: config.test_items]
     inner = max(n for n in range(1, 11) if config.samples % n == 0)
 
     @jax.jit
-    def bounds(x, first):
+    def iwae(x, first):
         def one(params, key):
             key = jax.random.fold_in(key, first)
             return vae.iwae(model, params, pixels(x), key, config.samples, inner)
 
         return {"log_likelihood": jax.vmap(one)(params, keys)}
 
-    chunks = [(test[i : i + 100], np.int32(i)) for i in range(0, len(test), 100)]
-    results = train.resumable_map(
-        lambda chunk: bounds(*chunk), chunks, folder / "iwae", depends=(params, config.samples)
+    @jax.jit
+    def parts(x, first):
+        def one(params, key):
+            key = jax.random.fold_in(key, first)
+            return vae.elbo(model, params, pixels(x), key, samples=10)._asdict()
+
+        return jax.vmap(one)(params, keys)
+
+    def per_image(bounds, name, size):
+        chunks = [(test[i : i + size], np.int32(i)) for i in range(0, len(test), size)]
+        results = train.resumable_map(
+            lambda chunk: bounds(*chunk), chunks, folder / name, depends=(params, config.samples)
+        )
+        return {
+            name: np.concatenate([r[name] for r in results], -1).mean(-1) for name in results[0]
+        }
+
+    tight = per_image(iwae, "iwae", 100)["log_likelihood"]
+    bound = per_image(parts, "elbo", 500)
+    variances = jax.vmap(lambda p: vae.unit_variances(model, p, pixels(test)))(params)
+    return {
+        "loss": (-tight).tolist(),
+        "negative_elbo": (-bound["elbo"]).tolist(),
+        "reconstruction": (-bound["log_likelihood"]).tolist(),
+        "kl": bound["kl"].tolist(),
+        "active_units": jnp.sum(variances > vae.ACTIVE, -1).tolist(),
+    }
+
+
+def classify(config: Mnist, cell: Cell, params, images, folder: Path) -> list[list[float]]:
+    """Per seed, share of each digit's test images that a classifier of the latent means names rightly.
+
+    The classifier has the decoder's architecture, 100 hidden units and ten outputs.
+    """
+    model = make_model(config, cell, images)
+    net = vae.decoder("linear" if cell.c is None else "gyroplane", cell.dim, [100, 10])
+    encode = jax.jit(jax.vmap(lambda p, x: model.encode(p, pixels(x)).loc, (0, None)))
+    latents = encode(params, jnp.asarray(images.train_images))
+    labels = jnp.asarray(images.train_labels)
+
+    def logits(weights, z):
+        return net.apply(weights, z, model.manifold(None))
+
+    def loss(weights, batch, key):
+        z, label = batch.data
+        nats = optax.softmax_cross_entropy_with_integer_labels(logits(weights, z), label)
+        return jnp.sum(batch.weight * nats) / jnp.sum(batch.weight), {}
+
+    epoch = train.steps_per_epoch(len(labels), config.batch)
+    steps = 20 * epoch
+    optimizer = models.optimizer(2e-3, steps)
+    step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
+    states = jax.vmap(lambda key: train.init(net.init(key), optimizer, key))(seed_keys(config))
+    data = latents, jnp.broadcast_to(labels, latents.shape[:2])
+    run = train.chunked(jax.vmap(step))
+    states, _ = train.fit(run, states, data, steps, folder / "classifier", chunk=5 * epoch)
+    named = jax.vmap(lambda w, z: jnp.argmax(logits(w, z), -1))(
+        states.params, encode(params, jnp.asarray(images.test_images))
     )
-    return -np.concatenate([result["log_likelihood"] for result in results], -1).mean(-1)
+    right = np.asarray(named) == images.test_labels
+    return [[float(r[images.test_labels == digit].mean()) for digit in range(10)] for r in right]
 
 
-def results_table(losses: dict[Cell, np.ndarray], source: str) -> str:
-    """Ours beside the paper's."""
-    rows = []
-    for cell, loss in losses.items():
-        paper = PAPER.get((cell.kind, cell.c), (None,) * 4)
-        known = cell.dim in DIMS and source == "mnist" and (cell.kind, cell.c) in PAPER
-        published = (paper[DIMS.index(cell.dim)] or "*") if known else "–"
-        model = cell.kind if cell.c is None else f"{cell.kind}, c={cell.c}"
-        rows.append([cell.dim, model, mean_and_error(loss), published])
-    header = ["d", "model", f"ours, {len(loss)} seeds", "paper"]
-    return (
+def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
+    """Ours beside the paper's: likelihoods; their parts; classification of the 2-d latents."""
+    mnist, rows = source == "mnist", []
+    dims = DIMS if mnist else tuple(sorted({cell.dim for cell in results}))
+    kinds = list(PAPER) if mnist else list(dict.fromkeys((c.kind, c.c) for c in results))
+    for kind, c in kinds:
+        row = [label(kind, c)]
+        for i, dim in enumerate(dims):
+            ours = results.get(Cell(kind, dim, c))
+            row.append("not run" if ours is None else mean_and_error(ours["loss"]))
+            if mnist:
+                row.append(PAPER[kind, c][i] or "*")
+        rows.append(row)
+    columns = [[f"d={dim}", "paper"] if mnist else [f"d={dim}"] for dim in dims]
+    tables = [
         f"−log p(x) in nats per test image of {source}, IWAE; mean ± its standard error over seeds; "
-        "*: the paper's code could not train it\n\n" + train.markdown_table(header, rows)
-    )
+        "*: the paper's code could not train it",
+        train.markdown_table(["model", *sum(columns, [])], rows),
+        "The bound and its parts, the latent units in use, and where it was run:",
+        train.markdown_table(
+            ["d", "model", "seeds", "IWAE", "−ELBO", "reconstruction", "KL", "active units"]
+            + ["date", "revision"],
+            [
+                [cell.dim, label(cell.kind, cell.c), len(r["loss"]), mean_and_error(r["loss"])]
+                + [mean_and_error(r[k]) for k in ("negative_elbo", "reconstruction", "kl")]
+                + [mean_and_error(r["active_units"]), r["date"][:10], str(r["revision"])[:7]]
+                for cell, r in sorted(results.items(), key=lambda item: str(item[0]))
+            ],
+        ),
+    ]
+    accuracies = {cell: r["accuracy"] for cell, r in results.items() if "accuracy" in r}
+    if accuracies:
+        rows = []
+        for cell, accuracy in accuracies.items():
+            ours = 100 * np.mean(accuracy, 0)
+            rows.append([label(cell.kind, cell.c), *(f"{a:.0f}" for a in ours), f"{ours.mean():.1f}"])
+            paper = PAPER_ACCURACY.get((cell.kind, cell.c)) if mnist else None
+            if paper:
+                rows.append([f"{label(cell.kind, cell.c)} (paper)", *paper, f"{np.mean(paper):.1f}"])
+        tables += [
+            "Percent of each digit's test images that a classifier of the 2-d latents names rightly:",
+            train.markdown_table(["model", *range(10), "average"], rows),
+        ]
+    return "\n\n".join(tables)
+
+
+def label(kind: models.Kind, c: float | None) -> str:
+    """A model's name in tables."""
+    return kind if c is None else f"{kind}, c={c}"
 
 
 def draw(config: Mnist, cell: Cell, params, images: datasets.Images, folder: Path) -> None:

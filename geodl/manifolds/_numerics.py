@@ -182,6 +182,14 @@ def _scale_jvp(primals, tangents):
     return s * v, ds * v + s * dv
 
 
+def power_of_two_above(a: Array) -> Array:
+    """The smallest power of two >= a (a normal positive number), by its exponent's bits."""
+    nmant, integer = jnp.finfo(a.dtype).nmant, jnp.dtype(f"int{8 * a.dtype.itemsize}")
+    one = jnp.array(1, integer) << nmant
+    bits = lax.bitcast_convert_type(a, integer)
+    return lax.bitcast_convert_type((bits + one - 1) // one * one, a.dtype)
+
+
 def safe_sqrt(q: Array) -> Array:
     """sqrt with derivative 0 (not infinity) at 0: the subgradient that a norm gets at its kink."""
     positive = q > 0

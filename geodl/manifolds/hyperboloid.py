@@ -16,7 +16,6 @@ distances come from the polar form instead, a sum of positive terms with no canc
 whose differences are formed from X_{1:} - Y_{1:}.
 """
 
-import functools
 from dataclasses import dataclass, field
 
 import jax
@@ -32,6 +31,7 @@ from geodl.manifolds._numerics import (
     check_positive,
     dot,
     log_sinhc,
+    power_of_two_above,
     primitive,
     safe_norm,
     safe_sqrt,
@@ -66,10 +66,9 @@ def _primitive(*points):
     return primitive(*points, validate=_validate)
 
 
-def _size(*spaces):
-    """max(1, the largest coordinate): divided by it, coordinates have squares that do not overflow."""
-    largest = functools.reduce(jnp.maximum, (jnp.max(jnp.abs(a), -1) for a in spaces))
-    return lax.stop_gradient(jnp.maximum(largest, 1.0))
+def _size(space):
+    """A power of two, at least 1 and at least every coordinate: divided by it, squares do not overflow."""
+    return power_of_two_above(lax.stop_gradient(jnp.maximum(jnp.max(jnp.abs(space), -1), 1.0)))
 
 
 def _time(space, c):
@@ -102,12 +101,16 @@ def _tangent(x_space, x_time, v_space):
 
 
 def _split(x, v):
-    """v = across + along x and |x|^2, away from x = 0; across is made orthogonal twice: one pass leaves eps |v|."""
+    """v = across + along x' for x' = x / size, away from x = 0: across, along, x', |x'|^2.
+
+    across is made orthogonal twice: one pass leaves eps |v| along x.
+    """
+    x = scale(1 / _size(x), x)
     xx = dot(x, x)
     xx = jnp.where(xx > 0, xx, 1.0)
     along = dot(x, v) / xx
     across = v - scale(along, x)
-    return across - scale(dot(x, across) / xx, x), along, xx
+    return across - scale(dot(x, across) / xx, x), along, x, xx
 
 
 def _sqnorm(x, v, c):
@@ -116,7 +119,7 @@ def _sqnorm(x, v, c):
     Far out that cancels, so there it is the part across x plus the part along x, shortened. Each branch holds beyond
     the seam at c |x|^2 = 1, since XLA may round a predicate differently in each ``where``.
     """
-    (across, along, xx), cxx = _split(x, v), c * dot(x, x)
+    (across, along, _, xx), cxx = _split(x, v), c * dot(x, x)
     far = dot(across, across) + jnp.square(along) * (xx / (1 + cxx))
     near = dot(v, v) - c * jnp.square(dot(x, v)) / (1 + cxx)
     return jnp.where(cxx > 1, far, near)
@@ -192,20 +195,21 @@ def expmap_frame(x: Vector, a: Space, c: Curvature) -> Vector:
     x = x[..., 1:]
     if a.shape[-1] != x.shape[-1]:
         raise ValueError(f"expmap_frame: a needs {x.shape[-1]} components, got {a.shape}")
-    q, x0 = c * dot(a, a), jnp.sqrt(1 + c * dot(x, x))
-    near = 1 + q / 2 * jnp.square(sinhc(q / 4)) + sinhc(q) * c * dot(x, a) / (1 + x0)
+    root = jnp.sqrt(c)
+    q, cosh, sinh = c * dot(a, a), root * _time(x, c), root * _norm(x)
+    near = 1 + q / 2 * jnp.square(sinhc(q / 4)) + sinhc(q) * c * dot(x, a) / (1 + cosh)
     near = scale(near, x) + scale(sinhc(q), a)
-    (across, along, xx), root, r = _split(x, a), jnp.sqrt(c), safe_sqrt(q)
-    sinh, along = root * jnp.sqrt(xx), along * jnp.sqrt(xx)
+    (across, along, _, xx), r, length = _split(x, a), safe_sqrt(q), safe_norm(a)
+    is_far, along = (sinh > 1) & (q > 1), along * jnp.sqrt(xx)
     back = along < 0
     outward = jnp.where(
-        back,
-        dot(across, across) / jnp.where(back, safe_norm(a) - along, 1.0),
-        safe_norm(a) + along,
+        back, dot(across, across) / jnp.where(back, length - along, 1.0), length + along
     )
-    grown = jnp.exp(-r) + sinhc(q) * (x0 * root * outward - r / (x0 + sinh)) / sinh
+    inverse = 1 / jnp.where(is_far, sinh, 1.0)
+    coth = jnp.sqrt(1 + jnp.square(inverse))
+    grown = jnp.exp(-r) + sinhc(q) * (coth * root * outward - r * inverse / (cosh + sinh))
     far = scale(grown, x) + scale(sinhc(q), across)
-    return _point(jnp.where(((c * xx > 1) & (q > 1))[..., None], far, near), c)
+    return _point(jnp.where(is_far[..., None], far, near), c)
 
 
 @_primitive("v")
@@ -333,9 +337,9 @@ def to_frame(x: Vector, v: Vector, c: Curvature) -> Space:
 
 def _to_frame(x, v, c):
     """v without its stretch along x; far out from its two parts (as in :func:`_sqnorm`)."""
-    (across, along, xx), x0 = _split(x, v), jnp.sqrt(1 + c * dot(x, x))
+    (across, along, axis, _), x0 = _split(x, v), jnp.sqrt(c) * _time(x, c)
     near = v - scale(c * dot(x, v) / (x0 * (x0 + 1)), x)
-    return jnp.where((c * xx > 1)[..., None], across + scale(along / x0, x), near)
+    return jnp.where((x0 > 1.5)[..., None], across + scale(along / x0, axis), near)
 
 
 @_primitive("x")

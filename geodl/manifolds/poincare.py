@@ -33,6 +33,7 @@ from geodl.manifolds._numerics import (
     check_positive,
     dot,
     log_sinhc,
+    power_of_two_above,
     primitive,
     safe_norm,
     safe_sqrt,
@@ -103,7 +104,7 @@ def _exact_curvature(c: Array) -> tuple[Array, ...]:
     Behind a barrier: a compiler that fuses them into the loop over points computes them for every point.
     """
     bits = jnp.finfo(c.dtype).nmant + 1
-    unit = _power_of_two_above(lax.rsqrt(c))
+    unit = power_of_two_above(lax.rsqrt(c))
     scaled = c * unit * unit  # exact, in [1, 4)
     inverse = 1 / scaled
     c_head, inverse_head = _on_grid(scaled, bits // 2 - 2), _on_grid(inverse, bits // 2)
@@ -123,14 +124,6 @@ def _gap_of_sums(head2, cross, small, c, inverse, residual):
 def _on_grid(a: Array, bits: int, unit: Array | float = 1.0) -> Array:
     """a rounded to a multiple of 2^-bits unit, a power of two."""
     return jnp.round(a * (2.0**bits / unit)) * (2.0**-bits * unit)
-
-
-def _power_of_two_above(a: Array) -> Array:
-    """The smallest power of two >= a (a normal positive number), by its exponent's bits."""
-    nmant, integer = jnp.finfo(a.dtype).nmant, jnp.dtype(f"int{8 * a.dtype.itemsize}")
-    one = jnp.array(1, integer) << nmant
-    bits = lax.bitcast_convert_type(a, integer)
-    return lax.bitcast_convert_type((bits + one - 1) // one * one, a.dtype)
 
 
 def _gap(x: Array, c: Array) -> Array:

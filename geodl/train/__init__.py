@@ -12,7 +12,7 @@ from geodl.train.loop import (
     shuffled,
     steps_per_epoch,
 )
-from geodl.train.runs import fingerprint, markdown_table, resumable_map, start_run, write_text
+from geodl.train.runs import circumstances, fingerprint, markdown_table, resumable_map, start_run, write_text
 from geodl.train.sharding import data_mesh, initialize, replicate, shard_batch
 
 
@@ -22,6 +22,7 @@ __all__ = [
     "NonFiniteError",
     "TrainState",
     "chunked",
+    "circumstances",
     "data_mesh",
     "fingerprint",
     "fit",

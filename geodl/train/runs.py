@@ -58,7 +58,7 @@ def start_run(
         )
     if jax.process_index() == 0:
         folder.mkdir(parents=True, exist_ok=True)
-        record["starts"].append(_circumstances())
+        record["starts"].append(circumstances())
         write_text(path, json.dumps(record, indent=2) + "\n")
     return folder
 
@@ -74,7 +74,8 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {name: leaf for key, value in dotted for name, leaf in _flat(value, key).items()}
 
 
-def _circumstances() -> dict[str, Any]:
+def circumstances() -> dict[str, Any]:
+    """Date, command, revision and versions: what a table has to say of its figures."""
     device = jax.devices()[0]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

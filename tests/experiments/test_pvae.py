@@ -47,11 +47,14 @@ def test_mnist_experiment_falls_back_to_digits(tmp_path, monkeypatch):
         samples=4,
         test_items=100,
     )
-    losses = mnist.run(config)
+    results = mnist.run(config)
     folder = tmp_path / "mnist" / "quick"
-    assert all(np.isfinite(loss).all() for loss in losses.values())
+    ((cell, result),) = results.items()
+    assert np.isfinite(result["loss"]).all() and result["loss"] < result["negative_elbo"]
+    parts = np.subtract(result["negative_elbo"], result["reconstruction"])
+    np.testing.assert_allclose(parts, result["kl"], rtol=1e-3)
+    assert np.shape(result["accuracy"]) == (1, 10)
     assert json.loads((folder / "config.json").read_text())["config"]["data"] == "digits"
-    (cell,) = losses
     for name in ("reconstructions", "latent_grid", "latents"):
         assert (folder / cell.folder / f"{name}.png").exists()
 

@@ -219,6 +219,31 @@ def test_squared_distance_where_squares_overflow(reach):
     np.testing.assert_allclose(slope, 2 * reach * u, rtol=1e-5, atol=1e-4)
 
 
+def test_gradients_of_two_steps_from_the_origin():
+    """A latent and its mean up to 40 far: float32 derivatives against float64's."""
+    rng = np.random.default_rng(6)
+    g, h = rng.standard_normal((2, 40, 10))
+    lengths = rng.uniform(0.5, 40, (2, 40, 1))
+    mean, step = (n * e / np.linalg.norm(e, axis=-1, keepdims=True) for n, e in zip(lengths, (g, h)))
+
+    def gradients(dtype):
+        space = hyperboloid.Hyperboloid(10, jnp.asarray(1.0, dtype))
+
+        def squared(mean, step):
+            middle = space.expmap_frame(space.origin(), mean)
+            return space.sqdist(space.origin(), space.expmap_frame(middle, step)).sum()
+
+        return jax.jit(jax.grad(squared, (0, 1)))(
+            *(a.astype(np.float32).astype(dtype) for a in (mean, step))
+        )
+
+    with jax.enable_x64(True):
+        expected = gradients(np.float64)
+    for value, reference in zip(gradients(np.float32), expected, strict=True):
+        error = np.linalg.norm(value - reference, axis=-1) / np.linalg.norm(reference, axis=-1)
+        assert error.max() < 1e-4
+
+
 @pytest.mark.parametrize("aim", ["any", "across", "to the origin", "past the origin"])
 def test_steps_from_far_out(aim, dtype):
     """expmap_frame, steps up to 15 long from points up to 25 far: the result, and its distance to the origin."""
