@@ -60,7 +60,7 @@ docs: $(VENV)/.docs-$(VERSION)  ## the documentation, in docs/_build/html
 	@echo 'Open docs/_build/html/index.html'
 
 bench: $(VENV)/.bench-$(VERSION)  ## speed beside geoopt, geomstats and, from Python 3.12, hyperbolix
-	set -e; for script in benchmarks/*.py; do $(PY) "$$script" $(ARGS); done
+	set -e; for script in benchmarks/[a-z]*.py; do $(PY) "$$script" $(ARGS); done
 
 clean:  ## remove the environments, the built docs and the caches; runs/ stays
 	rm -rf .venv .venv-* docs/_build docs/jupyter_execute .pytest_cache .ruff_cache build dist

@@ -9,7 +9,6 @@ import argparse
 import datetime
 import os
 import platform
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -21,13 +20,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the references a
 
 import jax
 import numpy as np
+from _report import revision
 
 from geodl.manifolds import poincare
 from tests.oracles import hyperbolic as oracle
 from tests.oracles.hyperbolic_cases import KINDS, cases
 
 
-ROOT = Path(__file__).resolve().parents[1]
 ARGUMENTS = {"dist": "xy", "expmap": "xv", "logmap": "xy", "transport": "xyv"}
 SIZES = {
     2: (1000, 80),
@@ -212,11 +211,6 @@ def table(worst, names):
         text = [cell(cells[n]) if n in cells else "–" for n in names]
         lines.append("| " + " | ".join([label, *text]) + " |")
     return "\n".join(lines)
-
-
-def revision():
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
-    return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
 def main():

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
+from jax.custom_batching import custom_vmap
 from jax.typing import ArrayLike
 
 
@@ -133,23 +134,37 @@ _last_sum.defjvp(
 )
 
 
+@custom_vmap
 def sums(*terms: Array) -> tuple[Array, ...]:
-    """Sums over the last axis of several arrays of one shape, in one pass (each jnp.sum is a pass of its own)."""
-    length = terms[0].shape[-1]
-    if length > UNROLLED and length % 8 == 0:  # first within 8 lanes, which XLA:CPU vectorises
-        terms = _reduce(*(a.reshape(*a.shape[:-1], length // 8, 8) for a in terms), axis=-2)
-    return _reduce(*terms, axis=-1)
+    """Sums over the last axis of several arrays, of those of one shape in one pass (each jnp.sum is a pass of its own).
+
+    Not differentiable by itself. Under ``vmap``, an array without the mapped axis is summed once.
+    """
+    groups = {}
+    for i, a in enumerate(terms):
+        groups.setdefault(a.shape, []).append(i)
+    found = {}
+    for shape, group in groups.items():
+        parts, length = [terms[i] for i in group], shape[-1]
+        if length > UNROLLED and length % 8 == 0:  # first within 8 lanes, which XLA:CPU vectorises
+            lanes = (*shape[:-1], length // 8, 8)
+            parts = _reduce(*(a.reshape(lanes) for a in parts), axis=-2)
+        found |= zip(group, _reduce(*parts, axis=-1), strict=True)
+    return tuple(found[i] for i in range(len(terms)))
+
+
+@sums.def_vmap
+def _sums_vmap(size, batched, *terms):
+    return sums(*terms), tuple(batched)
 
 
 def _reduce(*terms: Array, axis: int) -> tuple[Array, ...]:
-    def add(a, b):
-        return tuple(u + v for u, v in zip(a, b, strict=True))
+    zeros = (jnp.zeros((), terms[0].dtype),) * len(terms)
+    return tuple(lax.reduce(terms, zeros, _add, (terms[0].ndim + axis,)))
 
-    return tuple(
-        lax.reduce(
-            terms, (jnp.zeros((), terms[0].dtype),) * len(terms), add, (terms[0].ndim + axis,)
-        )
-    )
+
+def _add(a, b):  # one function, whose compiled reductions jax remembers
+    return tuple(u + v for u, v in zip(a, b, strict=True))
 
 
 @jax.custom_jvp

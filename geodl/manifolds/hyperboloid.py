@@ -136,7 +136,7 @@ def _chord2(x, y, c):
 def _polar(x, y, x0, y0):
     """|x|, |y|, sinh(r_y - r_x) and y/|y| - x/|x| (0 has no direction)."""
     w, nx, ny = y - x, _norm(x), _norm(y)
-    tiny = jnp.finfo(x.dtype).tiny ** 0.5  # not smaller: XLA may merge divisions
+    tiny = jnp.finfo(x.dtype).tiny / jnp.finfo(x.dtype).eps  # XLA may multiply two divisors: c tiny is not 0
     shorter, longer = jnp.minimum(nx, ny), jnp.maximum(jnp.maximum(nx, ny), tiny)
     step = dot(scale(1 / longer, w), y + x)  # (|y|^2 - |x|^2) / longer
     sinh = step / jnp.maximum(nx / longer * y0 + ny / longer * x0, tiny)

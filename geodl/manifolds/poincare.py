@@ -27,6 +27,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from geodl.manifolds._numerics import (
+    UNROLLED,
     asinhc,
     check,
     check_positive,
@@ -72,38 +73,57 @@ def _min_gap(dtype) -> float:
 
 @jax.custom_jvp
 def _exact_gap(x: Array, c: Array) -> Array:
-    """1 - c |x|^2 to full relative precision, for c |x|^2 <= 1.
-
-    Each coordinate, scaled by a power of two into [-1, 1], is split on fixed-point grids, x = h + m + r, so coarse
-    that the sums of h^2 and of h m are exact in any order and whatever the compiler contracts (textbook error-free
-    products do not survive XLA). What is left has 2^-20 of the whole, and rounds where it does not matter.
-    """
-    bits = jnp.finfo(x.dtype).nmant + 1  # 24 or 53
-    power = power_of_two_above(lax.rsqrt(c))
-    x, c = x / power[..., None], c * power * power  # exact; now 1 <= c < 4
-    head = _on_grid(x, bits // 2 - 1)
-    tail = x - head
-    middle = _on_grid(tail, bits // 2 + bits // 3)
-    rest = tail - middle
-    head2, cross, small = sums(head * head, head * middle, 2 * head * rest + tail * tail)
-    inverse = 1 / c
-    c_head, inverse_head = _on_grid(c, bits // 2 - 2), _on_grid(inverse, bits // 2)
-    c_tail, inverse_tail = c - c_head, inverse - inverse_head
-    residual = (
-        (1 - c_head * inverse_head) - c_head * inverse_tail - c_tail * inverse_head
-    ) - c_tail * inverse_tail
-    return c * (((inverse - head2) - 2 * cross) + (inverse * residual - small))
-
-
-def _on_grid(a: Array, bits: int) -> Array:
-    """a rounded to a multiple of 2^-bits."""
-    return jnp.round(a * 2.0**bits) * 2.0**-bits
+    """1 - c |x|^2 to full relative precision, for c |x|^2 <= 1."""
+    unit, *curvature = _exact_curvature(c)
+    return _gap_of_sums(*sums(*_exact_squares(x, unit)), *curvature)
 
 
 @_exact_gap.defjvp
 def _exact_gap_jvp(primals, tangents):
     (x, c), (dx, dc) = primals, tangents
     return _exact_gap(x, c), -2 * c * tangent_dot(x, dx) - dc * dot(x, x)
+
+
+def _exact_squares(x: Array, unit: Array) -> tuple[Array, Array, Array]:
+    """Arrays a, b, r with x^2 = a + 2 b + r, of which the sums of a and of b over the last axis are exact.
+
+    Each coordinate, at most ``unit`` (a power of two), is split on fixed-point grids, x = h + m + r, so coarse that the
+    sums of h^2 and of h m are exact in any order and whatever the compiler contracts (textbook error-free products do
+    not survive XLA). What is left has 2^-20 of the whole, and rounds where it does not matter.
+    """
+    bits, unit = jnp.finfo(x.dtype).nmant + 1, unit[..., None]  # 24 or 53
+    head = _on_grid(x, bits // 2 - 1, unit)
+    tail = x - head
+    middle = _on_grid(tail, bits // 2 + bits // 3, unit)
+    return head * head, head * middle, 2 * head * (tail - middle) + tail * tail
+
+
+def _exact_curvature(c: Array) -> tuple[Array, ...]:
+    """The power of two >= c^-1/2, c, 1/c, and what the rounding of 1/c leaves.
+
+    Behind a barrier: a compiler that fuses them into the loop over points computes them for every point.
+    """
+    bits = jnp.finfo(c.dtype).nmant + 1
+    unit = power_of_two_above(lax.rsqrt(c))
+    scaled = c * unit * unit  # exact, in [1, 4)
+    inverse = 1 / scaled
+    c_head, inverse_head = _on_grid(scaled, bits // 2 - 2), _on_grid(inverse, bits // 2)
+    c_tail, inverse_tail = scaled - c_head, inverse - inverse_head
+    residual = (
+        (1 - c_head * inverse_head) - c_head * inverse_tail - c_tail * inverse_head
+    ) - c_tail * inverse_tail
+    inverse = inverse * unit * unit
+    return lax.optimization_barrier((unit, c, inverse, inverse * residual))
+
+
+def _gap_of_sums(head2, cross, small, c, inverse, residual):
+    """1 - c |x|^2 from the sums of :func:`_exact_squares`."""
+    return c * (((inverse - head2) - 2 * cross) + (residual - small))
+
+
+def _on_grid(a: Array, bits: int, unit: Array | float = 1.0) -> Array:
+    """a rounded to a multiple of 2^-bits unit, a power of two."""
+    return jnp.round(a * (2.0**bits / unit)) * (2.0**-bits * unit)
 
 
 def _gap(x: Array, c: Array) -> Array:
@@ -242,8 +262,32 @@ def sqdist(x: Vector, y: Vector, c: Curvature) -> Scalar:
 
 def _chord2(x, y, c):
     """sinh^2(sqrt(c) dist / 2) / c = |x - y|^2 / (gap(x) gap(y))."""
+    ww, a, b = _chord_and_gaps(x, y, c)
+    least = _min_gap(x.dtype)
+    return ww / (jnp.maximum(a, least) * jnp.maximum(b, least))
+
+
+@jax.custom_jvp
+def _chord_and_gaps(x, y, c):
+    """|x - y|^2 and the exact gaps of x and y; long axes in one pass over both."""
     w = y - x
-    return dot(w, w) / (_gap(x, c) * _gap(y, c))
+    if x.shape[-1] <= UNROLLED or x.shape != y.shape:
+        return lax.optimization_barrier((dot(w, w), _exact_gap(x, c), _exact_gap(y, c)))
+    unit, *curvature = _exact_curvature(c)
+    of_x, of_y = _exact_squares(x, unit), _exact_squares(y, unit)
+    ww, *rest = sums(w * w, *of_x, *of_y)
+    gaps = (_gap_of_sums(*s, *curvature) for s in (rest[: len(of_x)], rest[len(of_x) :]))
+    return lax.optimization_barrier((ww, *gaps))
+
+
+@_chord_and_gaps.defjvp
+def _chord_and_gaps_jvp(primals, tangents):
+    (x, y, c), (dx, dy, dc) = primals, tangents
+    value = _chord_and_gaps(x, y, c)
+    x, y = lax.optimization_barrier((x, y))  # else y - x is written out, for the value and for here
+    d_chord = 2 * tangent_dot(y - x, dy - dx)
+    d_gaps = (-2 * c * tangent_dot(p, dp) - dc * dot(p, p) for p, dp in ((x, dx), (y, dy)))
+    return value, (d_chord, *d_gaps)
 
 
 @_primitive("x", "y")

@@ -1,0 +1,29 @@
+"""What a report says about the machine and the code."""
+
+import platform
+import subprocess
+from pathlib import Path
+
+
+def table(header, rows):
+    """Markdown, all columns but the first aligned to the right."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def cpu_name():
+    """The processor, in its maker's words."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def revision():
+    """Of this checkout."""
+    root = str(Path(__file__).resolve().parents[1])
+    git = ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=10"]
+    return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
