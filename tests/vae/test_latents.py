@@ -17,6 +17,8 @@ from geodl.nn import mlp
 
 ITEMS, HIDDEN, C = 6, 8, 0.8
 CHARTS = {"ball": PoincareBall, "hyperboloid": Hyperboloid}
+# nearly all of these tests' time is that of the compiler
+jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 FAMILIES = {"wrapped": (WrappedNormal, 2), "Riemannian": (RiemannianNormal, 1)}
 
 
@@ -43,11 +45,11 @@ def learners(family):
             name: make(chart(2, C), law, scales, prior_scale=1.3, learn_curvature=True)
             for name, chart in CHARTS.items()
         }
-        params = jax.jit(models["ball"].init)(jax.random.key(0))
+        params = jit(models["ball"].init)(jax.random.key(0))
         params = jax.tree.map(lambda a: jnp.asarray(a, float), params)
         x = jax.random.uniform(jax.random.key(7), (5, ITEMS))
 
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # half the time
+    @jit
     def bounds(log_c):
         def bound(log_c, model):
             theta = params | {"log_curvature": [log_c]}
@@ -107,10 +109,10 @@ def test_equal_prior_scales_are_one_scale():
     one, each = (
         make(PoincareBall(2, C), prior_scale=scale) for scale in (1.3, jnp.full(2, 1.3))
     )
-    params = jax.jit(one.init)(jax.random.key(0))
+    params = jit(one.init)(jax.random.key(0))
     x = jax.random.uniform(jax.random.key(7), (5, ITEMS))
 
-    @jax.jit
+    @jit
     def bounds(params):
         return [vae.elbo(model, params, x, jax.random.key(1), 3) for model in (one, each)]
 
@@ -163,7 +165,7 @@ def test_product_latents_train_for_several_seeds_at_once(first):
         return params, losses
 
     keys = jax.random.split(jax.random.key(8), SEEDS)
-    params, losses = jax.jit(jax.vmap(fit))(keys)
+    params, losses = jit(jax.vmap(fit))(keys)
     assert np.all(np.isfinite(losses))
     # (the first draws, the last draws) of each seed: a fall far beyond the noise of one draw
     assert np.all(losses[:, -10:].mean(1) < losses[:, :10].mean(1) - 5)
@@ -178,7 +180,7 @@ def test_product_latents_train_for_several_seeds_at_once(first):
         low = vae.elbo(model, params, x, key, **samples).elbo
         return low, vae.iwae(model, params, x, key, chunk=32, **samples), model.manifold(params)
 
-    low, tight, space = jax.jit(jax.vmap(bounds))(params, keys)
+    low, tight, space = jit(jax.vmap(bounds))(params, keys)
     assert low.shape == tight.shape == (SEEDS, len(x))
     assert np.all(tight.mean(1) > low.mean(1))
     assert isinstance(space, Product)
