@@ -106,9 +106,7 @@ def test_a_flat_space_has_no_curvature_to_learn():
 
 
 def test_equal_prior_scales_are_one_scale():
-    one, each = (
-        make(PoincareBall(2, C), prior_scale=scale) for scale in (1.3, jnp.full(2, 1.3))
-    )
+    one, each = (make(PoincareBall(2, C), prior_scale=scale) for scale in (1.3, jnp.full(2, 1.3)))
     params = jit(one.init)(jax.random.key(0))
     x = jax.random.uniform(jax.random.key(7), (5, ITEMS))
 
