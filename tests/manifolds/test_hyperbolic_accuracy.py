@@ -224,7 +224,7 @@ def test_gradients_of_two_steps_from_the_origin():
     rng = np.random.default_rng(6)
     g, h = rng.standard_normal((2, 40, 10))
     lengths = rng.uniform(0.5, 40, (2, 40, 1))
-    mean, step = (n * e / np.linalg.norm(e, axis=-1, keepdims=True) for n, e in zip(lengths, (g, h)))
+    mean, step = (n * e / np.linalg.norm(e, axis=-1, keepdims=True) for n, e in zip(lengths, (g, h), strict=True))
 
     def gradients(dtype):
         space = hyperboloid.Hyperboloid(10, np.asarray(1.0, dtype))
