@@ -293,21 +293,18 @@ def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
             if mnist:
                 row.append(PAPER[kind, c][i] or "*")
         rows.append(row)
-    columns = [[f"d={dim}", "paper"] if mnist else [f"d={dim}"] for dim in dims]
+    header = ["model"]
+    for dim in dims:
+        header += [f"d={dim}", "paper"] if mnist else [f"d={dim}"]
+    details = "d, model, seeds, IWAE, −ELBO, reconstruction, KL, active units, date, revision"
     tables = [
         f"−log p(x) in nats per test image of {source}, IWAE; mean ± its standard error over seeds; "
         "*: the paper's code could not train it",
-        train.markdown_table(["model", *sum(columns, [])], rows),
-        "The bound and its parts, the latent units in use, and where it was run:",
+        train.markdown_table(header, rows),
+        "The bounds and their parts, the latent units in use, and the run:",
         train.markdown_table(
-            ["d", "model", "seeds", "IWAE", "−ELBO", "reconstruction", "KL", "active units"]
-            + ["date", "revision"],
-            [
-                [cell.dim, label(cell.kind, cell.c), len(r["loss"]), mean_and_error(r["loss"])]
-                + [mean_and_error(r[k]) for k in ("negative_elbo", "reconstruction", "kl")]
-                + [mean_and_error(r["active_units"]), r["date"][:10], str(r["revision"])[:7]]
-                for cell, r in sorted(results.items(), key=lambda item: str(item[0]))
-            ],
+            details.split(", "),
+            [detail(*item) for item in sorted(results.items(), key=lambda item: str(item[0]))],
         ),
     ]
     accuracies = {cell: r["accuracy"] for cell, r in results.items() if "accuracy" in r}
@@ -315,15 +312,27 @@ def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
         rows = []
         for cell, accuracy in accuracies.items():
             ours = 100 * np.mean(accuracy, 0)
-            rows.append([label(cell.kind, cell.c), *(f"{a:.0f}" for a in ours), f"{ours.mean():.1f}"])
+            rows.append(
+                [label(cell.kind, cell.c), *(f"{a:.0f}" for a in ours), f"{ours.mean():.1f}"]
+            )
             paper = PAPER_ACCURACY.get((cell.kind, cell.c)) if mnist else None
             if paper:
-                rows.append([f"{label(cell.kind, cell.c)} (paper)", *paper, f"{np.mean(paper):.1f}"])
+                rows.append(
+                    [f"{label(cell.kind, cell.c)} (paper)", *paper, f"{np.mean(paper):.1f}"]
+                )
         tables += [
             "Percent of each digit's test images that a classifier of the 2-d latents names rightly:",
-            train.markdown_table(["model", *range(10), "average"], rows),
+            train.markdown_table(["model", *map(str, range(10)), "average"], rows),
         ]
     return "\n\n".join(tables)
+
+
+def detail(cell: Cell, result: dict[str, Any]) -> list[object]:
+    """A row of the second table."""
+    names = ("loss", "negative_elbo", "reconstruction", "kl", "active_units")
+    figures = [mean_and_error(result[name]) for name in names]
+    run = [result["date"][:10], str(result["revision"])[:7]]
+    return [cell.dim, label(cell.kind, cell.c), len(result["loss"]), *figures, *run]
 
 
 def label(kind: models.Kind, c: float | None) -> str:

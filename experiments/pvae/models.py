@@ -56,9 +56,11 @@ def to_picture(manifold: Manifold, z: Array) -> Array:
 
 
 def optimizer(learning_rate: float, decay: int | None = None) -> optax.GradientTransformation:
-    """Adam, its rate constant or falling to 0 in ``decay`` steps along a cosine. The paper's code sets PyTorch's ``amsgrad``, whose maximum is over second moments before their bias
-    correction and hardly ever binds; optax takes it after, which keeps the step at the size that the first gradients
-    allow, and ends 0.2 nats higher on branching diffusion (5 seeds).
+    """Adam, its rate constant or falling to 0 in ``decay`` steps along a cosine.
+
+    The paper's code sets PyTorch's ``amsgrad``, whose maximum is over second moments before their bias correction and
+    hardly ever binds; optax takes it after, which keeps the step at the size that the first gradients allow, and ends
+    0.2 nats higher on branching diffusion (5 seeds).
     """
     rate = optax.cosine_decay_schedule(learning_rate, decay) if decay else learning_rate
     return optax.adam(rate)

@@ -136,11 +136,15 @@ def _chord2(x, y, c):
 def _polar(x, y, x0, y0):
     """|x|, |y|, sinh(r_y - r_x) and y/|y| - x/|x| (0 has no direction)."""
     w, nx, ny = y - x, _norm(x), _norm(y)
-    tiny = jnp.finfo(x.dtype).tiny / jnp.finfo(x.dtype).eps  # XLA may multiply two divisors: c tiny is not 0
+    tiny = (
+        jnp.finfo(x.dtype).tiny / jnp.finfo(x.dtype).eps
+    )  # XLA may multiply two divisors: c tiny is not 0
     shorter, longer = jnp.minimum(nx, ny), jnp.maximum(jnp.maximum(nx, ny), tiny)
     step = dot(scale(1 / longer, w), y + x)  # (|y|^2 - |x|^2) / longer
     sinh = step / jnp.maximum(nx / longer * y0 + ny / longer * x0, tiny)
-    growth = step / jnp.maximum(nx / longer + ny / longer, tiny) / jnp.where(shorter > 0, shorter, 1.0)  # (|y| - |x|) / shorter
+    growth = (
+        step / jnp.maximum(nx / longer + ny / longer, tiny) / jnp.where(shorter > 0, shorter, 1.0)
+    )  # (|y| - |x|) / shorter
     turn = w - scale(growth, jnp.where((nx < ny)[..., None], x, y))
     return nx, ny, sinh, scale(1 / longer, turn)
 
@@ -160,8 +164,8 @@ def _chord2_jvp(primals, tangents):
 def _chord2_slope(x, y, c):
     """2 d _chord2 / dy = x_0 / y_0 y - x.
 
-    That form where one end is near the origin and the other is far; by y - x near the origin, where it is smooth at coincident points;
-    in polar form where both are far. Each keeps its digits there, and beyond the seams.
+    That form where one end is near the origin and the other is far; by y - x near the origin, where it is smooth at
+    coincident points; in polar form where both are far. Each keeps its digits there, and beyond the seams.
     """
     x0, y0 = _time(x, c), _time(y, c)
     near = (y - x) - scale(_rise(x, y, x0, y0) / y0, y)

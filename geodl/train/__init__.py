@@ -12,7 +12,14 @@ from geodl.train.loop import (
     shuffled,
     steps_per_epoch,
 )
-from geodl.train.runs import circumstances, fingerprint, markdown_table, resumable_map, start_run, write_text
+from geodl.train.runs import (
+    circumstances,
+    fingerprint,
+    markdown_table,
+    resumable_map,
+    start_run,
+    write_text,
+)
 from geodl.train.sharding import data_mesh, initialize, replicate, shard_batch
 
 

@@ -38,4 +38,6 @@ def interpolate(model: VAE, params, x: Array, y: Array, t: ArrayLike) -> Array:
     """
     start, end = model.encode(params, x).loc, model.encode(params, y).loc
     manifold = model.manifold(params)
-    return jax.vmap(lambda s: model.decode(params, manifold.geodesic(s, start, end)))(jnp.asarray(t))
+    return jax.vmap(lambda s: model.decode(params, manifold.geodesic(s, start, end)))(
+        jnp.asarray(t)
+    )

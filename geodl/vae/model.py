@@ -55,7 +55,10 @@ def vae(
 
     def init(key):
         encoder_key, decoder_key = jax.random.split(key)
-        params = {"encoder": encoder.init(encoder_key), "decoder": decoder.init(decoder_key)}
+        params: dict[str, Any] = {
+            "encoder": encoder.init(encoder_key),
+            "decoder": decoder.init(decoder_key),
+        }
         if learn_curvature:
             params["log_curvature"] = [jnp.log(jnp.asarray(c, float)) for c in curvatures]
         return params
@@ -122,8 +125,9 @@ def _components(manifold, z):
 def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
-    ``first`` reads z by its ``dim`` coordinates ("linear"; a product's one after the other), by its tangent vector at the origin ("logmap"), by its distances
-    to hyperplanes ("gyroplane", the geometry-aware decoder) or by a Möbius affine layer ("mobius").
+    ``first`` reads z by its ``dim`` coordinates ("linear"; those of a product one after the other), by its tangent vector
+    at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder) or by a Möbius
+    affine layer ("mobius").
     ``apply(params, z, manifold)``.
     """
     return functional(lambda rngs: Decoder(first, dim, sizes, rngs))

@@ -202,7 +202,9 @@ def test_hyperboloid_slopes(kind, dtype):
 
         error = oracle.relative_error(slope((x, y), line, c), reference(x, y, c))
         bound = allowed(reference, (x, y), c, np.finfo(dtype).eps, 24)
-        assert (error <= np.maximum(bound, tolerance(dtype, 1e-5, 1e-13))).all(), (error / bound).max()
+        assert (error <= np.maximum(bound, tolerance(dtype, 1e-5, 1e-13))).all(), (
+            error / bound
+        ).max()
 
 
 @pytest.mark.parametrize("reach", [43.0, 80.0])
@@ -224,7 +226,10 @@ def test_gradients_of_two_steps_from_the_origin():
     rng = np.random.default_rng(6)
     g, h = rng.standard_normal((2, 40, 10))
     lengths = rng.uniform(0.5, 40, (2, 40, 1))
-    mean, step = (n * e / np.linalg.norm(e, axis=-1, keepdims=True) for n, e in zip(lengths, (g, h), strict=True))
+    mean, step = (
+        n * e / np.linalg.norm(e, axis=-1, keepdims=True)
+        for n, e in zip(lengths, (g, h), strict=True)
+    )
 
     def gradients(dtype):
         space = hyperboloid.Hyperboloid(10, np.asarray(1.0, dtype))

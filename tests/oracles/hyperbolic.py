@@ -148,9 +148,13 @@ def hyperboloid_expmap(x, v, c):
 def hyperboloid_expmap_frame(x, a, c):
     """expmap of the vector that transport from the origin makes of (0, a)."""
     sheet = _on_sheet(x, exact(c))
-    space = exact(a) + (
-        exact(c) * _dot(sheet[..., 1:], exact(a)) / (1 + _sqrt(exact(c)) * sheet[..., 0])
-    )[..., None] * sheet[..., 1:]
+    space = (
+        exact(a)
+        + (exact(c) * _dot(sheet[..., 1:], exact(a)) / (1 + _sqrt(exact(c)) * sheet[..., 0]))[
+            ..., None
+        ]
+        * sheet[..., 1:]
+    )
     return hyperboloid_expmap(x, np.concatenate([0 * space[..., :1], space], -1), c)
 
 
