@@ -5,7 +5,8 @@
 Prints Markdown tables, to a file with ``--output docs/results/speed.md``. A library that is not installed is left out.
 
 One process, one core, process CPU time; the libraries take turns call by call, forth and back (the one that comes after
-a large one finds the caches cold), so that noise hits all alike; the least of many calls counts. The curvature is an argument of the compiled functions, not a constant.
+a large one finds the caches cold), so that noise hits all alike; the least of many calls counts. The curvature is an
+argument of the compiled functions, not a constant.
 """
 
 import argparse
