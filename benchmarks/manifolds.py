@@ -4,8 +4,9 @@
 2, 10 and 64 coordinates in float32, forward and with the gradient of the sum in both array inputs (three in transport).
 Prints Markdown tables, to a file with ``--output docs/results/speed.md``. A library that is not installed is left out.
 
-One process, one core, process CPU time; the libraries take turns call by call, so that noise hits all alike; the
-least of many calls counts. The curvature is an argument of the compiled functions, not a constant.
+One process, one core, process CPU time; the libraries take turns call by call, forth and back (the one that comes after
+a large one finds the caches cold), so that noise hits all alike; the least of many calls counts. The curvature is an
+argument of the compiled functions, not a constant.
 """
 
 import argparse
@@ -177,7 +178,8 @@ def measure(calls, rounds, seconds):
     times = {name: [] for name in calls}
     end = time.monotonic() + seconds
     while len(times[OURS]) < rounds and (len(times[OURS]) < 5 or time.monotonic() < end):
-        for name, call in calls.items():
+        order = list(calls.items())[:: -1 if len(times[OURS]) % 2 else 1]
+        for name, call in order:
             start = time.process_time()
             call()
             times[name].append(1e3 * (time.process_time() - start))
