@@ -62,7 +62,7 @@ def learners(family):
     return models, params, bounds
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [pytest.param("wrapped", marks=pytest.mark.slow), "Riemannian"])
 def test_gradient_in_the_curvature_is_that_of_finite_differences(x64, family):
     _, params, bounds = learners(family)
     (log_c,) = params["log_curvature"]
@@ -140,7 +140,7 @@ def items():
     return 3 * jnp.sin(plane @ weight) + 0.1 * noise
 
 
-@pytest.mark.parametrize("first", ["logmap", "linear"])
+@pytest.mark.parametrize("first", [pytest.param("logmap", marks=pytest.mark.slow), "linear"])
 def test_product_latents_train_for_several_seeds_at_once(first):
     latent = Product(PoincareBall(2, C), Sphere(2), Euclidean(1))
     model = make(latent, first=first, learn_curvature=True)

@@ -10,7 +10,7 @@ from jaxtyping import TypeCheckError
 
 from geodl import datasets, train, vae
 from geodl.distributions import RiemannianNormal, WrappedNormal
-from geodl.manifolds import Euclidean, Hyperboloid, PoincareBall
+from geodl.manifolds import Euclidean, PoincareBall
 from geodl.nn import mlp
 
 
@@ -41,7 +41,7 @@ MODELS = {
     "wrapped, logmap": {"first": "logmap"},
     "wrapped, Möbius": {"first": "mobius"},
     "wrapped, linear": {"first": "linear"},
-    "hyperboloid": {"manifold": Hyperboloid(2, 0.8), "family": RiemannianNormal, "scales": 1},
+    "Riemannian, ball": {"manifold": PoincareBall(2, 0.8), "family": RiemannianNormal, "scales": 1},
 }
 
 
