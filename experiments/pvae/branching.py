@@ -21,7 +21,10 @@ PAPER = {
 
 @dataclass(frozen=True)
 class Branching:
-    """The protocol; the defaults are the paper's whole table."""
+    """The protocol; the defaults are the paper's whole table.
+
+    Runs of one name share it, and what is trained already, whatever curvatures, prior scales and decoders they ask for.
+    """
 
     name: str = "paper"
     seeds: int = 10
@@ -90,7 +93,10 @@ def cells(config: Branching) -> list[Cell]:
 
 def run(config: Branching) -> dict[Cell, np.ndarray]:
     """Train and evaluate every cell on the same trees; tables and pictures land in the run's folder."""
-    folder = train.start_run("branching", config.name, asdict(config), config.root)
+    protocol = asdict(config)
+    for asked in ("curvatures", "prior_scales", "decoders"):
+        del protocol[asked]
+    folder = train.start_run("branching", config.name, protocol, config.root)
     keys = jax.random.split(jax.random.key(0), config.seeds)
     trees = jax.vmap(datasets.branching_diffusion)(keys)
     losses, params = {}, {}
