@@ -140,7 +140,8 @@ def items():
     return 3 * jnp.sin(plane @ weight) + 0.1 * noise
 
 
-@pytest.mark.parametrize("first", [pytest.param("logmap", marks=pytest.mark.slow), "linear"])
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["logmap", "linear"])
 def test_product_latents_train_for_several_seeds_at_once(first):
     latent = Product(PoincareBall(2, C), Sphere(2), Euclidean(1))
     model = make(latent, first=first, learn_curvature=True)
