@@ -183,7 +183,7 @@ def test_product_density_is_the_product_of_densities():
     "name",
     [
         "wrapped ball",
-        "riemannian hyperboloid",
+        pytest.param("riemannian hyperboloid", marks=pytest.mark.slow),
         pytest.param("wrapped sphere", marks=pytest.mark.slow),
         pytest.param("von mises-fisher 5", marks=pytest.mark.slow),
     ],

@@ -58,7 +58,13 @@ def inner(g, v):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", [*CURVED, "torus"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow) if n == "hyperboloid" else n
+        for n in [*CURVED, "torus"]
+    ],
+)
 def test_gradients_are_those_of_finite_differences(name):
     """Along curves that move the points, the vectors and the curvature."""
     space, h = SPACES[name], 1e-4
