@@ -210,7 +210,7 @@ def evaluate(config: Mnist, cell: Cell, params, images, folder: Path) -> dict[st
     inner = max(n for n in range(1, 11) if config.samples % n == 0)
 
     @jax.jit
-    def iwae(x, first):
+    def iwae_bound(x, first):
         def one(params, key):
             key = jax.random.fold_in(key, first)
             return vae.iwae(model, params, pixels(x), key, config.samples, inner)
@@ -218,24 +218,22 @@ def evaluate(config: Mnist, cell: Cell, params, images, folder: Path) -> dict[st
         return {"log_likelihood": jax.vmap(one)(params, keys)}
 
     @jax.jit
-    def parts(x, first):
+    def elbo_parts(x, first):
         def one(params, key):
             key = jax.random.fold_in(key, first)
             return vae.elbo(model, params, pixels(x), key, samples=10)._asdict()
 
         return jax.vmap(one)(params, keys)
 
-    def per_image(bounds, name, size):
+    def mean_over_images(bounds, name, size):
         chunks = [(test[i : i + size], np.int32(i)) for i in range(0, len(test), size)]
-        results = train.resumable_map(
+        parts = train.resumable_map(
             lambda chunk: bounds(*chunk), chunks, folder / name, depends=(params, config.samples)
         )
-        return {
-            name: np.concatenate([r[name] for r in results], -1).mean(-1) for name in results[0]
-        }
+        return {k: np.concatenate([part[k] for part in parts], -1).mean(-1) for k in parts[0]}
 
-    tight = per_image(iwae, "iwae", 100)["log_likelihood"]
-    bound = per_image(parts, "elbo", 500)
+    tight = mean_over_images(iwae_bound, "iwae", 100)["log_likelihood"]
+    bound = mean_over_images(elbo_parts, "elbo", 500)
     variances = jax.vmap(lambda p: vae.unit_variances(model, p, pixels(test)))(params)
     return {
         "loss": (-tight).tolist(),

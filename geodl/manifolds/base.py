@@ -102,3 +102,9 @@ class Manifold(Protocol):
     def random_uniform(self, key: Array, batch_shape: tuple[int, ...] = ()) -> Point:
         """Random points; uniform in the Riemannian volume where that is finite."""
         ...
+
+
+def normal_coordinates(manifold: Manifold, x: Point) -> Array:
+    """Frame components (..., dim) of log_0(x), 0 the origin: inverse of ``expmap_frame(origin, a)``."""
+    origin = manifold.origin()
+    return manifold.to_frame(origin, manifold.logmap(origin, x))

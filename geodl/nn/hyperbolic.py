@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from geodl.manifolds import Hyperboloid, PoincareBall
+from geodl.manifolds.base import normal_coordinates
 
 
 MAX_OFFSET = 40.0  # sqrt(c) x distance of a hyperplane from the origin: float32 holds exp(40 + 48)
@@ -90,8 +91,7 @@ class MobiusLinear(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(dim_out))
 
     def __call__(self, z, manifold: PoincareBall | Hyperboloid):
-        origin, image = manifold.origin(), self.image(manifold)
-        components = manifold.to_frame(origin, manifold.logmap(origin, z))
+        image, components = self.image(manifold), normal_coordinates(manifold, z)
         step = jnp.matmul(components, self.matrix[...].T, precision="highest")
         return image.expmap_frame(image.expmap_frame(image.origin(), self.bias[...]), step)
 

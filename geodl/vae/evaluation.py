@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.manifolds.base import Point
+from geodl.manifolds.base import Point, normal_coordinates
 from geodl.vae.model import VAE
 
 
@@ -18,10 +18,8 @@ def unit_variances(model: VAE, params, x: Array) -> Array:
     Units are the frame components of log_0 of the mean; those above ``ACTIVE`` are called active
     (Burda et al. 2016, section 5.2).
     """
-    manifold = model.manifold(params)
-    origin = manifold.origin()
     means = model.encode(params, x).loc
-    return jnp.var(manifold.to_frame(origin, manifold.logmap(origin, means)), 0)
+    return jnp.var(normal_coordinates(model.manifold(params), means), 0)
 
 
 def sample_aggregate_posterior(model: VAE, params, x: Array, key: Array, samples: int) -> Point:

@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.manifolds import Manifold
+from geodl.manifolds.base import normal_coordinates
 from geodl.nn import MLP, Gyroplane, MobiusLinear, Net, functional, linear
 
 
@@ -108,18 +109,12 @@ class Decoder(nnx.Module):
             case "linear":
                 features = self.first(jnp.concatenate(jax.tree.leaves(z), -1))
             case "logmap":
-                features = self.first(_components(manifold, z))
+                features = self.first(normal_coordinates(manifold, z))
             case "gyroplane":
                 features = self.first(z, manifold)
             case _:
-                features = _components(self.first.image(manifold), self.first(z, manifold))
+                features = normal_coordinates(self.first.image(manifold), self.first(z, manifold))
         return self.rest(jax.nn.relu(features))
-
-
-def _components(manifold, z):
-    """Frame components of log_0(z)."""
-    origin = manifold.origin()
-    return manifold.to_frame(origin, manifold.logmap(origin, z))
 
 
 def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
