@@ -84,10 +84,10 @@ def _log_density(manifold, loc, a, scale) -> Array:
         normal = _log_wound(a, scale)
     else:
         normal = jnp.sum(_log_normal(a, scale), -1)
-    if isinstance(
-        manifold, Hyperboloid
-    ):  # the same at every point, and at the origin a keeps its length
-        loc = manifold.origin()
+    if isinstance(manifold, Hyperboloid):
+        loc = (
+            manifold.origin()
+        )  # the same at every point, and there an ambient vector keeps a's length
     return normal - manifold.logdetexp(loc, manifold.from_frame(loc, a))
 
 

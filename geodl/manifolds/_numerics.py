@@ -39,9 +39,8 @@ def check(ok: ArrayLike, message: str, value) -> None:
     Inside jit, vmap and grad nothing is checked: values are not known there, and each function documents
     what it does with bad ones.
     """
-    if is_concrete(ok, value) and not np.all(
-        ok
-    ):  # NumPy: under jit, jnp traces concrete values too
+    # NumPy: under jit, jnp traces concrete values too
+    if is_concrete(ok, value) and not np.all(ok):
         values, oks = np.broadcast_arrays(value, ok)
         raise ValueError(f"{message}, got {values[~oks].ravel()[0]}")
 

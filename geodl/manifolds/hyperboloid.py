@@ -2,7 +2,8 @@
 
 Minkowski metric -u_0 v_0 + <u_{1:}, v_{1:}>; origin (1/sqrt c, 0, ..., 0); ``c > 0`` is a float or an array that
 broadcasts against the leading axes. Isometric to :mod:`~geodl.manifolds.poincare` by ``to_ball``, and it reaches much
-farther: float32 holds points to ``sqrt(c) dist(origin, X)`` = 87 (the ball: 15.2), float64 to 354.
+farther: float32 holds points to ``sqrt(c) dist(origin, X)`` = 87 (the ball: 15.2). Distances and
+:func:`expmap_frame` reach as far; what takes ambient tangent vectors forms squares of coordinates, and reaches 43.
 
 Sources: Nickel & Kiela, *Learning Continuous Hierarchies in the Lorentz Model* (2018); Nagano et al., *A Wrapped
 Normal Distribution on Hyperbolic Space* (2019).
