@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the references a
 
 import jax
 import numpy as np
-from _report import revision
+from _report import revision, table
 
 from geodl.manifolds import poincare
 from tests.oracles import hyperbolic as oracle
@@ -198,8 +198,8 @@ def cell(error):
     return f"{error:.1e}" if np.isfinite(error) else "not finite"
 
 
-def table(worst, names):
-    lines = ["| | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
+def report(worst, names):
+    """The table of one precision."""
     rows = {f"{name}, {kind}": worst[name, kind] for name in ARGUMENTS for kind in KINDS}
     for kinds, label in (
         (("bulk", "near", "origin"), "inside"),
@@ -207,10 +207,8 @@ def table(worst, names):
     ):
         of_kinds = [worst[HESSIAN, kind] for kind in kinds]
         rows[f"{HESSIAN}, {label}"] = {n: max(cells[n] for cells in of_kinds) for n in of_kinds[0]}
-    for label, cells in rows.items():
-        text = [cell(cells[n]) if n in cells else "–" for n in names]
-        lines.append("| " + " | ".join([label, *text]) + " |")
-    return "\n".join(lines)
+    texts = {k: [cell(v[n]) if n in v else "–" for n in names] for k, v in rows.items()}
+    return table(["", *names], [[label, *row] for label, row in texts.items()])
 
 
 def main():
@@ -239,7 +237,7 @@ def main():
     for dtype in (np.float32, np.float64):
         with jax.enable_x64(dtype is np.float64):
             worst = measure(found, sizes, dtype)
-        lines += [f"{np.dtype(dtype).name}:", table(worst, list(found))]
+        lines += [f"{np.dtype(dtype).name}:", report(worst, list(found))]
     text = "\n\n".join(lines) + "\n"
     print(text)
     if options.output is not None:
