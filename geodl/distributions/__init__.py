@@ -4,9 +4,9 @@
 """
 
 from geodl.distributions.riemannian_normal import RiemannianNormal
-from geodl.distributions.uniform import HypersphericalUniform
+from geodl.distributions.uniform import Uniform
 from geodl.distributions.von_mises_fisher import VonMisesFisher
 from geodl.distributions.wrapped_normal import WrappedNormal
 
 
-__all__ = ["HypersphericalUniform", "RiemannianNormal", "VonMisesFisher", "WrappedNormal"]
+__all__ = ["RiemannianNormal", "Uniform", "VonMisesFisher", "WrappedNormal"]

@@ -7,7 +7,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.distributions.uniform import check_point
+from geodl.distributions.uniform import check_point, leading_axes
 from geodl.manifolds._numerics import check, float_dtype, is_concrete
 from geodl.manifolds.base import Manifold, Point
 
@@ -67,14 +67,9 @@ class LocationScale(distrax.Distribution):
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """Broadcast leading axes of loc, scale and curvature."""
-        locs = jax.tree.leaves(
-            jax.tree.map(
-                lambda p, shape: p.shape[: p.ndim - len(shape)], self._loc, self.event_shape
-            ),
-            is_leaf=_is_shape,
-        )
+        locs = leading_axes(self._loc, self.event_shape)
         curvatures = [jnp.shape(c) for c in jax.tree.leaves(self._manifold)]
-        return np.broadcast_shapes(*locs, self._scale.shape[:-1], *curvatures)
+        return np.broadcast_shapes(locs, self._scale.shape[:-1], *curvatures)
 
     def mean(self) -> Point:
         """The Fréchet mean, loc: the law is symmetric about it."""
@@ -82,7 +77,3 @@ class LocationScale(distrax.Distribution):
         return jax.tree.map(
             lambda p, shape: jnp.broadcast_to(p, (*batch, *shape)), self._loc, self.event_shape
         )
-
-
-def _is_shape(x):
-    return isinstance(x, tuple) and all(isinstance(n, int) for n in x)

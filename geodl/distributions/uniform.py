@@ -1,15 +1,17 @@
-"""The uniform law on the sphere."""
+"""The uniform law on a manifold of finite volume."""
 
 import math
 
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 
-from geodl.manifolds import sphere
+from geodl.manifolds import SO3, Product, Sphere, Torus
 from geodl.manifolds._numerics import float_dtype
+from geodl.manifolds.base import Manifold, Point
 
 
 def log_area(dim: int) -> float:
@@ -18,21 +20,43 @@ def log_area(dim: int) -> float:
     return math.log(2) + half * math.log(math.pi) - math.lgamma(half)
 
 
-class HypersphericalUniform(distrax.Distribution):
-    """Uniform on the unit sphere S^dim in R^{dim + 1}, dim >= 1; density 1 / area with respect to its area."""
+def log_volume(manifold: Manifold) -> float:
+    """Log of the Riemannian volume; ``ValueError`` where that is not finite.
 
-    def __init__(self, dim: int, dtype: DTypeLike = float):
-        """Raises ``ValueError`` for dim < 1. ``dtype`` is that of the samples."""
+    (2 pi)^dim on the torus; 8 pi^2 on SO(3), the integral of (sin(r/2) / (r/2))^2 over the ball r < pi.
+    """
+    match manifold:
+        case Sphere():
+            return log_area(manifold.dim)
+        case Torus():
+            return manifold.dim * math.log(2 * math.pi)
+        case SO3():
+            return math.log(8 * math.pi**2)
+        case Product():
+            return sum(map(log_volume, manifold.factors))
+    raise ValueError(
+        f"a manifold of finite volume is needed (Sphere, Torus, SO3, a Product of them), got {manifold}"
+    )
+
+
+class Uniform(distrax.Distribution):
+    """Density 1 / volume with respect to the Riemannian volume, on sphere, torus, SO(3), and products."""
+
+    def __init__(self, manifold: Manifold):
+        """Raises ``ValueError`` where the volume is infinite (Euclidean and hyperbolic space)."""
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"HypersphericalUniform: dim must be at least 1, got {dim}")
-        self._dim = dim
-        self._dtype = str(jnp.dtype(jnp.result_type(dtype)))
+        log_volume(manifold)
+        self._manifold = manifold
 
     @property
-    def event_shape(self) -> tuple[int, ...]:
-        """Shape of one point, (dim + 1,)."""
-        return (self._dim + 1,)
+    def manifold(self) -> Manifold:
+        """The manifold's record."""
+        return self._manifold
+
+    @property
+    def event_shape(self) -> tuple:
+        """Shape of one point (on a product, the tuple of its factors')."""
+        return self._manifold.event_shape
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -40,24 +64,38 @@ class HypersphericalUniform(distrax.Distribution):
         return ()
 
     def _sample_n(self, key, n):
-        return sphere.project(jax.random.normal(key, (n, *self.event_shape), self._dtype))
+        return self._manifold.random_uniform(key, (n,))
 
-    def log_prob(self, value: ArrayLike) -> Array:
-        """-log_area(dim) for points (..., dim + 1); wrong last axis: ``ValueError``."""
-        value = jnp.asarray(value)
-        check_point("HypersphericalUniform", value, self.event_shape)
-        return jnp.full(value.shape[:-1], -log_area(self._dim), float_dtype(value))
+    def log_prob(self, value: ArrayLike | tuple) -> Array:
+        """-log_volume at points (..., *event_shape); another shape: ``ValueError``."""
+        value = jax.tree.map(jnp.asarray, value)
+        jax.tree.map(lambda p, s: check_point("Uniform", p, s), value, self.event_shape)
+        dtype = float_dtype(*jax.tree.leaves(value))
+        return jnp.full(leading_axes(value, self.event_shape), -log_volume(self._manifold), dtype)
 
     def entropy(self) -> Array:
-        """log_area(dim)."""
-        return jnp.asarray(log_area(self._dim), self._dtype)
+        """log_volume."""
+        return jnp.asarray(log_volume(self._manifold))
 
     def mean(self) -> Array:
-        """The mean in R^{dim + 1}: zero."""
-        return jnp.zeros(self.event_shape, self._dtype)
+        """The mean in the surrounding space, on sphere (dim >= 1) and SO(3): zero."""
+        if not isinstance(self._manifold, Sphere | SO3):
+            raise NotImplementedError(f"Uniform: points of {self._manifold} have no mean")
+        return jnp.zeros(self.event_shape)
 
 
 def check_point(name: str, value: Array, event_shape: tuple[int, ...]) -> None:
     """Raise where an array does not end in the shape of one point."""
     if value.shape[value.ndim - len(event_shape) :] != tuple(event_shape):
         raise ValueError(f"{name}: points have shape (..., {event_shape}), got {value.shape}")
+
+
+def leading_axes(points: Point, event_shape: tuple) -> tuple[int, ...]:
+    """What is left of the shapes of points before the axes of a point, broadcast over a product's factors."""
+    shapes = jax.tree.leaves(event_shape, is_leaf=_is_shape)
+    pairs = zip(jax.tree.leaves(points), shapes, strict=True)
+    return np.broadcast_shapes(*(p.shape[: p.ndim - len(shape)] for p, shape in pairs))
+
+
+def _is_shape(x):
+    return isinstance(x, tuple) and all(isinstance(n, int) for n in x)

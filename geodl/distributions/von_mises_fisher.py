@@ -17,8 +17,8 @@ from jaxtyping import Real
 from tensorflow_probability.substrates import jax as tfp
 
 from geodl.distributions import _quadrature
-from geodl.distributions.uniform import HypersphericalUniform, check_point, log_area
-from geodl.manifolds import sphere
+from geodl.distributions.uniform import Uniform, check_point, log_area
+from geodl.manifolds import Sphere, sphere
 from geodl.manifolds._numerics import check, dot, even, float_dtype, is_concrete, safe_sqrt
 
 
@@ -148,10 +148,11 @@ def _kl_vmf(p: VonMisesFisher, q: VonMisesFisher, *_, **__) -> Array:
     return q.concentration * gap_q + _log_normalizer(q.concentration, q._dim) - p.entropy()
 
 
-@tfp.distributions.RegisterKL(VonMisesFisher, HypersphericalUniform)
-def _kl_uniform(p: VonMisesFisher, q: HypersphericalUniform, *_, **__) -> Array:
+@tfp.distributions.RegisterKL(VonMisesFisher, Uniform)
+def _kl_uniform(p: VonMisesFisher, q: Uniform, *_, **__) -> Array:
     """log area - entropy."""
-    check_point("KL(VonMisesFisher || HypersphericalUniform)", p.loc, q.event_shape)
+    if q.manifold != Sphere(p._dim):
+        raise ValueError(f"KL(VonMisesFisher || Uniform): on S^{p._dim} and on {q.manifold}")
     return log_area(p._dim) - p.entropy()
 
 

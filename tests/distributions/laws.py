@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from geodl.distributions import (
-    HypersphericalUniform,
     RiemannianNormal,
+    Uniform,
     VonMisesFisher,
     WrappedNormal,
 )
@@ -77,6 +77,6 @@ OTHER = {
     "wrapped product": located(WrappedNormal, Product(PoincareBall(2, 1.2), Torus(1)), [0.8, 0.5]),
     "riemannian ball 5": located(RiemannianNormal, PoincareBall(5, 0.7), [0.6, 0.4]),
     "von mises-fisher 5": von_mises_fisher(5, [1.5, 9.0]),
-    "uniform 3": Case(lambda params: HypersphericalUniform(3), {}),
+    "uniform 3": Case(lambda params: Uniform(Sphere(3)), {}),
 }
 LAWS = PLANE | OTHER

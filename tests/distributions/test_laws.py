@@ -11,12 +11,11 @@ import pytest
 from scipy import special, stats
 
 from geodl.distributions import (
-    HypersphericalUniform,
     RiemannianNormal,
+    Uniform,
     VonMisesFisher,
     WrappedNormal,
 )
-from geodl.distributions.uniform import log_area
 from geodl.manifolds import SO3, Euclidean, Hyperboloid, PoincareBall, Product, Sphere, Torus
 from tests.distributions.laws import LAWS, PLANE, jit
 
@@ -141,7 +140,7 @@ def reference(name, law):
     if name == "riemannian ball 5":
         wide = WrappedNormal(law.manifold, law.loc, 1.3 * law.scale)
         return jit(lambda q: q.sample_and_log_prob(seed=key, sample_shape=SAMPLES))(wide)
-    uniform = HypersphericalUniform(law.event_shape[0] - 1)
+    uniform = Uniform(Sphere(law.event_shape[0] - 1))
     z = uniform.sample(seed=key, sample_shape=(SAMPLES, 2))
     return z, uniform.log_prob(z)
 
@@ -361,14 +360,6 @@ def test_wound_normal_on_the_circle_is_uniform_at_large_scale():
         np.testing.assert_allclose(jnp.exp(log_p), ripple / (2 * np.pi), rtol=1e-4)
 
 
-def test_uniform():
-    law = HypersphericalUniform(2)
-    np.testing.assert_allclose(jnp.exp(-law.log_prob(jnp.eye(3)[0])), 4 * np.pi, rtol=1e-6)
-    np.testing.assert_allclose(law.entropy(), log_area(2), rtol=1e-6)
-    z = law.sample(seed=0, sample_shape=(20_000,))
-    assert stats.kstest(np.asarray(z[:, 1]), "uniform", (-1, 2)).pvalue > 1e-4  # Archimedes
-
-
 # ---------------------------------------------------------------------------------------------------
 # Bad input
 # ---------------------------------------------------------------------------------------------------
@@ -410,8 +401,6 @@ BALL = PoincareBall(2, 1.0)
         (lambda: VonMisesFisher(2 * ORIGIN, 1.0), ValueError, "unit sphere"),
         (lambda: VonMisesFisher(jnp.ones(1), 1.0), ValueError, r"\(1,\)"),
         (lambda: VonMisesFisher(ORIGIN, 1.0).log_prob(jnp.ones(2)), ValueError, r"\(3,\).*\(2,\)"),
-        (lambda: HypersphericalUniform(0), ValueError, "0"),
-        (lambda: HypersphericalUniform(2).log_prob(jnp.ones(2)), ValueError, r"\(3,\).*\(2,\)"),
     ],
 )
 def test_bad_input(build, error, message):

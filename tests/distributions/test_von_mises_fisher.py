@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from geodl.distributions import HypersphericalUniform, VonMisesFisher
+from geodl.distributions import Uniform, VonMisesFisher
 from geodl.distributions.von_mises_fisher import log_normalizer, mean_resultant_length
+from geodl.manifolds import Sphere
 from tests.distributions.laws import jit
 
 
@@ -100,7 +101,7 @@ def sample_and_jacobian(draw, loc):
 def test_divergences_and_entropy():
     p = VonMisesFisher(jnp.eye(3)[0], 5.0)
     q = VonMisesFisher(jnp.eye(3)[:2], jnp.array([5.0, 2.0]))
-    uniform = HypersphericalUniform(2)
+    uniform = Uniform(Sphere(2))
 
     @jit
     def evaluate(p, q):
