@@ -51,6 +51,25 @@ def _mean_gap(kappa, dim):
     return -jax.jvp(lambda k: _log_normalizer(k, dim), (kappa,), (jnp.ones_like(kappa),))[1]
 
 
+def concentration_from_gap(gap: Scalar, dim: int, max_concentration: ArrayLike) -> Array:
+    """The concentration, at most ``max_concentration``, whose 1 - mean_resultant_length is ``gap`` in [0, 1].
+
+    It makes data most likely whose mean resultant length is 1 - gap. Newton steps from the start of Banerjee
+    et al. (2005), eq. 4.4; not differentiable at gap = 0.
+    """
+    gap = _float(gap)
+    limit = jnp.asarray(max_concentration, gap.dtype)
+    gap = jnp.maximum(gap, _mean_gap(limit, dim))
+    length = 1 - gap
+    start = length * (dim + 1 - jnp.square(length)) / (gap * (2 - gap))
+
+    def step(_, kappa):
+        found, slope = jax.jvp(lambda k: _mean_gap(k, dim), (kappa,), (jnp.ones_like(kappa),))
+        return jnp.clip(kappa - (found - gap) / slope, 0, limit)
+
+    return lax.fori_loop(0, 4, step, jnp.clip(start, 0, limit))
+
+
 class VonMisesFisher(distrax.Distribution):
     """Density exp(kappa <loc, x>) / C with respect to the area of the unit sphere S^d, d >= 1.
 
