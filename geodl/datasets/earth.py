@@ -179,7 +179,7 @@ def _degrees(fields: list[str], place: str) -> list[float]:
 
 
 def from_latitude_longitude(
-    latitude: ArrayLike, longitude: ArrayLike
+    latitude: ArrayLike | float, longitude: ArrayLike | float
 ) -> Float[np.ndarray, "*batch 3"]:
     """(cos lat cos lon, cos lat sin lon, sin lat), float64, of angles in degrees that broadcast.
 
