@@ -2,6 +2,7 @@
 
 from typing import Protocol, TypeAlias, runtime_checkable
 
+import jax
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -108,3 +109,11 @@ def normal_coordinates(manifold: Manifold, x: Point) -> Array:
     """Frame components (..., dim) of log_0(x), 0 the origin: inverse of ``expmap_frame(origin, a)``."""
     origin = manifold.origin()
     return manifold.to_frame(origin, manifold.logmap(origin, x))
+
+
+def batch_shape(manifold: Manifold, x: Point) -> tuple[int, ...]:
+    """The leading axes of points x (..., *event_shape); on a product those of the first factor's."""
+    leaf, event = jax.tree.leaves(x)[0], manifold.event_shape
+    while isinstance(event[0], tuple):
+        event = event[0]
+    return leaf.shape[: leaf.ndim - len(event)]

@@ -1,11 +1,12 @@
 """Multi-layer perceptrons."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import Array
 
 from geodl.nn.functional import Net, functional
 
@@ -21,15 +22,21 @@ def linear(dim_in: int, dim_out: int, rngs: nnx.Rngs) -> nnx.Linear:
 
 
 class MLP(nnx.Module):
-    """Affine layers of the given sizes with ReLU between them: (..., sizes[0]) -> (..., sizes[-1])."""
+    """Affine layers of the given sizes, ``activation`` between them: (..., sizes[0]) -> (..., sizes[-1])."""
 
-    def __init__(self, sizes: Sequence[int], rngs: nnx.Rngs):
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        rngs: nnx.Rngs,
+        activation: Callable[[Array], Array] = jax.nn.relu,
+    ):
+        self.activation = activation
         self.layers = nnx.List([linear(m, n, rngs) for m, n in itertools.pairwise(sizes)])
 
     def __call__(self, x):
         *hidden, last = self.layers
         for layer in hidden:
-            x = jax.nn.relu(layer(x))
+            x = self.activation(layer(x))
         return last(x)
 
 

@@ -1,0 +1,157 @@
+"""Solving dx/dt = v(t, x) on a manifold, with the integral of a rate along the way.
+
+Both solvers are called ``solver(rate, x0, t0, t1, manifold) -> (x1, integral, stats)``. ``rate(t, x)`` gives (v, r), v
+tangent at x and r what is to be integrated over time: the divergence, whose integral is the log-determinant of the
+flow, or any pytree of numbers for each point. Time may run backwards.
+
+Steps are taken in the coordinates of the surrounding space and end with a projection to the manifold. With fields that
+depend on the projected point (:mod:`~geodl.flows.vector_field`) exponential-map or Lie-group steps would be no more
+accurate on the sphere; order and error control are what counts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from geodl.manifolds import Manifold
+from geodl.manifolds.base import Point
+
+
+Rate: TypeAlias = Callable[[ArrayLike, Point], tuple[Any, Any]]
+
+
+class Stats(NamedTuple):
+    """Cost and outcome of a solution: evaluations of the rate, and whether the end was reached."""
+
+    evaluations: ArrayLike
+    success: ArrayLike
+
+
+@dataclass(frozen=True)
+class Tsit5:
+    """Adaptive steps of order 5 (Tsitouras 2011, by diffrax) within ``rtol`` and ``atol``: for reported likelihoods.
+
+    The step is shared by all points, which form one state; the tolerances are met in the root mean square over it.
+    Where ``max_steps`` do not reach the end, all results are NaN and ``stats.success`` is False.
+
+    Reverse-mode derivatives are those of the steps taken (recursive checkpoints).
+    """
+
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    max_steps: int = 4096
+
+    def refined(self) -> "Tsit5":
+        """The solver of a hundredth of the tolerances."""
+        return Tsit5(self.rtol / 100, self.atol / 100, 4 * self.max_steps)
+
+    def __call__(
+        self, rate: Rate, x0: Point, t0: ArrayLike, t1: ArrayLike, manifold: Manifold
+    ) -> tuple[Point, Any, Stats]:
+        """End points, integrals and stats (see the module)."""
+        start = x0, _zeros(rate, t0, x0)
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, state, _: rate(t, state[0])),
+            _Projected(diffrax.Tsit5(), manifold),
+            t0,
+            t1,
+            None,
+            start,
+            stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
+            max_steps=self.max_steps,
+            throw=False,
+        )
+        success = solution.result == diffrax.RESULTS.successful
+        x1, integral = jax.tree.map(lambda a: jnp.where(success, a[-1], jnp.nan), solution.ys)
+        evaluations = 3 + 6 * solution.stats["num_steps"]  # the last stage of a step is the first of the next
+        return x1, integral, Stats(evaluations, success)
+
+
+@dataclass(frozen=True)
+class RK4:
+    """``steps`` equal steps of the classical method of order 4, in a scan: for training, also inside ``shard_map``.
+
+    No error is controlled: by few steps a sharp density reads too high, by 0.1 to 5 nats in its logarithm, and
+    training on that pushes the error further. Reverse-mode derivatives keep one state a step.
+    """
+
+    steps: int = 64
+
+    def refined(self) -> "RK4":
+        """The solver of twice the steps."""
+        return RK4(2 * self.steps)
+
+    def __call__(
+        self, rate: Rate, x0: Point, t0: ArrayLike, t1: ArrayLike, manifold: Manifold
+    ) -> tuple[Point, Any, Stats]:
+        """End points, integrals and stats (see the module)."""
+        dtype = jnp.result_type(*jax.tree.leaves(x0))
+        t0, h = jnp.asarray(t0, dtype), (jnp.asarray(t1, dtype) - t0) / self.steps
+
+        def slope(t, state):
+            return rate(t, state[0])
+
+        @jax.checkpoint
+        def step(state, i):
+            t = t0 + i * h
+            k1 = slope(t, state)
+            k2 = slope(t + h / 2, _add(state, h / 2, k1))
+            k3 = slope(t + h / 2, _add(state, h / 2, k2))
+            k4 = slope(t + h, _add(state, h, k3))
+            total = jax.tree.map(lambda a, b, c, d: a + 2 * b + 2 * c + d, k1, k2, k3, k4)
+            x, integral = _add(state, h / 6, total)
+            return (manifold.project(x), integral), None
+
+        start = x0, _zeros(rate, t0, x0)
+        (x1, integral), _ = jax.lax.scan(step, start, jnp.arange(self.steps, dtype=dtype))
+        return x1, integral, Stats(4 * self.steps, True)
+
+
+def _zeros(rate, t, x):
+    return jax.tree.map(lambda r: jnp.zeros(r.shape, r.dtype), jax.eval_shape(rate, t, x)[1])
+
+
+def _add(state, h, slope):
+    return jax.tree.map(lambda a, b: a + h * b, state, slope)
+
+
+class _Projected(
+    diffrax.AbstractAdaptiveSolver, diffrax.AbstractWrappedSolver
+):
+    """A solver whose steps end on the manifold; the wrapped one's error estimate is kept."""
+
+    solver: diffrax.AbstractSolver
+    manifold: Any
+
+    @property
+    def term_structure(self):
+        return self.solver.term_structure
+
+    @property
+    def interpolation_cls(self):
+        return self.solver.interpolation_cls
+
+    @property
+    def term_compatible_contr_kwargs(self):
+        return self.solver.term_compatible_contr_kwargs
+
+    def order(self, terms):
+        return self.solver.order(terms)
+
+    def init(self, terms, t0, t1, y0, args):
+        return self.solver.init(terms, t0, t1, y0, args)
+
+    def func(self, terms, t0, y0, args):
+        return self.solver.func(terms, t0, y0, args)
+
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        (x, integral), *rest = self.solver.step(
+            terms, t0, t1, y0, args, solver_state, made_jump
+        )
+        return (self.manifold.project(x), integral), *rest

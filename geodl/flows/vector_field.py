@@ -1,0 +1,165 @@
+"""Time-dependent vector fields on manifolds, made by networks.
+
+A field is ``apply(params, t, x) -> v``, v tangent at x. The network sees smooth coordinates of the point, random
+Fourier features of them and harmonics of time, and puts out components along vectors that span the tangent space:
+
+- ``ambient``: the unit vectors of the surrounding space, projected; sphere, SO(3), Euclidean space, hyperboloid;
+- ``frame``: the orthonormal frame of the manifold, where it is smooth everywhere: SO(3) (its Lie algebra), torus,
+  Poincaré ball and hyperboloid (so that lengths are geodesic ones), Euclidean space, products of these;
+- ``killing``: the Killing fields of the sphere, of which the unit vectors of the Lie algebra so(d + 1) are a basis:
+  v = A(t, x) x with A skew; each of them is free of divergence (Mathieu & Nickel 2020; Falorsi & Forré 2020).
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.typing import ArrayLike
+
+from geodl.manifolds import Hyperboloid, Manifold, PoincareBall, Product, Sphere, Torus
+from geodl.manifolds.base import Point, Tangent, normal_coordinates
+from geodl.nn import MLP, functional
+
+
+Kind = Literal["ambient", "frame", "killing"]
+
+
+class VectorField(NamedTuple):
+    """A vector field with parameters, as pure functions.
+
+    ``init(key) -> params``; ``apply(params, t, x)``, the tangent vector at time t (a scalar, or one for each point)
+    and point x (..., *event_shape): ``assemble(x, components(params, t, x))``, components (..., n) along the
+    vectors that span the tangent space.
+    """
+
+    init: Callable[[Array], Any]
+    apply: Callable[[Any, ArrayLike, Point], Tangent]
+    components: Callable[[Any, ArrayLike, Point], Array]
+    assemble: Callable[[Point, Array], Tangent]
+
+
+def vector_field(
+    manifold: Manifold,
+    kind: Kind = "ambient",
+    *,
+    width: int = 128,
+    depth: int = 3,
+    frequencies: int = 64,
+    frequency_scale: float = 5.0,
+    harmonics: int = 4,
+) -> VectorField:
+    """A field on ``manifold`` by an MLP of ``depth`` hidden layers of ``width`` units, swish between them.
+
+    ``frequencies`` random Fourier features of the point's coordinates, with normal frequencies of deviation
+    ``frequency_scale`` that are not trained (Rahimi & Recht 2007): without them an MLP learns sharp densities
+    slowly. ``harmonics`` is the number of harmonics of time. Raises ``ValueError`` for a kind that the manifold
+    does not have.
+    """
+    span = _SPANS.get(kind)
+    if span is None:
+        raise ValueError(f"vector_field: kind must be one of {list(_SPANS)}, got {kind!r}")
+    outputs, assemble = span(manifold)
+    net = functional(
+        lambda rngs: _FieldNet(
+            manifold,
+            [width] * depth + [outputs],
+            (frequencies, frequency_scale),
+            harmonics,
+            rngs,
+        )
+    )
+
+    def apply(params, t, x):
+        x = manifold.project(x)
+        return assemble(x, net.apply(params, t, x))
+
+    return VectorField(net.init, apply, net.apply, assemble)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Components to tangent vectors: number of components, and assemble(x, components)
+# ---------------------------------------------------------------------------------------------------
+
+
+def _ambient(manifold):
+    shape = manifold.event_shape
+    if isinstance(manifold, Product | Torus | PoincareBall):
+        raise ValueError(f"vector_field: {manifold} has no ambient space; use kind='frame'")
+    return int(np.prod(shape)), lambda x, a: manifold.project_tangent(
+        x, a.reshape(*a.shape[:-1], *shape)
+    )
+
+
+def _frame(manifold):
+    factors = manifold.factors if isinstance(manifold, Product) else (manifold,)
+    if any(isinstance(f, Sphere) and f.dim > 1 for f in factors):
+        raise ValueError(
+            f"vector_field: {manifold} has no continuous frame; use kind='ambient' or 'killing'"
+        )
+    return manifold.dim, manifold.from_frame
+
+
+def _killing(manifold):
+    if not isinstance(manifold, Sphere):
+        raise ValueError(
+            f"vector_field: kind='killing' is for spheres, got {manifold}; on SO(3) and the torus the "
+            "vectors of kind='frame' are Killing fields"
+        )
+    i, j = np.triu_indices(manifold.dim + 1, 1)
+
+    def assemble(x, a):
+        """sum_ij a_ij (x_i e_j - x_j e_i)."""
+        v = jnp.zeros(jnp.broadcast_shapes(x.shape, (*a.shape[:-1], 1)), a.dtype)
+        return v.at[..., j].add(a * x[..., i]).at[..., i].add(-a * x[..., j])
+
+    return len(i), assemble
+
+
+_SPANS = {"ambient": _ambient, "frame": _frame, "killing": _killing}
+
+
+# ---------------------------------------------------------------------------------------------------
+# The network
+# ---------------------------------------------------------------------------------------------------
+
+
+def coordinates(manifold: Manifold, x: Point) -> Array:
+    """Coordinates (..., n) of points that are smooth all over the manifold.
+
+    Ambient ones; cosine and sine of the torus' angles; normal ones at the origin of a hyperbolic space, whose own
+    are bounded (ball) or grow exponentially (hyperboloid); those of a product's factors in turn.
+    """
+    if isinstance(manifold, Product):
+        parts = [coordinates(f, p) for f, p in zip(manifold.factors, x, strict=True)]
+        batch = jnp.broadcast_shapes(*(p.shape[:-1] for p in parts))
+        return jnp.concatenate([jnp.broadcast_to(p, (*batch, p.shape[-1])) for p in parts], -1)
+    if isinstance(manifold, PoincareBall | Hyperboloid):
+        return normal_coordinates(manifold, x)
+    x = jnp.asarray(x)
+    if isinstance(manifold, Torus):
+        return jnp.concatenate([jnp.cos(x), jnp.sin(x)], -1)
+    return x.reshape(*x.shape[: x.ndim - len(manifold.event_shape)], -1)
+
+
+class _FieldNet(nnx.Module):
+    """Components from time and point: MLP of [coordinates, their random Fourier features, time, its harmonics]."""
+
+    def __init__(self, manifold, sizes, features, harmonics, rngs):
+        self.manifold, self.harmonics = manifold, harmonics
+        count, scale = features
+        dim = coordinates(manifold, manifold.origin()).shape[-1]
+        self.frequencies = nnx.Param(scale * jax.random.normal(rngs.params(), (dim, count)))
+        inputs = dim + 2 * count + 1 + 2 * harmonics
+        self.mlp = MLP([inputs, *sizes], rngs, jax.nn.swish)
+
+    def __call__(self, t, x):
+        x = coordinates(self.manifold, x)
+        t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:-1])[..., None]
+        waves = jnp.matmul(x, jax.lax.stop_gradient(self.frequencies[...]), precision="highest")
+        beats = t * np.pi * jnp.arange(1, self.harmonics + 1, dtype=x.dtype)
+        features = [x, jnp.sin(waves), jnp.cos(waves), t, jnp.sin(beats), jnp.cos(beats)]
+        return self.mlp(jnp.concatenate(features, -1))

@@ -1,0 +1,140 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from geodl import flows
+from geodl.distributions import Uniform, VonMisesFisher, WrappedNormal
+from geodl.manifolds import Sphere
+from tests.flows.problem import CASES, jit, points, random_field, sphere_quadrature
+
+
+def flow(name, params=None, **options):
+    manifold, field, initial = random_field(name)
+    origin = manifold.origin()
+    compact = name not in ("ball", "hyperboloid", "euclidean")
+    base = Uniform(manifold) if compact else WrappedNormal(manifold, origin, 0.7)
+    return flows.Flow(manifold, base, field, initial if params is None else params, **options)
+
+
+log_prob = jit(lambda law, x: law.log_prob(x))
+
+
+def test_random_fields_on_the_sphere_integrate_to_one():
+    x, weights = sphere_quadrature()
+    total = weights @ np.exp(np.asarray(log_prob(flow("sphere"), x), float))
+    np.testing.assert_allclose(total, 1, atol=1e-4)
+
+
+def test_random_fields_on_the_torus_integrate_to_one():
+    angle = (np.arange(48) + 0.5) / 48 * 2 * np.pi - np.pi
+    x = np.stack(np.meshgrid(angle, angle), -1).reshape(-1, 2).astype(np.float32)
+    density = np.exp(np.asarray(log_prob(flow("torus"), x), float))
+    np.testing.assert_allclose(density.mean() * (2 * np.pi) ** 2, 1, atol=1e-3)
+
+
+def test_random_fields_on_the_disk_integrate_to_one():
+    """In geodesic polar coordinates, up to where the rest is below 1e-4."""
+    law = flow("ball")
+    node, weight = np.polynomial.legendre.leggauss(48)
+    r, weight = 4 * (1 + node), 4 * weight
+    phi = (np.arange(64) + 0.5) / 64 * 2 * np.pi
+    a = r[:, None, None] * np.stack([np.cos(phi), np.sin(phi)], -1)
+    x = law.manifold.expmap_frame(law.manifold.origin(), a.reshape(-1, 2).astype(np.float32))
+    root = np.sqrt(law.manifold.c)
+    area = np.repeat(weight * np.sinh(root * r) / root, 64) * 2 * np.pi / 64
+    np.testing.assert_allclose(area @ np.exp(np.asarray(log_prob(law, x), float)), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["sphere", "so3", "hyperboloid", "product"])
+def test_samples_have_their_density(name):
+    law = flow(name)
+    x, log_p = jit(lambda law, key: law.sample_and_log_prob(seed=key, sample_shape=50))(
+        law, jax.random.key(1)
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), x, law.manifold.project(x)
+    )
+    np.testing.assert_allclose(log_prob(law, x), log_p, atol=2e-3)
+
+
+def test_error_and_cost_are_told():
+    law, x = flow("sphere"), points(Sphere(2), 20)
+    log_p, error = jit(lambda law, x: law.log_prob_and_error(x))(law, x)
+    same, stats = jit(lambda law, x: law.log_prob_and_stats(x))(law, x)
+    np.testing.assert_array_equal(log_p, same)
+    assert 0 < np.max(error) < 1e-3 and stats.success and 10 < stats.evaluations < 500
+
+
+def test_few_fixed_steps_warn():
+    law, x = flow("sphere", solver=flows.RK4(8)), points(Sphere(2), 5)
+    with pytest.warns(UserWarning, match="8 RK4 steps"):
+        law.log_prob(x)
+
+
+def test_likelihood_in_shards_and_over_seeds():
+    """One field for each seed, by vmap: as one after the other; gradients are finite; one trace."""
+    manifold, field, _ = random_field("sphere")
+    params = jax.vmap(field.init)(jax.random.split(jax.random.key(3), 2))
+    x, traces = points(manifold, 10), []
+
+    @jit
+    def both(params, x):
+        traces.append(1)
+
+        def loss(p):
+            return jnp.mean(flows.negative_log_likelihood(flow("sphere", p, solver=flows.RK4(16)), x))
+
+        return jax.vmap(jax.value_and_grad(loss))(params)
+
+    losses, grads = both(params, x)
+    both(params, x)
+    assert len(traces) == 1
+    for i in range(2):
+        alone = flow("sphere", jax.tree.map(lambda a: a[i], params))  # noqa: B023
+        np.testing.assert_allclose(losses[i], -np.mean(log_prob(alone, x)), atol=2e-3)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+def test_gradient_of_the_likelihood_is_that_of_finite_differences():
+    manifold, field, params = random_field("sphere")
+    x, rng = points(manifold, 10), np.random.default_rng(7)
+    direction = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), params)
+
+    def along(s):
+        moved = jax.tree.map(lambda p, d: p + s * d, params, direction)
+        return jnp.mean(flows.negative_log_likelihood(flow("sphere", moved), x))
+
+    value = jit(lambda s: (along(s), jax.grad(along)(s)))
+    step = 5e-3
+    slope = (value(step)[0] - value(-step)[0]) / (2 * step)
+    np.testing.assert_allclose(value(0.0)[1], slope, rtol=2e-2)
+
+
+def test_reverse_kl_of_a_still_field_is_that_of_the_base(key):
+    """The uniform law against a von Mises-Fisher one: log C - log area; a still path has no energy."""
+    manifold, field, params = random_field("sphere")
+    target = VonMisesFisher(manifold.origin(), 2.0)
+    still = jax.tree.map(jnp.zeros_like, params)
+
+    @functools.partial(jit, static_argnums=1)
+    def divergences(params, kinetic):
+        return flows.reverse_kl(flow("sphere", params), target.log_prob, key, 4000, kinetic)
+
+    found = divergences(still, 1.0)
+    expected = np.log(np.sinh(2.0) / 2.0)
+    assert abs(np.mean(found) - expected) < 4 * np.std(found) / np.sqrt(4000)
+    energy = np.asarray(divergences(params, 1.0) - divergences(params, 0.0))
+    assert energy.min() > 0.001
+
+
+def test_bad_bases():
+    manifold, field, params = random_field("sphere")
+    with pytest.raises(ValueError, match=r"\(3,\).*got \(4,\)"):
+        flows.Flow(manifold, Uniform(Sphere(3)), field, params)
+    batch = VonMisesFisher(manifold.origin(), jnp.ones(2))
+    with pytest.raises(ValueError, match=r"no batch shape.*\(2,\)"):
+        flows.Flow(manifold, batch, field, params)
+    assert set(CASES)

@@ -1,0 +1,140 @@
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from geodl import flows
+from geodl.flows import divergence
+from geodl.manifolds import Hyperboloid, PoincareBall, Sphere, sphere
+from tests.flows.problem import CASES, jit, points, random_field
+
+
+def exact_of(name):
+    manifold, field, params = random_field(name)
+    return lambda t, x: divergence.exact(manifold, functools.partial(field.apply, params))(t, x)
+
+
+@pytest.mark.parametrize("name", ["sphere", "ball", "hyperboloid ambient", "product"])
+def test_hutchinson_is_unbiased(name):
+    manifold, field, params = random_field(name)
+    x, bound = points(manifold, 6), functools.partial(field.apply, params)
+    keys = jax.random.split(jax.random.key(2), 2000)
+
+    @jit
+    def compare(x):
+        v, div = divergence.exact(manifold, bound)(0.3, x)
+        draws = {
+            noise: jax.vmap(
+                lambda k: divergence.hutchinson(manifold, bound, k, noise)(0.3, x)[1]
+            )(keys)
+            for noise in ("rademacher", "gaussian")
+        }
+        return v, div, draws
+
+    v, div, draws = compare(x)
+    jax.tree.map(chex.assert_equal_shape, list(zip(jax.tree.leaves(v), jax.tree.leaves(x))))
+    for noise, estimates in draws.items():
+        error = np.std(estimates, 0) / np.sqrt(len(keys)) + 1e-5
+        assert np.max(np.abs(np.mean(estimates, 0) - div) / error) < 4.5, noise
+
+
+@pytest.mark.parametrize("name", ["sphere", "killing", "sphere 3", "so3 ambient", "product"])
+def test_mean_over_a_compact_manifold_is_zero(name):
+    manifold = CASES[name][0]
+    x = manifold.random_uniform(jax.random.key(3), (20_000,))
+    _, div = jit(exact_of(name))(0.7, x)
+    error = np.std(div) / np.sqrt(len(div))
+    assert 0 < error < 0.05 and abs(np.mean(div)) < 4 * error
+
+
+@pytest.mark.parametrize("name", ["killing", "so3", "torus"])
+def test_killing_fields_need_no_derivative_of_the_basis(name):
+    manifold, field, params = random_field(name)
+    x = points(manifold, 20)
+    closed = divergence.killing(functools.partial(field.components, params), field.assemble)
+    v, div = jit(closed)(0.3, x)
+    expected_v, expected = jit(exact_of(name))(0.3, x)
+    np.testing.assert_allclose(v, expected_v, atol=1e-5)
+    np.testing.assert_allclose(div, expected, atol=2e-5)
+
+
+def test_the_ambient_trace_is_the_divergence():
+    """Because the network sees the projected point: the field is constant along normals."""
+    _, field, params = random_field("sphere")
+    x = points(Sphere(2), 20)
+    jacobian = jit(jax.vmap(jax.jacfwd(lambda x: field.apply(params, 0.3, x))))(x)
+    _, div = jit(exact_of("sphere"))(0.3, x)
+    np.testing.assert_allclose(jnp.trace(jacobian, axis1=1, axis2=2), div, atol=2e-5)
+
+
+def test_charts_agree_with_the_embedding():
+    """S^2 by polar angle and longitude, volume element sin(theta); ball and hyperboloid."""
+    _, field, params = random_field("sphere")
+
+    def embed(p):
+        sin, cos = jnp.sin(p), jnp.cos(p)
+        return jnp.stack([sin[..., 0] * cos[..., 1], sin[..., 0] * sin[..., 1], cos[..., 0]], -1)
+
+    def in_angles(t, p):
+        """The coordinate components of the field."""
+        v = field.apply(params, t, embed(p))
+        columns = jax.vmap(jax.jacfwd(embed))(p)
+        return jnp.einsum("nji,nj->ni", columns, v) / jnp.sum(columns**2, 1)
+
+    p = jnp.asarray(np.random.default_rng(4).uniform(0.5, 2.5, (20, 2)), jnp.float32)
+    log_volume = lambda p: jnp.log(jnp.sin(p[..., 0]))  # noqa: E731
+    _, found = jit(divergence.in_chart(log_volume, in_angles))(0.3, p)
+    _, expected = jit(exact_of("sphere"))(0.3, embed(p))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+    ball, _, _ = random_field("ball")
+    x = points(ball, 20)
+    _, found = jit(exact_of("ball"))(0.3, x)
+    _, expected = jit(exact_of("hyperboloid"))(0.3, ball.to_hyperboloid(x))
+    np.testing.assert_allclose(found, expected, atol=5e-5)
+
+
+def test_known_divergences(x64):
+    rng = np.random.default_rng(5)
+    for dim in (2, 5):
+        space, e = Sphere(dim), rng.normal(size=dim + 1)
+        x = sphere.project(rng.normal(size=(10, dim + 1)))
+        field = lambda t, x: space.project_tangent(x, jnp.broadcast_to(e, x.shape))  # noqa: E731, B023
+        _, div = jit(divergence.exact(space, field))(0.0, x)
+        assert div.dtype == jnp.float64
+        np.testing.assert_allclose(div, -dim * (x @ e), rtol=1e-12, atol=1e-12)
+    c, a = 0.7, rng.normal(size=(10, 3))
+    r = np.sqrt(c) * np.linalg.norm(a, axis=-1)
+    for space in (PoincareBall(3, c), Hyperboloid(3, c)):
+        x = space.expmap_frame(space.origin(), a)
+        radial = lambda t, x: jax.tree.map(jnp.negative, space.logmap(x, space.origin()))  # noqa: E731
+        _, div = jit(divergence.exact(space, radial))(0.0, x)
+        np.testing.assert_allclose(div, 1 + 2 * r / np.tanh(r), rtol=1e-10)
+
+
+def test_gradients_pass_through_the_basis():
+    """d/dparams of the divergence by finite differences."""
+    manifold, field, params = random_field("sphere")
+    x = points(manifold, 5)
+    direction = jax.tree.map(lambda a: jnp.asarray(np.random.default_rng(6).normal(size=a.shape), a.dtype), params)
+
+    def along(s):
+        moved = jax.tree.map(lambda p, d: p + s * d, params, direction)
+        return jnp.sum(divergence.exact(manifold, functools.partial(field.apply, moved))(0.3, x)[1] ** 2)
+
+    value = jit(lambda s: (along(s), jax.grad(along)(s)))
+    step = 2e-3
+    slope = (value(step)[0] - value(-step)[0]) / (2 * step)
+    np.testing.assert_allclose(value(0.0)[1], slope, rtol=2e-2)
+
+
+def test_bad_kinds():
+    with pytest.raises(ValueError, match="continuous frame"):
+        flows.vector_field(Sphere(2), "frame")
+    with pytest.raises(ValueError, match=r"spheres, got SO3"):
+        flows.vector_field(CASES["so3"][0], "killing")
+    with pytest.raises(ValueError, match="no ambient space"):
+        flows.vector_field(PoincareBall(2), "ambient")
