@@ -179,7 +179,7 @@ def _degrees(fields: list[str], place: str) -> list[float]:
 
 
 def from_latitude_longitude(
-    latitude: ArrayLike | float, longitude: ArrayLike | float
+    latitude: ArrayLike | float | int, longitude: ArrayLike | float | int
 ) -> Float[np.ndarray, "*batch 3"]:
     """(cos lat cos lon, cos lat sin lon, sin lat), float64, of angles in degrees that broadcast.
 
@@ -214,7 +214,8 @@ def to_latitude_longitude(
     if points.shape[-1:] != (3,):
         raise ValueError(f"points have shape {points.shape}; expected (..., 3)")
     x, y, z = np.moveaxis(points, -1, 0)
-    return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
+    latitude, longitude = np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)
+    return np.asarray(np.degrees(latitude)), np.asarray(np.degrees(longitude))
 
 
 def deduplicate(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m d"]:

@@ -37,8 +37,8 @@ UNIFORM = 1 / (4 * np.pi)  # density of the uniform law, per steradian
 class _Map:
     """A map with the point at `latitude`, `longitude` (degrees) in its middle and north above it."""
 
-    latitude: float = 0.0
-    longitude: float = 0.0
+    latitude: float | int = 0.0
+    longitude: float | int = 0.0
 
     def _axes(self) -> Float[np.ndarray, "3 3"]:
         """Unit vectors to the right, up, and towards the reader."""
@@ -47,9 +47,8 @@ class _Map:
         right = [-np.sin(lon), np.cos(lon), 0.0]
         return np.array([right, np.cross(front, right), front])
 
-    def _turn(self, x: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        right, up, front = np.moveaxis(np.asarray(x, np.float64) @ self._axes().T, -1, 0)
-        return right, up, front
+    def _turn(self, x: ArrayLike) -> Float[np.ndarray, "3 *batch"]:
+        return np.moveaxis(np.asarray(x, np.float64) @ self._axes().T, -1, 0)
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,9 @@ def _into_unit_disk(xy: np.ndarray) -> np.ndarray:
     return xy / np.maximum(1, np.linalg.norm(xy, axis=-1, keepdims=True))
 
 
-def sphere_frame(ax: Axes, view: SphereMap, every: float = 30.0, **style: Any) -> LineCollection:
+def sphere_frame(
+    ax: Axes, view: SphereMap, every: float | int = 30.0, **style: Any
+) -> LineCollection:
     """Turn the axes into an empty map, with its edge and a light graticule; returns the graticule.
 
     Args:

@@ -123,6 +123,7 @@ def test_latitude_and_longitude_are_points():
     np.testing.assert_allclose(np.linalg.norm(points, axis=-1), 1, rtol=1e-15)
     found = datasets.to_latitude_longitude(3 * points)
     np.testing.assert_allclose(found, [latitude, longitude], rtol=1e-12)
+    assert datasets.to_latitude_longitude(np.array([0.0, -2, 0])) == (0, -90)
     with pytest.raises(ValueError, match=r"latitude 91\.0; expected a number in \[-90, 90\]"):
         datasets.from_latitude_longitude([0.0, 91.0], 0.0)
     with pytest.raises(ValueError, match="longitude nan; expected"):
