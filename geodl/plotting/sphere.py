@@ -47,7 +47,7 @@ class _Map:
         right = [-np.sin(lon), np.cos(lon), 0.0]
         return np.array([right, np.cross(front, right), front])
 
-    def _turn(self, x: ArrayLike) -> Float[np.ndarray, "3 *batch"]:
+    def _turn(self, x: ArrayLike) -> np.ndarray:  # (3, ...)
         return np.moveaxis(np.asarray(x, np.float64) @ self._axes().T, -1, 0)
 
 
