@@ -18,10 +18,8 @@ from geodl.distributions.uniform import check_point, log_area
 from geodl.distributions.von_mises_fisher import VonMisesFisher
 from geodl.manifolds import Sphere
 from geodl.manifolds._numerics import check, dot
-from geodl.manifolds.base import Manifold, Point
+from geodl.manifolds.base import Manifold
 
-
-Points = Float[Array, "n e"]  # e = d + 1 ambient coordinates
 
 PAIRS = 2**22  # as many pairs of points are in memory at a time
 
@@ -110,12 +108,12 @@ class KernelDensity(distrax.Distribution):
 
 
 def select_kernel_density(
-    points: Points,
-    validation: Float[Array, "m e"],
-    candidates: Float[Array, "k ..."],
+    points: ArrayLike,
+    validation: ArrayLike,
+    candidates: ArrayLike,
     uniform_weight: ArrayLike = 0.0,
 ) -> KernelDensity:
-    """The estimate from ``points`` under which ``validation`` is most likely.
+    """The estimate from ``points`` (n, d + 1) under which ``validation`` (m, d + 1) is most likely.
 
     ``candidates`` has k rows to choose from: single concentrations (k,) for the plain estimate, one for each
     point (k, n) for the adaptive one, see :func:`adaptive_concentrations`.
@@ -130,17 +128,20 @@ def select_kernel_density(
 
 
 def adaptive_concentrations(
-    points: Points,
+    points: ArrayLike,
     neighbors: Sequence[int] = (1, 2, 4, 8),
     scales: Sequence[float] = (0.3, 1.0, 3.0),
     max_concentration: float = 1e10,
 ) -> Float[Array, "k n"]:
-    """min(max_concentration, scale / distance to the m-th neighbour^2) of each point, one row for each pair (m, scale).
+    """min(max_concentration, scale / distance to the m-th neighbour^2) of points (n, d + 1) of S^d.
+
+    One row for each m in ``neighbors`` and each of ``scales``: candidates for :func:`select_kernel_density`.
 
     The cap is what duplicates of points get. It matters: the likelihood of data with duplicates, among
     themselves or of test points in the training set, grows with it without bound. A concentration kappa is
     a width of 1 / sqrt(kappa) rad, on the Earth 64 m for 1e10 and 64 km for 1e4.
     """
+    points = jnp.asarray(points)
     manifold = Sphere(points.shape[-1] - 1)
     distances = neighbor_distances(manifold, points, max(neighbors))
     squared = jnp.square(distances[:, jnp.array(neighbors) - 1]).T[:, None]
@@ -148,11 +149,14 @@ def adaptive_concentrations(
     return jnp.minimum(candidates, max_concentration).reshape(-1, len(points))
 
 
-def neighbor_distances(manifold: Manifold, points: Point, m: int) -> Float[Array, "n m"]:
+def neighbor_distances(
+    manifold: Manifold, points: ArrayLike | tuple, m: int
+) -> Float[Array, "n m"]:
     """Geodesic distances from each of n points to its m nearest others, in increasing order.
 
     Points are (n, *event_shape), a tuple of such on a product; duplicates are neighbours at distance 0.
-    All n^2 distances are taken, PAIRS at a time. Raises ``ValueError`` unless 1 <= m < n.
+    All n^2 distances are taken, PAIRS at a time. Raises ``ValueError`` unless 1 <= m < n
+    and, where values are concrete, for points off the manifold.
     """
     points = jax.tree.map(jnp.asarray, points)
     n = len(jax.tree.leaves(points)[0])
@@ -160,6 +164,8 @@ def neighbor_distances(manifold: Manifold, points: Point, m: int) -> Float[Array
         raise ValueError(
             f"neighbor_distances: m must be at least 1 and below the {n} points, got {m}"
         )
+
+    manifold.sqdist(points, points)  # raises where a point is off the manifold
 
     def nearest(row):
         index, x = row

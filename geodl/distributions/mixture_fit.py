@@ -5,25 +5,21 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
-from jaxtyping import Float
 
 from geodl.distributions.von_mises_fisher import VonMisesFisher, concentration_from_gap
 from geodl.manifolds import sphere
 from geodl.manifolds._numerics import check_positive, dot
 
 
-Points = Float[Array, "n e"]  # e = d + 1 ambient coordinates
-
-
 def fit_von_mises_fisher_mixture(
     key: Array,
-    points: Points,
+    points: ArrayLike,
     components: int,
     steps: int = 100,
     restarts: int = 8,
     max_concentration: ArrayLike = 1e4,
 ) -> distrax.MixtureSameFamily:
-    """The most likely of ``restarts`` mixtures of von Mises-Fisher laws, each after ``steps`` of :func:`em_step`.
+    """The most likely of ``restarts`` mixtures for points (n, d + 1), each after ``steps`` of :func:`em_step`.
 
     Needs memory for restarts * n * components numbers. ``max_concentration`` is the sharpest a component may
     become, 1 / sqrt(kappa) rad wide (on the Earth 64 km for 1e4): without it, one that has caught nothing but
@@ -53,7 +49,7 @@ def fit_von_mises_fisher_mixture(
 
 
 def em_step(
-    law: distrax.MixtureSameFamily, points: Points, max_concentration: ArrayLike = 1e4
+    law: distrax.MixtureSameFamily, points: Array, max_concentration: ArrayLike = 1e4
 ) -> tuple[distrax.MixtureSameFamily, Array]:
     """A mixture that is at least as likely as ``law``, and the mean log-likelihood of ``law``."""
     each = law.components_distribution.log_prob(points[:, None])
@@ -64,24 +60,25 @@ def em_step(
 
 
 def initial_mixture(
-    key: Array, points: Points, components: int, max_concentration: ArrayLike = 1e4
+    key: Array, points: Array, components: int, max_concentration: ArrayLike = 1e4
 ) -> distrax.MixtureSameFamily:
-    """One component for each Voronoi cell of centres drawn as in k-means++ (Arthur & Vassilvitskii 2007).
+    """Equal components of one width around centres drawn as in k-means++ (Arthur & Vassilvitskii 2007).
 
     Each centre is a point of the data, drawn with a probability proportional to 1 - cos of its distance to
-    the centres before.
+    the nearest of the centres before. The width is that of the distances to the nearest centre.
     """
 
     def draw(gap, key):
         centre = points[jax.random.categorical(key, jnp.log(gap))]
-        to_centre = _gap(points, centre)
-        return jnp.minimum(gap, to_centre), to_centre
+        return jnp.minimum(gap, _gap(points, centre)), centre
 
     keys = jax.random.split(key, components)
-    start = jnp.full(len(points), 2.0, points.dtype)
-    gaps = lax.scan(draw, start, keys)[1]
-    cells = jax.nn.one_hot(jnp.argmin(gaps, 0), components, dtype=points.dtype)
-    return _maximise(points, cells, max_concentration)
+    gap, centres = lax.scan(draw, jnp.full(len(points), 2.0, points.dtype), keys)
+    concentration = concentration_from_gap(jnp.mean(gap), points.shape[-1] - 1, max_concentration)
+    return distrax.MixtureSameFamily(
+        distrax.Categorical(logits=jnp.zeros(components, points.dtype)),
+        VonMisesFisher(centres, jnp.full(components, concentration)),
+    )
 
 
 def _maximise(points, shares, max_concentration):

@@ -54,20 +54,23 @@ def _mean_gap(kappa, dim):
 def concentration_from_gap(gap: Scalar, dim: int, max_concentration: ArrayLike) -> Array:
     """The concentration, at most ``max_concentration``, whose 1 - mean_resultant_length is ``gap`` in [0, 1].
 
-    It makes data most likely whose mean resultant length is 1 - gap. Newton steps from the start of Banerjee
-    et al. (2005), eq. 4.4; not differentiable at gap = 0.
+    It makes data most likely whose mean resultant length is 1 - gap. Newton-like: the slope is that of the
+    close approximation of Banerjee et al. (2005), eq. 4.4, so that an error shrinks at least tenfold a step.
     """
     gap = _float(gap)
     limit = jnp.asarray(max_concentration, gap.dtype)
-    gap = jnp.maximum(gap, _mean_gap(limit, dim))
-    length = 1 - gap
-    start = length * (dim + 1 - jnp.square(length)) / (gap * (2 - gap))
+
+    def approximate(gap):
+        length = 1 - gap
+        return length * (dim + 1 - jnp.square(length)) / (gap * (2 - gap))
+
+    target = approximate(jnp.maximum(gap, _mean_gap(limit, dim)))
+    steps = 6 if gap.dtype.itemsize <= 4 else 12
 
     def step(_, kappa):
-        found, slope = jax.jvp(lambda k: _mean_gap(k, dim), (kappa,), (jnp.ones_like(kappa),))
-        return jnp.clip(kappa - (found - gap) / slope, 0, limit)
+        return jnp.clip(kappa + target - approximate(_mean_gap(kappa, dim)), 0, limit)
 
-    return lax.fori_loop(0, 4, step, jnp.clip(start, 0, limit))
+    return lax.fori_loop(0, steps, step, jnp.clip(target, 0, limit))
 
 
 class VonMisesFisher(distrax.Distribution):
