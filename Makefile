@@ -16,10 +16,10 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo branching mnist-quick mnist test slow lint format typecheck docs bench clean
+.PHONY: help setup demo branching mnist-quick mnist vmf torus hyperbolic so3 earth-quick earth test slow lint format typecheck docs bench clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  Variables: PYTHON=python3.12 (3.11 or later), VENV=folder, ARGS="more arguments".'
 
 
@@ -36,6 +36,24 @@ mnist-quick: setup  ## a 2-d Poincare VAE of MNIST digits, in minutes
 
 mnist: setup  ## the paper's table on MNIST
 	$(PY) -m experiments.pvae mnist $(ARGS)
+
+vmf: setup  ## flows that learn von Mises-Fisher laws: how near to the truth, which way of training
+	$(PY) -m experiments.flows vmf $(ARGS)
+
+torus: setup  ## a flow on the torus, beside the law it has learnt
+	$(PY) -m experiments.flows torus $(ARGS)
+
+hyperbolic: setup  ## a flow on the hyperbolic plane, likewise
+	$(PY) -m experiments.flows hyperbolic $(ARGS)
+
+so3: setup  ## flows of rotations, likewise
+	$(PY) -m experiments.flows so3 $(ARGS)
+
+earth-quick: setup  ## densities on the sphere, without download, in minutes
+	$(PY) -m experiments.flows earth-quick $(ARGS)
+
+earth: setup  ## densities of the four earth-science sets: every baseline and ours
+	$(PY) -m experiments.flows earth $(ARGS)
 
 
 test: setup  ## the tests

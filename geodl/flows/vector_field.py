@@ -56,7 +56,7 @@ def vector_field(
 
     ``frequencies`` random Fourier features of the point's coordinates, with normal frequencies of deviation
     ``frequency_scale`` that are not trained (Rahimi & Recht 2007): without them an MLP learns sharp densities
-    slowly. ``harmonics`` is the number of harmonics of time. Raises ``ValueError`` for a kind that the manifold
+    slowly; 0 of them: none. ``harmonics`` is the number of harmonics of time. Raises ``ValueError`` for a kind that the manifold
     does not have.
     """
     span = _SPANS.get(kind)
@@ -152,14 +152,19 @@ class _FieldNet(nnx.Module):
         self.manifold, self.harmonics = manifold, harmonics
         count, scale = features
         dim = coordinates(manifold, manifold.origin()).shape[-1]
-        self.frequencies = nnx.Param(scale * jax.random.normal(rngs.params(), (dim, count)))
+        if count:
+            self.frequencies = nnx.Param(scale * jax.random.normal(rngs.params(), (dim, count)))
+        self.waves = bool(count)
         inputs = dim + 2 * count + 1 + 2 * harmonics
         self.mlp = MLP([inputs, *sizes], rngs, jax.nn.swish)
 
     def __call__(self, t, x):
         x = coordinates(self.manifold, x)
         t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:-1])[..., None]
-        waves = jnp.matmul(x, jax.lax.stop_gradient(self.frequencies[...]), precision="highest")
         beats = t * np.pi * jnp.arange(1, self.harmonics + 1, dtype=x.dtype)
-        features = [x, jnp.sin(waves), jnp.cos(waves), t, jnp.sin(beats), jnp.cos(beats)]
+        features = [x, t, jnp.sin(beats), jnp.cos(beats)]
+        if self.waves:
+            frequencies = jax.lax.stop_gradient(self.frequencies[...])
+            waves = jnp.matmul(x, frequencies, precision="highest")
+            features += [jnp.sin(waves), jnp.cos(waves)]
         return self.mlp(jnp.concatenate(features, -1))

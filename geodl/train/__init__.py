@@ -1,5 +1,6 @@
 """Training: a pure step, chunks under one jit, and a host loop that survives being killed."""
 
+from geodl.train.averaging import AveragedState, averaged
 from geodl.train.checkpoints import CheckpointError, restore, save
 from geodl.train.fitting import NonFiniteError, fit
 from geodl.train.loop import (
@@ -24,10 +25,12 @@ from geodl.train.sharding import data_mesh, initialize, replicate, shard_batch
 
 
 __all__ = [
+    "AveragedState",
     "Batch",
     "CheckpointError",
     "NonFiniteError",
     "TrainState",
+    "averaged",
     "chunked",
     "circumstances",
     "data_mesh",

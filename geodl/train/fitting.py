@@ -28,16 +28,17 @@ def fit(
     *,
     chunk: int,
     evaluate: Callable[[TrainState], Mapping[str, Any]] | None = None,
+    best: str | None = None,
     save_every: int = 1,
     keep: int = 3,
     progress: bool = True,
 ) -> tuple[TrainState, list[dict[str, Any]]]:
     """Train up to `steps`, from the newest whole checkpoint in `folder` or else from `state`.
 
-    After each chunk one line goes to `folder/metrics.jsonl`: `step`, the `seconds` it took, the
-    metrics averaged over the chunk (a list where several seeds are trained). Killed at any moment
+    After each chunk one line goes to `folder/metrics.jsonl`: `step`, the `seconds` and
+    `cpu_seconds` it took, the metrics averaged over the chunk (a list where several seeds are trained). Killed at any moment
     and started again with the same arguments, the run ends with the same state and the same log,
-    but for `seconds`.
+    but for the times.
 
     Args:
         run: `run(state, data, n)` as from `chunked`.
@@ -47,6 +48,8 @@ def fit(
         folder: the run's folder, as from `start_run`.
         chunk: steps between two looks by the host.
         evaluate: adds `evaluate(state)`, a dict of numbers, to the line before each checkpoint.
+        best: name of a number of `evaluate`: the state where it was least is kept in `folder/best`, to be read by
+            `restore(folder / "best", state)`.
         save_every: chunks between two checkpoints; one is always written at the end.
         keep: number of checkpoints kept.
         progress: show a progress bar.
@@ -72,17 +75,20 @@ def fit(
     with progress_bar(steps, step, progress, desc=folder.name, unit="step") as bar:
         while step < steps:
             n = min(chunk, steps - step)
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             state, metrics = run(state, data, n)
             metrics = {name: np.asarray(value) for name, value in metrics.items()}
-            seconds = time.perf_counter() - start
+            seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
             _check_finite(metrics, state.params, step, folder)
             step += n
             saves = step == steps or step // chunk % save_every == 0
-            record = {"step": step, "seconds": round(seconds, 3)}
+            record = {"step": step, "seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)}
             record |= {name: _number(value.mean(0)) for name, value in metrics.items()}
             if evaluate is not None and saves:
                 record |= {name: _number(value) for name, value in evaluate(state).items()}
+                # Before the log: what is logged as the best is there.
+                if best and record[best] < min((r[best] for r in history if best in r), default=np.inf):
+                    checkpoints.save(folder / "best", step, state, keep=1)
             history.append(record)
             # The log first: a line without its checkpoint is dropped on resume and written again.
             if writes:

@@ -27,7 +27,7 @@ def fit(run, folder, steps=30, **options):
 
 
 def timeless(history):
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in history]
+    return [{k: v for k, v in record.items() if not k.endswith("seconds")} for record in history]
 
 
 def assert_identical(ours, unbroken):
@@ -257,3 +257,18 @@ def test_kill_9_again_and_again(tmp_path):
     training = [(f"chunk {2 * i * CHUNK}", random.uniform(0, 0.15)) for i in range(1, 6)]
     evaluation = [(f"evaluation {i}", random.uniform(0, 0.01)) for i in (4, 12, 20, 28, 36)]
     check_killed(tmp_path, training + evaluation)
+
+
+def test_the_best_state_is_kept(tmp_path):
+    """The state of the least score, also when the run is killed and goes on."""
+    scores = {10: 3.0, 20: 1.0, 30: np.nan, 40: 2.0}
+
+    def evaluate(state):
+        return {"score": scores[int(state.step)]}
+
+    options = {"chunk": 10, "evaluate": evaluate, "best": "score"}
+    with pytest.raises(Killed):
+        fit(killed_after(RUN, 3), tmp_path, 40, **options)
+    state, _ = fit(RUN, tmp_path, 40, **options)
+    step, best = train.restore(tmp_path / "best", state)
+    assert step == 20 == int(best.step)

@@ -1,0 +1,1 @@
+"""Densities on manifolds by flows: the sphere, the Earth, torus, hyperbolic plane and rotations."""

@@ -1,0 +1,42 @@
+"""The point sets on the sphere: four of the Earth, two that need no download."""
+
+import warnings
+from typing import Literal
+
+import jax
+import numpy as np
+
+from geodl import datasets
+
+
+Name = Literal["volcano", "earthquake", "flood", "fire", "cities", "mixture"]
+
+
+def load(name: Name, deduplicated: bool = False, download: bool = False) -> np.ndarray:
+    """Unit vectors (n, 3), float64.
+
+    "cities" are the 50 of geomstats, "mixture" 5000 points of a known law (`datasets.spherical_mixture`).
+    """
+    if name == "cities":
+        points = _cities()
+    elif name == "mixture":
+        points = np.asarray(datasets.spherical_mixture(jax.random.key(0), 5000), np.float64)
+        points /= np.linalg.norm(points, axis=-1, keepdims=True)
+    else:
+        points = datasets.earth(name, download=download)
+    return datasets.deduplicate(points) if deduplicated else points
+
+
+def split(name: Name, n: int, seed: int, deduplicated: bool) -> datasets.Split:
+    """80/10/10, from the index files of the package."""
+    known = name not in ("cities", "mixture")
+    return datasets.split(name, seed, deduplicated) if known else datasets.split(n, seed)
+
+
+def _cities() -> np.ndarray:
+    if not hasattr(np, "trapz"):  # geomstats 2.8 imports it; numpy 2.4 has only its new name
+        np.trapz = np.trapezoid  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from geomstats.datasets.utils import load_cities
+    return np.asarray(load_cities()[0], np.float64)

@@ -1,0 +1,284 @@
+"""Targets of which the density is known: on sphere, torus, hyperbolic plane and SO(3).
+
+What counts is the gap of the test likelihood to the truth, KL(model | target), and the mass by quadrature.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.flows import pictures, training
+from experiments.flows.training import Model, Recipe
+from geodl import bijectors, train
+from geodl.distributions import Uniform, VonMisesFisher, WrappedNormal
+from geodl.flows.vector_field import Kind
+from geodl.manifolds import SO3, Euclidean, Hyperboloid, Manifold, Sphere, Torus, poincare
+
+
+Objective = Literal["matching", "likelihood", "reverse KL"]
+Geometry = Literal["Riemannian", "stereographic"]
+Space = Literal["vmf", "torus", "hyperbolic", "so3"]
+
+
+class Target(NamedTuple):
+    """A law to learn, from which base, by which kind of field."""
+
+    manifold: Manifold
+    law: distrax.Distribution
+    base: distrax.Distribution
+    kind: Kind
+
+
+def von_mises_fisher(concentration: float) -> Target:
+    """On S^2 at the point that the stereographic chart of the baseline lacks (Mathieu & Nickel 2020)."""
+    sphere = Sphere(2)
+    law = VonMisesFisher(-sphere.origin(), concentration)
+    return Target(sphere, law, Uniform(sphere), "ambient")
+
+
+def torus(_: float) -> Target:
+    """Eight wrapped normals in a checkerboard on T^2."""
+    manifold = Torus(2)
+    corner = np.array([(i, j) for i in range(4) for j in range(4) if (i + j) % 2 == 0])
+    means = jnp.asarray((corner + 0.5) * np.pi / 2 - np.pi, jnp.float32)
+    return Target(manifold, _mixture(manifold, means, jnp.full((8, 1), 0.2)), Uniform(manifold), "frame")
+
+
+def hyperbolic(_: float) -> Target:
+    """Four elongated wrapped normals around the origin of H^2, c = 1 (De Bortoli et al. 2022)."""
+    manifold = Hyperboloid(2)
+    centres = jnp.array([[0.4, 0.0], [-0.4, 0.0], [0.0, 0.4], [0.0, -0.4]])
+    scales = jnp.array([[0.15, 0.5], [0.15, 0.5], [0.5, 0.15], [0.5, 0.15]])
+    law = _mixture(manifold, poincare.to_hyperboloid(centres, 1.0), scales)
+    return Target(manifold, law, WrappedNormal(manifold, manifold.origin(), 1.0), "frame")
+
+
+def rotations(components: float) -> Target:
+    """Wrapped normals with random centres and scales on SO(3) (De Bortoli et al. 2022, whose draws are not published)."""
+    manifold, n = SO3(), int(components)
+    key_mean, key_scale = jax.random.split(jax.random.key(0))
+    means = manifold.random_uniform(key_mean, (n,))
+    precision = 100 * jax.random.uniform(key_scale, (n, 1), minval=0.5, maxval=1.5)
+    return Target(manifold, _mixture(manifold, means, precision**-0.5), Uniform(manifold), "frame")
+
+
+def _mixture(manifold, means, scales):
+    weights = distrax.Categorical(logits=jnp.zeros(len(scales)))
+    return distrax.MixtureSameFamily(weights, WrappedNormal(manifold, means, scales))
+
+
+TARGETS: dict[Space, Callable[[float], Target]] = {
+    "vmf": von_mises_fisher,
+    "torus": torus,
+    "hyperbolic": hyperbolic,
+    "so3": rotations,
+}
+
+# (KL(model | target)) in nats, for concentrations 100, 50, 10 (Mathieu & Nickel 2020)
+PUBLISHED_KL = {
+    ("Riemannian", "reverse KL"): {100: 0.04, 50: 0.03, 10: 0.01},
+    ("stereographic", "reverse KL"): {100: 1.56, 50: 0.68, 10: 0.12},
+}
+# gap of -log likelihood to the entropy, from the same: -1.78, -1.09, 0.52 and 63.60, 32.68, 6.45
+PUBLISHED_GAP = {
+    ("Riemannian", "likelihood"): {100: -0.01, 50: -0.02, 10: -0.02},
+    ("stereographic", "likelihood"): {100: 65.37, 50: 33.75, 10: 5.91},
+}
+# log-likelihood for 16, 32, 64 components, each of its own draw of the target (De Bortoli et al. 2022, table 5)
+PUBLISHED_SO3 = {16: 0.89, 32: 0.20, 64: -0.49}
+
+
+@dataclass(frozen=True)
+class Known:
+    """The protocol. Runs of one name share what is done already."""
+
+    space: Space
+    name: str = "paper"
+    parameters: tuple[float, ...] = (0.0,)
+    """concentrations (vmf), numbers of components (so3)"""
+    objectives: tuple[Objective, ...] = ("matching",)
+    geometries: tuple[Geometry, ...] = ("Riemannian",)
+    recipe: Recipe = field(default_factory=Recipe)
+    likelihood_steps: int = 240
+    """steps of the objectives that solve the differential equation"""
+    test: int = 20_000
+    """samples, of the target and of the model"""
+    root: str = "runs"
+
+
+PLAIN = Recipe(width=64, frequencies=0, steps=12_000)
+VMF = Known(
+    "vmf",
+    parameters=(100.0, 50.0, 10.0),
+    objectives=("matching", "likelihood", "reverse KL"),
+    geometries=("Riemannian", "stereographic"),
+    recipe=PLAIN,
+)
+TORUS = Known("torus", recipe=replace(PLAIN, frequencies=32, frequency_scale=1.0))
+HYPERBOLIC = Known("hyperbolic", recipe=PLAIN)
+ROTATIONS = Known(
+    "so3", parameters=(16.0, 32.0, 64.0), recipe=Recipe(steps=20_000, frequency_scale=2.0)
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model."""
+
+    space: Space
+    parameter: float
+    geometry: Geometry
+    objective: Objective
+
+    @property
+    def folder(self) -> str:
+        return f"{self.geometry}-{self.objective}-{self.parameter:g}".replace(" ", "-").lower()
+
+
+def run(config: Known) -> list[dict[str, Any]]:
+    """Train and score every cell; the table and the pictures land in the run's folder."""
+    protocol = asdict(config)
+    for asked in ("parameters", "objectives", "geometries", "root"):
+        del protocol[asked]
+    folder = train.start_run(config.space, config.name, protocol, config.root)
+    for parameter in config.parameters:
+        for geometry in config.geometries:
+            for objective in config.objectives:
+                cell = Cell(config.space, parameter, geometry, objective)
+                path = folder / cell.folder / "result.json"
+                if not path.exists():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    result = asdict(cell) | train.circumstances() | score(config, cell, path.parent)
+                    train.write_text(path, json.dumps(result, indent=2) + "\n")
+                    print(f"{cell.folder}: gap {result['gap']:.4f}, KL {result['kl']:.4f}", flush=True)
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))]
+    text = table(found)
+    train.write_text(folder / "table.md", text + "\n")
+    print(f"\n{text}\n\ntable: {folder / 'table.md'}\npictures: {folder}/*/*.png")
+    return found
+
+
+def score(config: Known, cell: Cell, folder: Path) -> dict[str, Any]:
+    """Train one model and measure it, in nats."""
+    target = TARGETS[cell.space](cell.parameter)
+    recipe = config.recipe
+    if cell.objective != "matching":
+        recipe = replace(recipe, steps=config.likelihood_steps, warmup=20, average=0.9)
+    model = make_model(recipe, target, cell.geometry)
+    key, key_test, key_model = jax.random.split(jax.random.key(1), 3)
+    trained = training.fit(recipe, model, objective(recipe, model, target, cell), None, key, folder)
+
+    @jax.jit
+    def measure(params):
+        law = model.law(params)
+        x = target.law.sample(seed=key_test, sample_shape=config.test)
+        gap = target.law.log_prob(x) - law.log_prob(x)
+        y, log_q = law.sample_and_log_prob(seed=key_model, sample_shape=config.test)
+        kl = log_q - target.law.log_prob(y)
+        return {"gap": gap, "kl": kl, "log_likelihood": law.log_prob(x)}, x, y
+
+    figures, x, y = measure(trained.params)
+    result: dict[str, Any] = {"cpu_seconds": round(trained.cpu_seconds, 1)}
+    for name, values in figures.items():
+        result[name] = float(jnp.mean(values))
+        result[f"{name}_error"] = float(jnp.std(values) / config.test**0.5)
+    law = model.law(trained.params)
+    nodes = quadrature(target.manifold)
+    if nodes is not None and cell.geometry == "Riemannian":
+        points, weights = nodes
+        log_p = jax.jit(lambda law, x: law.log_prob(x))(law, points)
+        result["mass"] = float(np.sum(weights * np.exp(np.asarray(log_p, np.float64))))
+        _, stats = jax.jit(lambda law, x: law.log_prob_and_stats(x))(law, points[:512])
+        result["evaluations"] = int(stats.evaluations)
+    samples = {"target": np.asarray(x[:2000]), "flow": np.asarray(y[:2000])}
+    pictures.known(folder, target.manifold, {"target": target.law, "flow": law}, samples)
+    return result
+
+
+def make_model(recipe: Recipe, target: Target, geometry: Geometry) -> Model:
+    """The flow on the target's manifold, or (sphere) on the plane of the stereographic chart."""
+    if geometry == "Riemannian":
+        return Model(target.manifold, target.base, recipe.field(target.manifold, target.kind))
+    plane = Euclidean(2)
+    base = WrappedNormal(plane, jnp.zeros(2), 1.0)
+    return Model(plane, base, recipe.field(plane, "ambient"), bijectors.Stereographic(2))
+
+
+def objective(recipe: Recipe, model: Model, target: Target, cell: Cell) -> training.Loss:
+    """The loss of a cell."""
+
+    def draw(_, key, n):
+        return target.law.sample(seed=key, sample_shape=n)
+
+    def log_density(x):
+        if model.chart is None:
+            return target.law.log_prob(x)
+        y, log_det = model.chart.forward_and_log_det(x)
+        return target.law.log_prob(y) + log_det
+
+    match cell.objective:
+        case "matching":
+            return training.matching(model, draw, recipe.batch)
+        case "likelihood":
+            return training.likelihood(model, draw, recipe.batch)
+        case _:
+            return training.reverse_kl(model, log_density, recipe.batch)
+
+
+def quadrature(manifold: Manifold) -> tuple[jax.Array, np.ndarray] | None:
+    """Nodes and weights of the volume; None on SO(3). The hyperbolic plane up to distance 6 of the origin."""
+    node, weight = np.polynomial.legendre.leggauss(128)
+    phi = (np.arange(192) + 0.5) / 192 * 2 * np.pi
+    circle = np.stack([np.cos(phi), np.sin(phi)], -1)
+    match manifold:
+        case Sphere():
+            radius = np.sqrt(1 - node**2)
+            z = np.broadcast_to(node[:, None, None], (128, 192, 1))
+            points = np.concatenate([z, radius[:, None, None] * circle], -1)
+            weights = np.repeat(weight, 192) * 2 * np.pi / 192
+        case Torus():
+            points = np.stack(np.meshgrid(phi - np.pi, phi - np.pi), -1)
+            weights = np.full(192 * 192, (2 * np.pi / 192) ** 2)
+        case Hyperboloid():
+            r, weight = 3 * (1 + node), 3 * weight
+            a = jnp.asarray(r[:, None, None] * circle, jnp.float32)
+            root = float(np.sqrt(manifold.c))
+            points = manifold.expmap_frame(manifold.origin(), a)
+            weights = np.repeat(weight * np.sinh(root * r) / root, 192) * 2 * np.pi / 192
+        case _:
+            return None
+    return jnp.asarray(points, jnp.float32).reshape(-1, points.shape[-1]), weights
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Ours beside what is published."""
+    rows = []
+    for r in sorted(found, key=lambda r: (r["geometry"], r["objective"], -r["parameter"])):
+        model, parameter = (r["geometry"], r["objective"]), int(r["parameter"])
+        published = [PUBLISHED_GAP.get(model, {}).get(parameter), PUBLISHED_KL.get(model, {}).get(parameter)]
+        row = [r["geometry"], r["objective"], f"{r['parameter']:g}"]
+        for name, value in zip(("gap", "kl"), published, strict=True):
+            row += [f"{r[name]:.4f} ± {r[f'{name}_error']:.4f}"]
+            if r["space"] == "vmf":
+                row += ["" if value is None else f"{value:.2f}"]
+        if r["space"] == "so3":
+            row += [f"{r['log_likelihood']:.3f}", f"{PUBLISHED_SO3.get(parameter, ''):}"]
+        row += [f"{r['mass']:.5f}" if "mass" in r else "", r.get("evaluations", "")]
+        rows.append([*row, f"{r['cpu_seconds']:.0f}", r["date"][:10], str(r["revision"])[:7]])
+    header = ["geometry", "objective", "parameter", "gap", "KL"]
+    if found[0]["space"] == "vmf":
+        header = [*header[:4], "paper", "KL", "paper"]
+    if found[0]["space"] == "so3":
+        header += ["log-likelihood", "paper, its own draw"]
+    header += ["mass", "evaluations", "CPU s", "date", "revision"]
+    return (
+        "Gap: mean log-density of test points under the truth minus that under the model; KL(model | target); nats, ± "
+        "standard error over the samples\n\n" + train.markdown_table(header, rows)
+    )

@@ -1,0 +1,109 @@
+"""The pictures of the flow experiments: from laws and arrays to PNG files."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from geodl import plotting
+from geodl.manifolds import SO3, Hyperboloid, Manifold, Sphere, Torus, poincare
+
+
+DPI = 150
+
+
+@jax.jit
+def _density(law, x):
+    return jnp.exp(law.log_prob(x))
+
+
+def density(folder: Path, law: Any, points: np.ndarray) -> Path:
+    """A law on S^2 with points over it, as Mollweide map and from two sides: `density.png`."""
+    values = _values(law)
+    figure = Figure(figsize=(10, 7.6), layout="compressed")
+    world, *sides = figure.subplot_mosaic("AA;BC", height_ratios=[1.25, 1]).values()
+    views = [plotting.Mollweide(), plotting.Orthographic(20, 10), plotting.Orthographic(20, -170)]
+    image = None
+    for ax, view in zip((world, *sides), views, strict=True):
+        plotting.sphere_frame(ax, view)
+        style = {} if image is None else {"norm": image.norm}
+        drawn = plotting.sphere_density(ax, view, values, 240, **style)
+        image = image or drawn
+        plotting.sphere_points(ax, view, points / np.linalg.norm(points, axis=-1, keepdims=True))
+    plotting.sphere_colorbar([world, *sides], image)
+    figure.savefig(folder / "density.png", dpi=DPI)
+    return folder / "density.png"
+
+
+def known(
+    folder: Path, manifold: Manifold, laws: dict[str, Any], samples: dict[str, np.ndarray]
+) -> Path:
+    """Laws side by side, each with its samples (n, *event_shape) over its density: `density.png`.
+
+    The sphere as Mollweide map about the antipode of the origin, the torus by its angles, the hyperbolic plane in the
+    Poincaré disk; of rotations, where they turn the third axis.
+    """
+    panel = {"figsize": (5.2 * len(laws), 3.4 if isinstance(manifold, Sphere | SO3) else 5.2)}
+    figure = Figure(**panel, layout="compressed")
+    norm = None
+    for ax, name in zip(np.ravel(figure.subplots(1, len(laws))), laws, strict=True):
+        ax.set_title(name)
+        x = np.asarray(samples[name], np.float64)
+        match manifold:
+            case Sphere() | SO3():
+                view = plotting.Mollweide(0, 180)
+                plotting.sphere_frame(ax, view)
+                if isinstance(manifold, SO3):
+                    x = x[..., 2]
+                else:
+                    norm = plotting.sphere_density(
+                        ax, view, _values(laws[name]), 160, **({"norm": norm} if norm else {})
+                    ).norm
+                unit = x / np.linalg.norm(x, axis=-1, keepdims=True)
+                plotting.sphere_points(ax, view, unit, s=2, alpha=0.4)
+            case Torus():
+                chart = plotting.Plane(np.pi)
+                plotting.frame(ax, chart)
+                plotting.density(ax, chart, _values(laws[name]))
+                plotting.points(ax, chart, x, s=3, color="#b3413b", alpha=0.4)
+            case Hyperboloid():
+                chart = plotting.Disk(float(manifold.c))
+                values = _values(laws[name], lambda z: poincare.to_hyperboloid(z, manifold.c))
+                plotting.frame(ax, chart)
+                plotting.density(ax, chart, values)
+                disk = np.asarray(manifold.to_ball(jnp.asarray(x, jnp.float32)))
+                plotting.points(ax, chart, disk, s=3, color="#b3413b", alpha=0.4)
+    figure.savefig(folder / "density.png", dpi=DPI)
+    return folder / "density.png"
+
+
+def _values(law, points=lambda z: z):
+    return lambda z: np.asarray(_density(law, points(jnp.asarray(z, jnp.float32))))
+
+
+def learning_curves(path: Path, found: dict[Any, dict[str, Any]]) -> None:
+    """Test likelihood against the number of training points, a panel for each set; where sizes were varied."""
+    groups = sorted({(cell.set, cell.split) for cell in found if cell.fraction != 1})
+    if not groups:
+        return
+    figure = Figure(figsize=(4.6 * len(groups), 3.8), layout="constrained")
+    for ax, group in zip(np.ravel(figure.subplots(1, len(groups))), groups, strict=True):
+        mine = {cell: r for cell, r in found.items() if (cell.set, cell.split) == group}
+        curves = {}
+        for method in dict.fromkeys(cell.method for cell in mine):
+            fractions = sorted({cell.fraction for cell in mine if cell.method == method})
+            runs = [
+                [r["test"] for cell, r in sorted(mine.items(), key=lambda item: item[0].seed)
+                 if (cell.method, cell.fraction) == (method, f)]
+                for f in fractions
+            ]
+            sizes = [next(r["train_points"] for c, r in mine.items() if c.fraction == f) for f in fractions]
+            if len(sizes) > 1 and len(set(map(len, runs))) == 1:
+                curves[method] = sizes, np.transpose(runs)
+        plotting.learning_curves(ax, curves, {"uniform": float(np.log(4 * np.pi))})
+        ax.set_title(", ".join(group))
+        ax.legend(fontsize="small")
+    figure.savefig(path, dpi=DPI)

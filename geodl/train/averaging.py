@@ -1,0 +1,45 @@
+"""Exponential moving averages of parameters, kept with the optimizer's state."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+
+class AveragedState(NamedTuple):
+    """State of the optimizer, the average of the parameters, and the number of updates."""
+
+    inner: Any
+    average: Any
+    count: Int[Array, ""]
+
+
+def averaged(
+    optimizer: optax.GradientTransformation, decay: float
+) -> optax.GradientTransformation:
+    """The same updates, and in ``opt_state.average`` the moving average of the parameters after each.
+
+    The decay starts low, (1 + n) / (10 + n) after n updates, so that the initial parameters are soon forgotten.
+
+    Raises:
+        ValueError: unless 0 <= decay < 1.
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"averaged: decay must be in [0, 1), got {decay}")
+
+    def init(params):
+        return AveragedState(
+            optimizer.init(params), jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32)
+        )
+
+    def update(updates, state, params=None):
+        updates, inner = optimizer.update(updates, state.inner, params)
+        weight = 1 - jnp.minimum(decay, (1 + state.count) / (10 + state.count))
+        average = optax.incremental_update(
+            optax.apply_updates(params, updates), state.average, weight
+        )
+        return updates, AveragedState(inner, average, state.count + 1)
+
+    return optax.GradientTransformation(init, update)
