@@ -75,7 +75,8 @@ class ExponentialMap(distrax.Bijector):
         """Points (..., *event_shape) from components (..., dim), and the log-determinant (...)."""
         x = jnp.asarray(x)
         _check_width("ExponentialMap.forward", x, (self._manifold.dim,))
-        return self._manifold.expmap_frame(self._origin(x), x), self._log_det(x)
+        y = jnp.asarray(self._manifold.expmap_frame(self._origin(x), x))
+        return y, self._log_det(x)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
         """The shortest components (..., dim) of points (..., *event_shape), and minus the log-determinant."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
@@ -17,8 +18,8 @@ from jaxtyping import Float
 from geodl.distributions.uniform import check_point, log_area
 from geodl.distributions.von_mises_fisher import VonMisesFisher
 from geodl.manifolds import Sphere
-from geodl.manifolds._numerics import check, dot
-from geodl.manifolds.base import Manifold
+from geodl.manifolds._numerics import check, check_positive, dot
+from geodl.manifolds.base import Manifold, Point
 
 
 PAIRS = 2**22  # as many pairs of points are in memory at a time
@@ -140,7 +141,12 @@ def adaptive_concentrations(
     The cap is what duplicates of points get. It matters: the likelihood of data with duplicates, among
     themselves or of test points in the training set, grows with it without bound. A concentration kappa is
     a width of 1 / sqrt(kappa) rad, on the Earth 64 m for 1e10 and 64 km for 1e4.
+    Raises ``ValueError`` for neighbours below 1 or too many for n, and scales or caps that are not positive.
     """
+    if min(neighbors) < 1:
+        raise ValueError(f"adaptive_concentrations: neighbors must be at least 1, got {neighbors}")
+    check_positive("max_concentration", max_concentration)
+    check_positive("scales", np.asarray(scales))
     points = jnp.asarray(points)
     manifold = Sphere(points.shape[-1] - 1)
     distances = neighbor_distances(manifold, points, max(neighbors))
@@ -158,22 +164,21 @@ def neighbor_distances(
     All n^2 distances are taken, PAIRS at a time. Raises ``ValueError`` unless 1 <= m < n
     and, where values are concrete, for points off the manifold.
     """
-    points = jax.tree.map(jnp.asarray, points)
-    n = len(jax.tree.leaves(points)[0])
+    others: Point = jax.tree.map(jnp.asarray, points)
+    n = len(jax.tree.leaves(others)[0])
     if not 1 <= m < n:
         raise ValueError(
             f"neighbor_distances: m must be at least 1 and below the {n} points, got {m}"
         )
-
-    manifold.sqdist(points, points)  # raises where a point is off the manifold
+    manifold.sqdist(others, others)  # raises where a point is off the manifold
 
     def nearest(row):
         index, x = row
-        distances = manifold.dist(jax.tree.map(lambda p: p[None], x), points)
-        others = jnp.where(jnp.arange(n) == index, jnp.inf, distances)
-        return -lax.top_k(-others, m)[0]
+        distances = manifold.dist(jax.tree.map(lambda p: p[None], x), others)
+        distances = jnp.where(jnp.arange(n) == index, jnp.inf, distances)
+        return -lax.top_k(-distances, m)[0]
 
-    return _over_rows(nearest, (jnp.arange(n), points), n)
+    return _over_rows(nearest, (jnp.arange(n), others), n)
 
 
 def _over_rows(function: Callable, rows, width: int) -> Array:

@@ -68,10 +68,10 @@ class Uniform(distrax.Distribution):
 
     def log_prob(self, value: ArrayLike | tuple) -> Array:
         """-log_volume at points (..., *event_shape); another shape: ``ValueError``."""
-        value = jax.tree.map(jnp.asarray, value)
-        jax.tree.map(lambda p, s: check_point("Uniform", p, s), value, self.event_shape)
-        dtype = float_dtype(*jax.tree.leaves(value))
-        return jnp.full(leading_axes(value, self.event_shape), -log_volume(self._manifold), dtype)
+        points: Point = jax.tree.map(jnp.asarray, value)
+        jax.tree.map(lambda p, s: check_point("Uniform", p, s), points, self.event_shape)
+        dtype = float_dtype(*jax.tree.leaves(points))
+        return jnp.full(leading_axes(points, self.event_shape), -log_volume(self._manifold), dtype)
 
     def entropy(self) -> Array:
         """log_volume."""
