@@ -1,4 +1,4 @@
-"""What the whole suite shares: the CPU, no compilation cache on disk, and three fixtures."""
+"""What the whole suite shares: the CPU, no compilation cache on disk, and four fixtures."""
 
 import os
 
@@ -24,6 +24,17 @@ def x64():
     """Double precision inside the test: ``jnp.asarray(1.0)`` is float64."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def quick_compiler():
+    """XLA without most optimisations, for folders whose time is the compiler's.
+
+    Not for tests of accuracy: the code that they are about is the optimised one.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.pvae import models, pictures
+from experiments.pvae import baselines, models, pictures
 from experiments.pvae.report import mean_and_error
 from geodl import datasets, plotting, train, vae
 
@@ -94,8 +94,8 @@ def cells(config: Branching) -> list[Cell]:
 def run(config: Branching) -> dict[Cell, np.ndarray]:
     """Train and evaluate every cell on the same trees; tables and pictures land in the run's folder."""
     protocol = asdict(config)
-    for asked in ("curvatures", "prior_scales", "decoders"):
-        del protocol[asked]
+    for free in ("curvatures", "prior_scales", "decoders", "root"):
+        del protocol[free]
     folder = train.start_run("branching", config.name, protocol, config.root)
     keys = jax.random.split(jax.random.key(0), config.seeds)
     trees = jax.vmap(datasets.branching_diffusion)(keys)
@@ -105,8 +105,10 @@ def run(config: Branching) -> dict[Cell, np.ndarray]:
     table = results_table(losses)
     train.write_text(folder / "table.md", table + "\n")
     print(f"\n{table}\n")
-    path = draw(config, params, trees, folder)
-    print(f"table: {folder / 'table.md'}\npicture: {path}")
+    tree = jax.tree.map(np.asarray, seed_of(trees, config.picture_seed))
+    draw(config, params, tree, folder)
+    draw_baselines(tree, folder)
+    print(f"table: {folder / 'table.md'}\npictures: {folder}/*.png")
     return losses
 
 
@@ -182,19 +184,39 @@ def results_table(losses: dict[Cell, np.ndarray]) -> str:
     )
 
 
-def draw(config: Branching, params: dict[Cell, dict], trees, folder: Path) -> Path:
+def draw(config: Branching, params: dict[Cell, dict], tree, folder: Path) -> Path:
     """The latent tree of one seed: the N-VAE beside the most curved Poincaré VAE, at the widest prior."""
     widest = max(config.prior_scales)
     hyperbolic = max((c for c in params if c.kind != "N-VAE"), key=lambda c: (c.prior_scale, c.c))
-    seed = config.picture_seed
-    tree = jax.tree.map(np.asarray, seed_of(trees, seed))
     panels = [
-        latents(config, cell, seed_of(params[cell], seed), tree)
+        latents(config, cell, seed_of(params[cell], config.picture_seed), tree)
         for cell in (Cell("N-VAE", widest), hyperbolic)
     ]
-    parents = np.where(tree.depths == 0, -1, tree.parents)
     owners = np.concatenate([tree.train_node, tree.test_node])
-    return pictures.tree_figure(folder / "latents.png", parents, owners, panels)
+    return pictures.tree_figure(folder / "latents.png", parents(tree), owners, panels)
+
+
+def draw_baselines(tree, folder: Path) -> Path:
+    """The tree by PCA of the training data, and by a GPLVM of the nodes with part of these data."""
+    shown = tree.train[: len(tree.nodes)]  # a random part: the items are in random order
+    both = np.concatenate([tree.nodes, shown])
+    embeddings = {
+        "PCA": baselines.pca(tree.train).embed(both),
+        "GPLVM": np.asarray(baselines.gplvm(both)[0].positions),
+    }
+    panels = []
+    for title, z in embeddings.items():
+        low, high = z.min(0), z.max(0)
+        nodes, points = np.split(z - (low + high) / 2, [len(tree.nodes)])
+        chart = plotting.Plane(0.54 * float(np.max(high - low)))
+        panels.append(pictures.Latents(title, chart, nodes, points))
+    owners = tree.train_node[: len(shown)]
+    return pictures.tree_figure(folder / "baselines.png", parents(tree), owners, panels)
+
+
+def parents(tree) -> np.ndarray:
+    """Parent of each node, and -1 for the root's."""
+    return np.where(tree.depths == 0, -1, tree.parents)
 
 
 def latents(config: Branching, cell: Cell, params, tree) -> pictures.Latents:
@@ -222,7 +244,6 @@ def latents(config: Branching, cell: Cell, params, tree) -> pictures.Latents:
         else plotting.Disk(cell.c),
         nodes=means(tree.nodes),
         points=means(np.concatenate([tree.train, tree.test])),
-        weights=weights,
-        offsets=offsets,
+        hyperplanes=pictures.Hyperplanes(weights, offsets),
         prior=density,
     )

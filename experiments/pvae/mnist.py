@@ -108,8 +108,8 @@ def run(config: Mnist) -> dict[Cell, dict[str, Any]]:
     """Train and evaluate every cell asked for; tables and pictures land in the run's folder."""
     images, source = load(config)
     protocol = asdict(config) | {"data": source}
-    for asked in ("kinds", "dims", "curvatures"):
-        del protocol[asked]
+    for free in ("kinds", "dims", "curvatures", "root"):
+        del protocol[free]
     folder = train.start_run("mnist", config.name, protocol, config.root)
     print(f"{source}: {len(images.train_images)} training, {len(images.test_images)} test images")
     for cell in cells(config):

@@ -20,20 +20,25 @@ PRIOR, HYPERPLANE, EDGE = "#7f9bbd", "#c2571a", "#30343b"
 DIGITS = "#332288 #88ccee #44aa99 #117733 #999933 #ddbb55 #cc6677 #882255 #aa4499 #000000".split()
 
 
-class Latents(NamedTuple):
-    """One model's two-dimensional latent space of a tree of n nodes and m data points.
+class Hyperplanes(NamedTuple):
+    """Hyperplane k is normal to `weights[k]` and passes through expmap0(w_k b_k).
 
-    Hyperplane k of the decoder is normal to `weights[k]` and passes through expmap0(w_k b_k); a
-    linear layer <w, z> + beta has b = -beta / |w|^2.
+    A linear layer <w, z> + beta has b = -beta / |w|^2.
     """
+
+    weights: np.ndarray  # (h, 2)
+    offsets: np.ndarray  # (h,)
+
+
+class Latents(NamedTuple):
+    """One model's two-dimensional latent space of a tree of n nodes and m data points."""
 
     title: str
     chart: Disk | Plane
-    nodes: np.ndarray  # (n, 2) posterior means of the noiseless nodes
-    points: np.ndarray  # (m, 2) posterior means of the data
-    weights: np.ndarray  # (h, 2)
-    offsets: np.ndarray  # (h,)
-    prior: Callable[[np.ndarray], np.ndarray]  # density (k, 2) -> (k,)
+    nodes: np.ndarray  # (n, 2) the noiseless nodes, by posterior means where the model has them
+    points: np.ndarray  # (m, 2) the data, likewise
+    hyperplanes: Hyperplanes | None = None  # of the decoder's first layer
+    prior: Callable[[np.ndarray], np.ndarray] | None = None  # density (k, 2) -> (k,)
 
 
 def node_depths(parents: np.ndarray) -> np.ndarray:
@@ -47,13 +52,15 @@ def node_depths(parents: np.ndarray) -> np.ndarray:
 
 
 def draw_tree(ax: Axes, latents: Latents, parents: np.ndarray, owners: np.ndarray) -> None:
-    """Draw one panel: prior, decoder hyperplanes, data, and the tree on top."""
+    """Draw one panel: prior and decoder hyperplanes where there are such, data, the tree on top."""
     chart, depths = latents.chart, node_depths(parents)
     colors = depth_colors(depths.max())
     plotting.frame(ax, chart)
-    plotting.density(ax, chart, latents.prior)
-    faint = {"linewidth": 0.45, "alpha": 0.16}
-    plotting.hyperplanes(ax, chart, latents.weights, latents.offsets, color=HYPERPLANE, **faint)
+    if latents.prior:
+        plotting.density(ax, chart, latents.prior)
+    if latents.hyperplanes:
+        faint = {"linewidth": 0.45, "alpha": 0.16}
+        plotting.hyperplanes(ax, chart, *latents.hyperplanes, color=HYPERPLANE, **faint)
     plotting.points(ax, chart, latents.points, s=7, c=colors[depths[owners]], alpha=0.45)
     child = np.flatnonzero(parents >= 0)
     ends = latents.nodes[parents[child]], latents.nodes[child]
@@ -101,9 +108,12 @@ def tree_figure(
     lines = [
         Line2D([], [], color=EDGE, linewidth=1.4, label="tree edges (geodesics)"),
         Line2D([], [], color="#6c7a89", markersize=3, alpha=0.7, label="data", **dot | {"mew": 0}),
-        Line2D([], [], color=HYPERPLANE, linewidth=0.9, alpha=0.6, label="decoder hyperplanes"),
-        Line2D([], [], color=PRIOR, linewidth=1.2, label="prior at 1, 2, 3 σ"),
     ]
+    if any(latents.hyperplanes for latents in panels):
+        style = {"color": HYPERPLANE, "linewidth": 0.9, "alpha": 0.6}
+        lines.append(Line2D([], [], label="decoder hyperplanes", **style))
+    if any(latents.prior for latents in panels):
+        lines.append(Line2D([], [], color=PRIOR, linewidth=1.2, label="prior at 1, 2, 3 σ"))
     handles = [Line2D([], [], linestyle="none", label="depth"), *depths, *lines]
     legend = {"frameon": False, "fontsize": 9.5, "handletextpad": 0.4, "columnspacing": 1.1}
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), **legend)

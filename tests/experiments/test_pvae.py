@@ -2,14 +2,16 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from experiments.pvae import branching, mnist
+from experiments.pvae import baselines, branching, mnist
 
 
-def test_branching_ends_and_resumes(tmp_path, capsys):
+def test_branching_ends_and_resumes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(baselines, "gplvm", partial(baselines.gplvm, steps=2))
     config = replace(
         branching.DEMO,
         root=str(tmp_path),
@@ -25,11 +27,15 @@ def test_branching_ends_and_resumes(tmp_path, capsys):
     assert table in capsys.readouterr().out + "\n"
     assert "57.0 ± 0.2" in table  # the paper's N-VAE, beside ours
     assert all(loss.shape == (2,) and np.all(loss > 45.95) for loss in losses.values())
-    assert (folder / "latents.png").stat().st_size > 10_000
+    for name in ("latents", "baselines"):
+        assert (folder / f"{name}.png").stat().st_size > 10_000
 
-    log = folder / "n-vae-s1.7" / "metrics.jsonl"
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (tmp_path / "branching").rename(moved / "branching")
+    log = moved / "branching" / "demo" / "n-vae-s1.7" / "metrics.jsonl"
     before = log.read_text()
-    again = branching.run(config)
+    again = branching.run(replace(config, root=str(moved)))
     assert log.read_text() == before  # nothing was trained again
     for cell, loss in losses.items():
         np.testing.assert_array_equal(again[cell], loss)
@@ -54,7 +60,9 @@ def test_mnist_experiment_falls_back_to_digits(tmp_path, monkeypatch):
     parts = np.subtract(result["negative_elbo"], result["reconstruction"])
     np.testing.assert_allclose(parts, result["kl"], rtol=1e-3)
     assert np.shape(result["accuracy"]) == (1, 10)
-    assert json.loads((folder / "config.json").read_text())["config"]["data"] == "digits"
+    protocol = json.loads((folder / "config.json").read_text())["config"]
+    assert protocol["data"] == "digits"
+    assert "root" not in protocol  # a run can be moved
     for name in ("reconstructions", "latent_grid", "latents"):
         assert (folder / cell.folder / f"{name}.png").exists()
 
