@@ -67,7 +67,13 @@ QUICK = Earth(
     sets=("cities", "mixture"),
     splits=("raw",),
     seeds=(0,),
-    methods=("uniform", "von Mises-Fisher mixture", "kernel density", "adaptive kernel density", "flow"),
+    methods=(
+        "uniform",
+        "von Mises-Fisher mixture",
+        "kernel density",
+        "adaptive kernel density",
+        "flow",
+    ),
     recipe=Recipe(steps=4000, frequencies=32, frequency_scale=2.0),
 )
 
@@ -85,7 +91,9 @@ class Cell:
     @property
     def folder(self) -> str:
         part = "" if self.fraction == 1 else f"-part{self.fraction:g}"
-        return f"{self.set}-{self.split}{part}/seed{self.seed}/{self.method.replace(' ', '-').lower()}"
+        return (
+            f"{self.set}-{self.split}{part}/seed{self.seed}/{self.method.replace(' ', '-').lower()}"
+        )
 
 
 def cells(config: Earth) -> Iterator[Cell]:
@@ -122,7 +130,9 @@ def run(config: Earth) -> dict[Cell, dict[str, Any]]:
 def results(folder: Path) -> dict[Cell, dict[str, Any]]:
     """What the finished cells of a run have measured."""
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("*/*/*/result.json"))]
-    return {Cell(*(r[k] for k in ("set", "split", "seed", "fraction", "method"))): r for r in records}
+    return {
+        Cell(*(r[k] for k in ("set", "split", "seed", "fraction", "method"))): r for r in records
+    }
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -234,7 +244,15 @@ def tables(found: dict[Cell, dict[str, Any]]) -> str:
         mine = {cell: r for cell, r in whole.items() if cell.split == split}
         sets = [s for s in (*SETS, "cities", "mixture") if any(cell.set == s for cell in mine)]
         rows = [
-            [method, *(summary([r["test"] for c, r in mine.items() if (c.set, c.method) == (s, method)]) for s in sets)]
+            [
+                method,
+                *(
+                    summary(
+                        [r["test"] for c, r in mine.items() if (c.set, c.method) == (s, method)]
+                    )
+                    for s in sets
+                ),
+            ]
             for method in METHODS
             if any(cell.method == method for cell in mine)
         ]
@@ -252,11 +270,19 @@ def tables(found: dict[Cell, dict[str, Any]]) -> str:
     ours = [(cell, r) for cell, r in whole.items() if cell.method == "flow"]
     if ours:
         rows = [
-            [c.set, c.split, c.seed, *(f"{r[k]:.3f}" for k in ("test", "validation", "train"))]
-            + [f"{r['cpu_seconds']:.0f}", r["evaluations"], f"{r['solver_error']:.1e}", r["revision"][:7]]
+            [
+                *(c.set, c.split, c.seed),
+                *(f"{r[k]:.3f}" for k in ("test", "validation", "train")),
+                f"{r['cpu_seconds']:.0f}",
+                r["evaluations"],
+                f"{r['solver_error']:.1e}",
+                r["revision"][:7],
+            ]
             for c, r in ours
         ]
-        header = "set, split, seed, test, validation, train, CPU s, evaluations, solver error, revision"
+        header = (
+            "set, split, seed, test, validation, train, CPU s, evaluations, solver error, revision"
+        )
         text += ["Ours, run by run:", train.markdown_table(header.split(", "), rows)]
     return "\n\n".join(text)
 

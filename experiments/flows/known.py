@@ -48,7 +48,9 @@ def torus(_: float) -> Target:
     manifold = Torus(2)
     corner = np.array([(i, j) for i in range(4) for j in range(4) if (i + j) % 2 == 0])
     means = jnp.asarray((corner + 0.5) * np.pi / 2 - np.pi, jnp.float32)
-    return Target(manifold, _mixture(manifold, means, jnp.full((8, 1), 0.2)), Uniform(manifold), "frame")
+    return Target(
+        manifold, _mixture(manifold, means, jnp.full((8, 1), 0.2)), Uniform(manifold), "frame"
+    )
 
 
 def hyperbolic(_: float) -> Target:
@@ -61,7 +63,7 @@ def hyperbolic(_: float) -> Target:
 
 
 def rotations(components: float) -> Target:
-    """Wrapped normals with random centres and scales on SO(3) (De Bortoli et al. 2022, whose draws are not published)."""
+    """Wrapped normals with random centres and scales on SO(3) (De Bortoli et al. 2022 publish no draws of theirs)."""
     manifold, n = SO3(), int(components)
     key_mean, key_scale = jax.random.split(jax.random.key(0))
     means = manifold.random_uniform(key_mean, (n,))
@@ -157,7 +159,9 @@ def run(config: Known) -> list[dict[str, Any]]:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     result = asdict(cell) | train.circumstances() | score(config, cell, path.parent)
                     train.write_text(path, json.dumps(result, indent=2) + "\n")
-                    print(f"{cell.folder}: gap {result['gap']:.4f}, KL {result['kl']:.4f}", flush=True)
+                    print(
+                        f"{cell.folder}: gap {result['gap']:.4f}, KL {result['kl']:.4f}", flush=True
+                    )
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))]
     text = table(found)
     train.write_text(folder / "table.md", text + "\n")
@@ -262,7 +266,10 @@ def table(found: list[dict[str, Any]]) -> str:
     rows = []
     for r in sorted(found, key=lambda r: (r["geometry"], r["objective"], -r["parameter"])):
         model, parameter = (r["geometry"], r["objective"]), int(r["parameter"])
-        published = [PUBLISHED_GAP.get(model, {}).get(parameter), PUBLISHED_KL.get(model, {}).get(parameter)]
+        published = [
+            PUBLISHED_GAP.get(model, {}).get(parameter),
+            PUBLISHED_KL.get(model, {}).get(parameter),
+        ]
         row = [r["geometry"], r["objective"], f"{r['parameter']:g}"]
         for name, value in zip(("gap", "kl"), published, strict=True):
             row += [f"{r[name]:.4f} ± {r[f'{name}_error']:.4f}"]

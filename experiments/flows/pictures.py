@@ -96,11 +96,17 @@ def learning_curves(path: Path, found: dict[Any, dict[str, Any]]) -> None:
         for method in dict.fromkeys(cell.method for cell in mine):
             fractions = sorted({cell.fraction for cell in mine if cell.method == method})
             runs = [
-                [r["test"] for cell, r in sorted(mine.items(), key=lambda item: item[0].seed)
-                 if (cell.method, cell.fraction) == (method, f)]
+                [
+                    r["test"]
+                    for cell, r in sorted(mine.items(), key=lambda item: item[0].seed)
+                    if (cell.method, cell.fraction) == (method, f)
+                ]
                 for f in fractions
             ]
-            sizes = [next(r["train_points"] for c, r in mine.items() if c.fraction == f) for f in fractions]
+            sizes = [
+                next(r["train_points"] for c, r in mine.items() if c.fraction == f)
+                for f in fractions
+            ]
             if len(sizes) > 1 and len(set(map(len, runs))) == 1:
                 curves[method] = sizes, np.transpose(runs)
         plotting.learning_curves(ax, curves, {"uniform": float(np.log(4 * np.pi))})

@@ -54,9 +54,7 @@ class Recipe:
             0.0, self.learning_rate, min(self.warmup, self.steps // 10), self.steps
         )
         adam = optax.adamw(rate, weight_decay=self.weight_decay, mask=_decayed)
-        return train.averaged(
-            optax.chain(optax.clip_by_global_norm(self.clip), adam), self.average
-        )
+        return train.averaged(optax.chain(optax.clip_by_global_norm(self.clip), adam), self.average)
 
 
 def _decayed(params):
@@ -72,9 +70,9 @@ class Model(NamedTuple):
     chart: distrax.Bijector | None = None
     """where the flow lives in a chart: its bijector to the manifold of the data"""
 
-    def flow(self, params: Any, solver: flows.Tsit5 | flows.RK4 = flows.Tsit5()) -> flows.Flow:
+    def flow(self, params: Any) -> flows.Flow:
         """The flow with parameters, in the chart where there is one."""
-        return flows.Flow(self.manifold, self.base, self.field, params, solver)
+        return flows.Flow(self.manifold, self.base, self.field, params)
 
     def law(self, params: Any) -> distrax.Distribution:
         """The law on the manifold of the data."""

@@ -7,9 +7,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.distributions.uniform import check_point, leading_axes
+from geodl.distributions.uniform import check_point
 from geodl.manifolds._numerics import check, float_dtype, is_concrete
-from geodl.manifolds.base import Manifold, Point
+from geodl.manifolds.base import Manifold, Point, leading_axes
 
 
 class LocationScale(distrax.Distribution):

@@ -5,13 +5,12 @@ import math
 import distrax
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.manifolds import SO3, Product, Sphere, Torus
 from geodl.manifolds._numerics import float_dtype
-from geodl.manifolds.base import Manifold, Point
+from geodl.manifolds.base import Manifold, Point, leading_axes
 
 
 def log_area(dim: int) -> float:
@@ -88,14 +87,3 @@ def check_point(name: str, value: Array, event_shape: tuple[int, ...]) -> None:
     """Raise where an array does not end in the shape of one point."""
     if value.shape[value.ndim - len(event_shape) :] != tuple(event_shape):
         raise ValueError(f"{name}: points have shape (..., {event_shape}), got {value.shape}")
-
-
-def leading_axes(points: Point, event_shape: tuple) -> tuple[int, ...]:
-    """What is left of the shapes of points before the axes of a point, broadcast over a product's factors."""
-    shapes = jax.tree.leaves(event_shape, is_leaf=_is_shape)
-    pairs = zip(jax.tree.leaves(points), shapes, strict=True)
-    return np.broadcast_shapes(*(p.shape[: p.ndim - len(shape)] for p, shape in pairs))
-
-
-def _is_shape(x):
-    return isinstance(x, tuple) and all(isinstance(n, int) for n in x)

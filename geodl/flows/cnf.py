@@ -25,6 +25,7 @@ from geodl.manifolds import Manifold
 from geodl.manifolds.base import Point
 
 
+ADAPTIVE = Tsit5()
 FEW_STEPS = 64  # with fewer RK4 steps likelihoods of sharp densities are off by more than 1e-3 nats
 
 
@@ -37,7 +38,7 @@ class Flow(distrax.Distribution):
         base: distrax.Distribution,
         field: VectorField,
         params: Any,
-        solver: Tsit5 | RK4 = Tsit5(),
+        solver: Tsit5 | RK4 = ADAPTIVE,
     ):
         """``base`` is any law on the manifold, of no batch shape; ``params`` are those of ``field``.
 

@@ -20,7 +20,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.manifolds import Manifold, PoincareBall, Product
-from geodl.manifolds.base import Point, Tangent, batch_shape
+from geodl.manifolds.base import Point, Tangent, leading_axes
 
 
 Field: TypeAlias = Callable[[ArrayLike, Point], Tangent]
@@ -118,7 +118,7 @@ def _volume_drift(manifold, x, v):
 
 
 def _shape(manifold, x) -> tuple[int, ...]:
-    return *batch_shape(manifold, x), manifold.dim
+    return *leading_axes(x, manifold.event_shape), manifold.dim
 
 
 def _dtype(x):

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, TypeAlias
 import diffrax
 import jax
 import jax.numpy as jnp
-from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.manifolds import Manifold
@@ -69,7 +68,9 @@ class Tsit5:
         )
         success = solution.result == diffrax.RESULTS.successful
         x1, integral = jax.tree.map(lambda a: jnp.where(success, a[-1], jnp.nan), solution.ys)
-        evaluations = 1 + 6 * solution.stats["num_steps"]  # the last stage of a step is the first of the next
+        evaluations = (
+            1 + 6 * solution.stats["num_steps"]
+        )  # the last stage of a step is the first of the next
         return x1, integral, Stats(evaluations, success)
 
 
@@ -121,9 +122,7 @@ def _add(state, h, slope):
     return jax.tree.map(lambda a, b: a + h * b, state, slope)
 
 
-class _Projected(
-    diffrax.AbstractAdaptiveSolver, diffrax.AbstractWrappedSolver
-):
+class _Projected(diffrax.AbstractAdaptiveSolver, diffrax.AbstractWrappedSolver):
     """A solver whose steps end on the manifold; the wrapped one's error estimate is kept."""
 
     solver: diffrax.AbstractSolver
@@ -151,7 +150,5 @@ class _Projected(
         return self.solver.func(terms, t0, y0, args)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        (x, integral), *rest = self.solver.step(
-            terms, t0, t1, y0, args, solver_state, made_jump
-        )
+        (x, integral), *rest = self.solver.step(terms, t0, t1, y0, args, solver_state, made_jump)
         return (self.manifold.project(x), integral), *rest

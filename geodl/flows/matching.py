@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from geodl.manifolds import Manifold
-from geodl.manifolds.base import Point, Tangent, batch_shape
+from geodl.manifolds.base import Point, Tangent, leading_axes
 
 
 def conditional_path(
@@ -66,6 +66,6 @@ def jitter(manifold: Manifold, key: Array, x: Point, scale: ArrayLike) -> Point:
     flow from learning single points by heart.
     """
     scale = jnp.asarray(scale)
-    shape = (*batch_shape(manifold, x), manifold.dim)
+    shape = (*leading_axes(x, manifold.event_shape), manifold.dim)
     noise = jax.random.normal(key, shape, jnp.result_type(*jax.tree.leaves(x)))
     return manifold.expmap_frame(x, scale[..., None] * noise)

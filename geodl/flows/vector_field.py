@@ -56,8 +56,8 @@ def vector_field(
 
     ``frequencies`` random Fourier features of the point's coordinates, with normal frequencies of deviation
     ``frequency_scale`` that are not trained (Rahimi & Recht 2007): without them an MLP learns sharp densities
-    slowly; 0 of them: none. ``harmonics`` is the number of harmonics of time. Raises ``ValueError`` for a kind that the manifold
-    does not have.
+    slowly; 0 of them: none. ``harmonics`` is the number of harmonics of time. Raises ``ValueError`` for a kind that
+    the manifold does not have.
     """
     span = _SPANS.get(kind)
     if span is None:

@@ -3,6 +3,7 @@
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import jax
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -111,9 +112,12 @@ def normal_coordinates(manifold: Manifold, x: Point) -> Array:
     return manifold.to_frame(origin, manifold.logmap(origin, x))
 
 
-def batch_shape(manifold: Manifold, x: Point) -> tuple[int, ...]:
-    """The leading axes of points x (..., *event_shape); on a product those of the first factor's."""
-    leaf, event = jax.tree.leaves(x)[0], manifold.event_shape
-    while isinstance(event[0], tuple):
-        event = event[0]
-    return leaf.shape[: leaf.ndim - len(event)]
+def leading_axes(x: Point, event_shape: tuple) -> tuple[int, ...]:
+    """What is left of the shapes of points x before the axes of a point, broadcast over a product's factors."""
+    shapes = jax.tree.leaves(event_shape, is_leaf=_is_shape)
+    pairs = zip(jax.tree.leaves(x), shapes, strict=True)
+    return np.broadcast_shapes(*(p.shape[: p.ndim - len(shape)] for p, shape in pairs))
+
+
+def _is_shape(x):
+    return isinstance(x, tuple) and all(isinstance(n, int) for n in x)

@@ -16,9 +16,7 @@ class AveragedState(NamedTuple):
     count: Int[Array, ""]
 
 
-def averaged(
-    optimizer: optax.GradientTransformation, decay: float
-) -> optax.GradientTransformation:
+def averaged(optimizer: optax.GradientTransformation, decay: float) -> optax.GradientTransformation:
     """The same updates, and in ``opt_state.average`` the moving average of the parameters after each.
 
     The decay starts low, (1 + n) / (10 + n) after n updates, so that the initial parameters are soon forgotten.

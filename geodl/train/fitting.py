@@ -35,10 +35,10 @@ def fit(
 ) -> tuple[TrainState, list[dict[str, Any]]]:
     """Train up to `steps`, from the newest whole checkpoint in `folder` or else from `state`.
 
-    After each chunk one line goes to `folder/metrics.jsonl`: `step`, the `seconds` and
-    `cpu_seconds` it took, the metrics averaged over the chunk (a list where several seeds are trained). Killed at any moment
-    and started again with the same arguments, the run ends with the same state and the same log,
-    but for the times.
+    After each chunk one line goes to `folder/metrics.jsonl`: `step`, the `seconds` and `cpu_seconds`
+    it took, the metrics averaged over the chunk (a list where several seeds are trained). Killed at
+    any moment and started again with the same arguments, the run ends with the same state and the
+    same log, but for the times.
 
     Args:
         run: `run(state, data, n)` as from `chunked`.
@@ -82,12 +82,18 @@ def fit(
             _check_finite(metrics, state.params, step, folder)
             step += n
             saves = step == steps or step // chunk % save_every == 0
-            record = {"step": step, "seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)}
+            record = {
+                "step": step,
+                "seconds": round(seconds, 3),
+                "cpu_seconds": round(cpu_seconds, 3),
+            }
             record |= {name: _number(value.mean(0)) for name, value in metrics.items()}
             if evaluate is not None and saves:
                 record |= {name: _number(value) for name, value in evaluate(state).items()}
                 # Before the log: what is logged as the best is there.
-                if best and record[best] < min((r[best] for r in history if best in r), default=np.inf):
+                if best and record[best] < min(
+                    (r[best] for r in history if best in r), default=np.inf
+                ):
                     checkpoints.save(folder / "best", step, state, keep=1)
             history.append(record)
             # The log first: a line without its checkpoint is dropped on resume and written again.

@@ -85,7 +85,9 @@ def test_likelihood_over_seeds():
         traces.append(1)
 
         def loss(p):
-            return jnp.mean(flows.negative_log_likelihood(flow("sphere", p, solver=flows.RK4(16)), x))
+            return jnp.mean(
+                flows.negative_log_likelihood(flow("sphere", p, solver=flows.RK4(16)), x)
+            )
 
         return jax.vmap(jax.value_and_grad(loss))(params)
 
@@ -99,7 +101,7 @@ def test_likelihood_over_seeds():
 
 @pytest.mark.slow
 def test_gradient_of_the_likelihood_is_that_of_finite_differences():
-    manifold, field, params = random_field("sphere")
+    manifold, _, params = random_field("sphere")
     x, rng = points(manifold, 10), np.random.default_rng(7)
     direction = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), params)
 
@@ -115,7 +117,7 @@ def test_gradient_of_the_likelihood_is_that_of_finite_differences():
 
 def test_reverse_kl_of_a_still_field_is_that_of_the_base(key):
     """The uniform law against a von Mises-Fisher one: log C - log area; a still path has no energy."""
-    manifold, field, params = random_field("sphere")
+    manifold, _, params = random_field("sphere")
     target = VonMisesFisher(manifold.origin(), 2.0)
     still = jax.tree.map(jnp.zeros_like, params)
 

@@ -25,5 +25,5 @@ def test_the_average_is_that_of_the_parameters():
 
 
 def test_bad_decay():
-    with pytest.raises(ValueError, match="got 1.0"):
+    with pytest.raises(ValueError, match=r"got 1\.0"):
         train.averaged(optax.sgd(0.1), 1.0)
