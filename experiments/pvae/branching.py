@@ -224,12 +224,16 @@ def latents(config: Branching, cell: Cell, params, tree) -> pictures.Latents:
     model = make_model(config, cell)
     manifold = model.manifold(params)
 
+    @jax.jit
     def means(x):
-        return np.asarray(models.to_picture(manifold, model.encode(params, x).loc))
+        return models.to_picture(manifold, model.encode(params, x).loc)
 
+    @jax.jit
     def density(z):
-        z = models.from_picture(manifold, jnp.asarray(z, jnp.float32))
-        return np.exp(np.asarray(model.prior(params).log_prob(z)))
+        return jnp.exp(model.prior(params).log_prob(models.from_picture(manifold, z)))
+
+    everything = np.concatenate([tree.nodes, tree.train, tree.test])
+    nodes, points = np.split(np.asarray(means(everything)), [len(tree.nodes)])
 
     first = jax.tree.map(np.asarray, params["decoder"]["first"])
     if "weight" in first:  # gyroplanes
@@ -242,8 +246,8 @@ def latents(config: Branching, cell: Cell, params, tree) -> pictures.Latents:
         chart=plotting.Plane(3.5 * cell.prior_scale)
         if cell.kind == "N-VAE"
         else plotting.Disk(cell.c),
-        nodes=means(tree.nodes),
-        points=means(np.concatenate([tree.train, tree.test])),
+        nodes=nodes,
+        points=points,
         hyperplanes=pictures.Hyperplanes(weights, offsets),
-        prior=density,
+        prior=lambda z: np.asarray(density(jnp.asarray(z, jnp.float32))),
     )

@@ -234,7 +234,7 @@ def evaluate(config: Mnist, cell: Cell, params, images, folder: Path) -> dict[st
 
     tight = mean_over_images(iwae_bound, "iwae", 100)["log_likelihood"]
     bound = mean_over_images(elbo_parts, "elbo", 500)
-    variances = jax.vmap(lambda p: vae.unit_variances(model, p, pixels(test)))(params)
+    variances = jax.jit(jax.vmap(lambda p: vae.unit_variances(model, p, pixels(test))))(params)
     return {
         "loss": (-tight).tolist(),
         "negative_elbo": (-bound["elbo"]).tolist(),
