@@ -41,7 +41,13 @@ def random_field(name, seed=0):
 def points(manifold, n, seed=1, spread=1.0):
     """Random points (n, *event_shape)."""
     a = spread * np.random.default_rng(seed).normal(size=(n, manifold.dim)).astype(np.float32)
-    return manifold.expmap_frame(manifold.origin(), jnp.asarray(a))
+    return from_origin(manifold, jnp.asarray(a))
+
+
+@jit
+def from_origin(manifold, a):
+    """Points of normal coordinates a."""
+    return manifold.expmap_frame(manifold.origin(), a)
 
 
 def sphere_quadrature(polar=48, azimuth=96):
