@@ -61,6 +61,10 @@ def _decayed(params):
     return {name: name != "frequencies" for name in params}
 
 
+Solver = flows.Tsit5 | flows.RK4
+ADAPTIVE = flows.Tsit5()
+
+
 class Model(NamedTuple):
     """A family of flows: manifold, base law and field, and the map to the law that is compared with others."""
 
@@ -70,9 +74,9 @@ class Model(NamedTuple):
     chart: distrax.Bijector | None = None
     """where the flow lives in a chart: its bijector to the manifold of the data"""
 
-    def flow(self, params: Any) -> flows.Flow:
+    def flow(self, params: Any, solver: Solver = ADAPTIVE) -> flows.Flow:
         """The flow with parameters, in the chart where there is one."""
-        return flows.Flow(self.manifold, self.base, self.field, params)
+        return flows.Flow(self.manifold, self.base, self.field, params, solver)
 
     def law(self, params: Any) -> distrax.Distribution:
         """The law on the manifold of the data."""
@@ -105,21 +109,23 @@ def matching(model: Model, draw: Draw, batch: int) -> Loss:
     return loss
 
 
-def likelihood(model: Model, draw: Draw, batch: int) -> Loss:
+def likelihood(model: Model, draw: Draw, batch: int, solver: Solver) -> Loss:
     """Negative log-likelihood of points that ``draw`` takes from the data."""
 
     def loss(params, data, key):
         x = model.pull(draw(data, key, batch))
-        return jnp.mean(flows.negative_log_likelihood(model.flow(params), x)), {}
+        return jnp.mean(flows.negative_log_likelihood(model.flow(params, solver), x)), {}
 
     return loss
 
 
-def reverse_kl(model: Model, log_density: Callable[[Point], Array], batch: int) -> Loss:
+def reverse_kl(
+    model: Model, log_density: Callable[[Point], Array], batch: int, solver: Solver
+) -> Loss:
     """KL(flow | target), the target known by an unnormalised log-density with respect to the flow's manifold."""
 
     def loss(params, _, key):
-        return jnp.mean(flows.reverse_kl(model.flow(params), log_density, key, batch)), {}
+        return jnp.mean(flows.reverse_kl(model.flow(params, solver), log_density, key, batch)), {}
 
     return loss
 
