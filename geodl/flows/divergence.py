@@ -12,7 +12,7 @@ to the gradient of the divergence: stopping it there makes gradients of likeliho
 """
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -107,7 +107,7 @@ def _along(manifold, field, t, x, a):
     return v, manifold.inner(x, e, dv)
 
 
-def _volume_drift(manifold, x, v):
+def _volume_drift(manifold: Manifold, x: Point, v: Tangent) -> Any:
     """Derivative along v of log sqrt|G| in the coordinates that points have; 0 on embedded spaces."""
     if isinstance(manifold, Product):
         return sum(_volume_drift(*part) for part in zip(manifold.factors, x, v, strict=True))

@@ -16,12 +16,14 @@ from typing import Any, NamedTuple, TypeAlias
 import diffrax
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.manifolds import Manifold
 from geodl.manifolds.base import Point
 
 
+Time: TypeAlias = float | Array
 Rate: TypeAlias = Callable[[ArrayLike, Point], tuple[Any, Any]]
 
 
@@ -51,13 +53,13 @@ class Tsit5:
         return Tsit5(self.rtol / 100, self.atol / 100, 4 * self.max_steps)
 
     def __call__(
-        self, rate: Rate, x0: Point, t0: ArrayLike, t1: ArrayLike, manifold: Manifold
+        self, rate: Rate, x0: Point, t0: Time, t1: Time, manifold: Manifold
     ) -> tuple[Point, Any, Stats]:
         """End points, integrals and stats (see the module)."""
         start = x0, _zeros(rate, t0, x0)
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, state, _: rate(t, state[0])),
-            _Projected(diffrax.Tsit5(), manifold),
+            _ProjectedTsit5(manifold=manifold),
             t0,
             t1,
             None,
@@ -89,7 +91,7 @@ class RK4:
         return RK4(2 * self.steps)
 
     def __call__(
-        self, rate: Rate, x0: Point, t0: ArrayLike, t1: ArrayLike, manifold: Manifold
+        self, rate: Rate, x0: Point, t0: Time, t1: Time, manifold: Manifold
     ) -> tuple[Point, Any, Stats]:
         """End points, integrals and stats (see the module)."""
         dtype = jnp.result_type(*jax.tree.leaves(x0))
@@ -126,33 +128,13 @@ def _add(state, h, slope):
     return jax.tree.map(lambda a, b: a + h * b, state, slope)
 
 
-class _Projected(diffrax.AbstractAdaptiveSolver, diffrax.AbstractWrappedSolver):
-    """A solver whose steps end on the manifold; the wrapped one's error estimate is kept."""
+class _ProjectedTsit5(diffrax.Tsit5):
+    """Steps that end on the manifold; the error estimate is that of the step itself."""
 
-    solver: diffrax.AbstractSolver
-    manifold: Any
-
-    @property
-    def term_structure(self):
-        return self.solver.term_structure
-
-    @property
-    def interpolation_cls(self):
-        return self.solver.interpolation_cls
-
-    @property
-    def term_compatible_contr_kwargs(self):
-        return self.solver.term_compatible_contr_kwargs
-
-    def order(self, terms):
-        return self.solver.order(terms)
-
-    def init(self, terms, t0, t1, y0, args):
-        return self.solver.init(terms, t0, t1, y0, args)
-
-    def func(self, terms, t0, y0, args):
-        return self.solver.func(terms, t0, y0, args)
+    manifold: Any = None
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        (x, integral), *rest = self.solver.step(terms, t0, t1, y0, args, solver_state, made_jump)
-        return (self.manifold.project(x), integral), *rest
+        (x, integral), error, dense, state, result = super().step(
+            terms, t0, t1, y0, args, solver_state, made_jump
+        )
+        return (self.manifold.project(x), integral), error, dense, state, result

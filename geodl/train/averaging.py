@@ -13,7 +13,7 @@ class AveragedState(NamedTuple):
 
     inner: Any
     average: Any
-    count: Int[Array, ""]
+    updates: Int[Array, ""]
 
 
 def averaged(optimizer: optax.GradientTransformation, decay: float) -> optax.GradientTransformation:
@@ -33,11 +33,13 @@ def averaged(optimizer: optax.GradientTransformation, decay: float) -> optax.Gra
         )
 
     def update(updates, state, params=None):
+        if params is None:
+            raise ValueError("averaged: update needs the parameters")
         updates, inner = optimizer.update(updates, state.inner, params)
-        weight = 1 - jnp.minimum(decay, (1 + state.count) / (10 + state.count))
+        weight = 1 - jnp.minimum(decay, (1 + state.updates) / (10 + state.updates))
         average = optax.incremental_update(
             optax.apply_updates(params, updates), state.average, weight
         )
-        return updates, AveragedState(inner, average, state.count + 1)
+        return updates, AveragedState(inner, average, state.updates + 1)
 
     return optax.GradientTransformation(init, update)
