@@ -256,7 +256,7 @@ def tables(found: dict[Cell, dict[str, Any]]) -> str:
             for method in METHODS
             if any(cell.method == method for cell in mine)
         ]
-        if split == "raw":
+        if split == "raw" and set(sets) & set(SETS):
             for source, values in PUBLISHED.items():
                 row = dict(zip(SETS, values.replace("±", " ± ").split("  "), strict=True))
                 rows.append([source, *(row.get(s, "") for s in sets)])

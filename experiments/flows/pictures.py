@@ -23,8 +23,8 @@ def _density(law, x):
 def density(folder: Path, law: Any, points: np.ndarray) -> Path:
     """A law on S^2 with points over it, as Mollweide map and from two sides: `density.png`."""
     values = _values(law)
-    figure = Figure(figsize=(10, 7.6), layout="compressed")
-    world, *sides = figure.subplot_mosaic("AA;BC", height_ratios=[1.25, 1]).values()
+    figure = Figure(figsize=(7, 8), layout="compressed")
+    world, *sides = figure.subplot_mosaic("AA;BC", height_ratios=[1, 1]).values()
     views = [plotting.Mollweide(), plotting.Orthographic(20, 10), plotting.Orthographic(20, -170)]
     image = None
     for ax, view in zip((world, *sides), views, strict=True):

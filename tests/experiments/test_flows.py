@@ -1,0 +1,47 @@
+"""The flow experiments, made small: they end, resume, and print and draw what they promise."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from experiments.flows import data, earth, known
+
+
+def test_earth_quick_ends_and_resumes(tmp_path, capsys):
+    recipe = replace(earth.QUICK.recipe, steps=20, looks=2, width=8, batch=32)
+    config = replace(
+        earth.QUICK,
+        root=str(tmp_path),
+        sets=("cities",),
+        methods=("uniform", "adaptive kernel density", "flow"),
+        recipe=recipe,
+    )
+    found = earth.run(config)
+    folder = tmp_path / "earth" / "quick"
+    assert (folder / "table.md").read_text() in capsys.readouterr().out + "\n"
+    assert len(found) == 3 and all(np.isfinite(r["test"]) for r in found.values())
+    (uniform,) = (r for cell, r in found.items() if cell.method == "uniform")
+    assert uniform["test"] == pytest.approx(np.log(4 * np.pi), abs=1e-5)
+    (flow,) = (r for cell, r in found.items() if cell.method == "flow")
+    assert flow["solver_error"] < 1e-3
+    assert (folder / "cities-raw" / "seed0" / "flow" / "density.png").stat().st_size > 10_000
+    assert earth.run(config) == found  # read, not made again
+
+
+def test_a_known_target(tmp_path):
+    config = replace(
+        known.TORUS,
+        root=str(tmp_path),
+        recipe=replace(known.PLAIN, steps=20, width=8, batch=32),
+        test=50,
+    )
+    (result,) = known.run(config)
+    assert result["mass"] == pytest.approx(1, abs=1e-3) and result["kl"] > 0
+    assert known.run(config) == [result]
+
+
+def test_splits_of_every_set_are_there():
+    for name, size in (("cities", 50), ("mixture", 5000)):
+        split = data.split(name, size, 1, False)
+        assert sum(map(len, split)) == size
