@@ -30,7 +30,7 @@ def density(folder: Path, law: Any, points: np.ndarray) -> Path:
     for ax, view in zip((world, *sides), views, strict=True):
         plotting.sphere_frame(ax, view)
         style = {} if image is None else {"norm": image.norm}
-        drawn = plotting.sphere_density(ax, view, values, 240, **style)
+        drawn = plotting.sphere_density(ax, view, values, 140, **style)
         image = image or drawn
         plotting.sphere_points(ax, view, points / np.linalg.norm(points, axis=-1, keepdims=True))
     plotting.sphere_colorbar([world, *sides], image)
@@ -60,7 +60,7 @@ def known(
                     x = x[..., 2]
                 else:
                     norm = plotting.sphere_density(
-                        ax, view, _values(laws[name]), 160, **({"norm": norm} if norm else {})
+                        ax, view, _values(laws[name]), 140, **({"norm": norm} if norm else {})
                     ).norm
                 unit = x / np.linalg.norm(x, axis=-1, keepdims=True)
                 plotting.sphere_points(ax, view, unit, s=2, alpha=0.4)

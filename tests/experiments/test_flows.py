@@ -29,6 +29,7 @@ def test_earth_quick_ends_and_resumes(tmp_path, capsys):
     assert earth.run(config) == found  # read, not made again
 
 
+@pytest.mark.slow
 def test_a_known_target(tmp_path):
     config = replace(
         known.TORUS,

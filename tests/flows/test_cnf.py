@@ -48,7 +48,7 @@ def test_random_fields_on_the_disk_integrate_to_one():
     np.testing.assert_allclose(area @ np.exp(np.asarray(log_prob(law, x), float)), 1, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["hyperboloid", "product"])
+@pytest.mark.parametrize("name", [pytest.param("hyperboloid", marks=pytest.mark.slow), "product"])
 def test_samples_have_their_density(name):
     @jit
     def compute(law, key):

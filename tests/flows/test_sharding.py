@@ -22,6 +22,7 @@ def found(devices):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_eight_devices_have_the_losses_of_one():
     """Matching by sharded arrays, the likelihood's gradient in shard_map, the adaptive solver on sharded points."""
     one, eight = found(1), found(8)

@@ -125,7 +125,10 @@ def special(space):
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [(name, np.float64) for name in CURVED]
+    [
+        pytest.param(name, np.float64, marks=pytest.mark.slow if name == "hyperboloid" else ())
+        for name in CURVED
+    ]
     + [("sphere", np.float32), ("so3", np.float32)],  # the others: test_hyperbolic_accuracy.py
 )
 def test_derivatives_are_finite_at_special_points(name, dtype):

@@ -21,14 +21,14 @@ def test_tree_figure(tmp_path):
     rng = np.random.default_rng(0)
     nodes, points = rng.uniform(-0.6, 0.6, (7, 2)), rng.uniform(-0.6, 0.6, (14, 2))
     owners = np.repeat(np.arange(7), 2)
-    planes = rng.normal(size=(5, 2)), rng.normal(size=5)
+    planes = pictures.Hyperplanes(rng.normal(size=(5, 2)), rng.normal(size=5))
 
     def prior(z):
         return np.exp(-np.sum(z**2, -1))
 
     panels = [
-        pictures.Latents("N-VAE", Plane(1.0), nodes, points, *planes, prior),
-        pictures.Latents("P-VAE", Disk(1.2), nodes, points, *planes, prior),
+        pictures.Latents("N-VAE", Plane(1.0), nodes, points, planes, prior),
+        pictures.Latents("P-VAE", Disk(1.2), nodes, points, planes, prior),
     ]
     path = pictures.tree_figure(tmp_path / "new" / "tree.png", PARENTS, owners, panels)
     height, width, _ = imread(path).shape

@@ -62,7 +62,8 @@ def learners(family):
     return models, params, bounds
 
 
-@pytest.mark.parametrize("family", [pytest.param("wrapped", marks=pytest.mark.slow), "Riemannian"])
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
 def test_gradient_in_the_curvature_is_that_of_finite_differences(x64, family):
     _, params, bounds = learners(family)
     (log_c,) = params["log_curvature"]
