@@ -29,7 +29,7 @@ def root(tmp_path):
         if i == 1:
             (tmp_path / "mnist" / name).write_bytes(idx(array))
         else:
-            (tmp_path / "mnist" / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+            (tmp_path / "mnist" / f"{name}.gz").write_bytes(gzip.compress(idx(array), mtime=0))
     return tmp_path
 
 
