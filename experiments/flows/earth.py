@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.flows import data, pictures, training
 from experiments.flows.training import Model, Recipe
-from geodl import bijectors, distributions, train
+from geodl import bijectors, distributions, flows, train
 from geodl.manifolds import Euclidean, Sphere
 
 
@@ -225,7 +225,7 @@ def fit_flow(config: Earth, method: Method, fit, validation, key, folder: Path):
     def draw(points_and_scales, key, n):
         key_index, key_jitter = jax.random.split(key)
         x, scale = jax.tree.map(lambda a: training.any_of(a, key_index, n), points_and_scales)
-        return training.flows.jitter(Sphere(2), key_jitter, x, scale) if config.jitter else x
+        return flows.jitter(Sphere(2), key_jitter, x, scale) if config.jitter else x
 
     loss = training.matching(model, draw, recipe.batch)
     return training.fit(recipe, model, loss, (fit, scales), key, folder, validation), model

@@ -19,7 +19,7 @@ from geodl.manifolds.base import Point
 
 @dataclass(frozen=True)
 class Recipe:
-    """Network and optimizer; the defaults reach on one core in two minutes what published models have reached."""
+    """Network and optimizer."""
 
     width: int = 128
     depth: int = 3

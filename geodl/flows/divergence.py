@@ -49,8 +49,7 @@ def hutchinson(
     """Unbiased estimate by one derivative along a random tangent vector of unit covariance.
 
     One vector for each point, the same at all times, as a solver of ordinary differential equations needs it
-    (Grathwohl et al. 2019). Its standard deviation on S^2 is that of the divergence itself: for training, never
-    for reported likelihoods.
+    (Grathwohl et al. 2019). For training, never for reported likelihoods.
     """
     draw = {"rademacher": jax.random.rademacher, "gaussian": jax.random.normal}
     if noise not in draw:

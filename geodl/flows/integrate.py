@@ -70,9 +70,8 @@ class Tsit5:
         )
         success = solution.result == diffrax.RESULTS.successful
         x1, integral = jax.tree.map(lambda a: jnp.where(success, a[-1], jnp.nan), solution.ys)
-        evaluations = (
-            1 + 6 * solution.stats["num_steps"]
-        )  # the last stage of a step is the first of the next
+        # six a step: its last stage is the first of the next
+        evaluations = 1 + 6 * solution.stats["num_steps"]
         return x1, integral, Stats(evaluations, success)
 
 
