@@ -41,6 +41,8 @@ def matching_loss(
     Its mean over uniform t in [0, 1], x_0 from the base and x_1 from the data is minimal for the field that carries
     the one law to the other (Lipman et al. 2023).
     """
+    # else XLA draws the random numbers again for each use of them
+    t, x0, x1 = jax.lax.optimization_barrier((t, x0, x1))
     x, u = conditional_path(manifold, t, x0, x1)
     error = jax.tree.map(jnp.subtract, field(t, x), u)
     return manifold.inner(x, error, error) / manifold.dim

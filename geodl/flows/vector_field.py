@@ -22,7 +22,7 @@ from jax.typing import ArrayLike
 
 from geodl.manifolds import Hyperboloid, Manifold, PoincareBall, Product, Sphere, Torus
 from geodl.manifolds.base import Point, Tangent, normal_coordinates
-from geodl.nn import MLP, functional
+from geodl.nn import MLP, circle, fourier_features, functional
 
 
 Kind = Literal["ambient", "frame", "killing"]
@@ -161,10 +161,9 @@ class _FieldNet(nnx.Module):
     def __call__(self, t, x):
         x = coordinates(self.manifold, x)
         t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:-1])[..., None]
-        beats = t * np.pi * jnp.arange(1, self.harmonics + 1, dtype=x.dtype)
-        features = [x, t, jnp.sin(beats), jnp.cos(beats)]
+        beats = 0.5 * t * jnp.arange(1, self.harmonics + 1, dtype=x.dtype)
+        features = [x, t, *circle(beats)]
         if self.waves:
-            frequencies = jax.lax.stop_gradient(self.frequencies[...])
-            waves = jnp.matmul(x, frequencies, precision="highest")
-            features += [jnp.sin(waves), jnp.cos(waves)]
+            per_turn = jax.lax.stop_gradient(self.frequencies[...]) / (2 * np.pi)
+            features.append(fourier_features(x, per_turn))
         return self.mlp(jnp.concatenate(features, -1))

@@ -1,8 +1,20 @@
 """Neural networks as pure ``(init, apply)`` pairs over plain dicts of arrays."""
 
+from geodl.nn.fourier import circle, fourier_features
 from geodl.nn.functional import Net, functional
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
 from geodl.nn.mlp import MLP, linear, mlp
 
 
-__all__ = ["MLP", "Gyroplane", "MobiusLinear", "Net", "functional", "gyroplane", "linear", "mlp"]
+__all__ = [
+    "MLP",
+    "Gyroplane",
+    "MobiusLinear",
+    "Net",
+    "circle",
+    "fourier_features",
+    "functional",
+    "gyroplane",
+    "linear",
+    "mlp",
+]
