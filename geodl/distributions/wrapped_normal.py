@@ -72,9 +72,7 @@ WINDINGS = 4
 
 def _log_density(manifold, loc, a, scale) -> Array:
     if isinstance(manifold, Product):
-        parts = zip(
-            manifold.factors, loc, _split(manifold, a), _split(manifold, scale), strict=True
-        )
+        parts = zip(manifold.factors, loc, manifold.split(a), manifold.split(scale), strict=True)
         return functools.reduce(jnp.add, (_log_density(*part) for part in parts))
     if isinstance(manifold, Torus):
         turns = 2 * np.pi * np.arange(-WINDINGS, WINDINGS + 1).astype(a.dtype)
@@ -115,7 +113,7 @@ def _log_wound(a, scale):
 def _unwind(manifold, a):
     """The shortest a with the same end."""
     if isinstance(manifold, Product):
-        parts = zip(manifold.factors, _split(manifold, a), strict=True)
+        parts = zip(manifold.factors, manifold.split(a), strict=True)
         return jnp.concatenate([_unwind(*part) for part in parts], -1)
     if isinstance(manifold, Torus):
         return a - 2 * np.pi * jnp.round(a / (2 * np.pi))
@@ -123,7 +121,3 @@ def _unwind(manifold, a):
         r = safe_norm(a)[..., None]
         return a * (1 - 2 * np.pi * jnp.round(r / (2 * np.pi)) / jnp.where(r > 0, r, 1))
     return a
-
-
-def _split(manifold, a):
-    return jnp.split(a, np.cumsum([f.dim for f in manifold.factors[:-1]]), -1)

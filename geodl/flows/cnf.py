@@ -74,7 +74,7 @@ class Flow(distrax.Distribution):
 
     def rate(self, t: ArrayLike, x: Point) -> tuple[Any, Array]:
         """The field and its divergence."""
-        return divergence.exact(self._manifold, self.field)(t, x)
+        return self._field.rate(self._params, t, x)
 
     def log_prob(self, value: Point) -> Array:
         """Log-density at points (..., *event_shape); NaN for all of them where the solver gave up."""

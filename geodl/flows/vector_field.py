@@ -10,6 +10,7 @@ Fourier features of them and harmonics of time, and puts out components along ve
   v = A(t, x) x with A skew; each of them is free of divergence (Mathieu & Nickel 2020; Falorsi & Forré 2020).
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +21,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl.flows import divergence
 from geodl.manifolds import Hyperboloid, Manifold, PoincareBall, Product, Sphere, Torus
 from geodl.manifolds.base import Point, Tangent, normal_coordinates
 from geodl.nn import MLP, circle, fourier_features, functional
@@ -33,11 +35,12 @@ class VectorField(NamedTuple):
 
     ``init(key) -> params``; ``apply(params, t, x)``, the tangent vector at time t (a scalar, or one for each point)
     and point x (..., *event_shape): ``assemble(x, components(params, t, x))``, components (..., n) along the
-    vectors that span the tangent space.
+    vectors that span the tangent space; ``rate(params, t, x)``, that vector and the field's divergence (...).
     """
 
     init: Callable[[Array], Any]
     apply: Callable[[Any, ArrayLike, Point], Tangent]
+    rate: Callable[[Any, ArrayLike, Point], tuple[Tangent, Array]]
     components: Callable[[Any, ArrayLike, Point], Array]
     assemble: Callable[[Point, Array], Tangent]
 
@@ -77,7 +80,14 @@ def vector_field(
         x = manifold.project(x)
         return assemble(x, net.apply(params, t, x))
 
-    return VectorField(net.init, apply, net.apply, assemble)
+    def rate(params, t, x):
+        if kind == "frame":
+            return divergence.frame(manifold, functools.partial(net.apply, params))(
+                t, manifold.project(x)
+            )
+        return divergence.exact(manifold, functools.partial(apply, params))(t, x)
+
+    return VectorField(net.init, apply, rate, net.apply, assemble)
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class Product:
         columns = zip(self.factors, *arguments, strict=True)
         return tuple(method(f, *entries) for f, *entries in columns)
 
-    def _split(self, a: ArrayLike) -> tuple[Array, ...]:
+    def split(self, a: ArrayLike) -> tuple[Array, ...]:
         """The factors' parts of frame components (..., dim)."""
         a = jnp.asarray(a)
         if a.ndim == 0 or a.shape[-1] != self.dim:
@@ -100,13 +100,13 @@ class Product:
         return _total(self._each(lambda f, x, v: f.logdetexp(x, v), x, v))
 
     def from_frame(self, x, a):
-        return self._each(lambda f, x, a: f.from_frame(x, a), x, self._split(a))
+        return self._each(lambda f, x, a: f.from_frame(x, a), x, self.split(a))
 
     def to_frame(self, x, v):
         return jnp.concatenate(self._each(lambda f, x, v: f.to_frame(x, v), x, v), -1)
 
     def expmap_frame(self, x, a):
-        return self._each(lambda f, x, a: f.expmap_frame(x, a), x, self._split(a))
+        return self._each(lambda f, x, a: f.expmap_frame(x, a), x, self.split(a))
 
     def tangent_basis(self, x):
         """Frame vectors of all factors, entry i of shape (..., dim, *factors[i].event_shape)."""

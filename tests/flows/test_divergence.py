@@ -63,6 +63,36 @@ def test_killing_fields_need_no_derivative_of_the_basis(name):
     np.testing.assert_allclose(div, expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("name", ["so3", "torus", "ball", "hyperboloid", "product"])
+def test_frames_need_no_derivative_of_themselves(name):
+    manifold, field, params = random_field(name)
+    x = points(manifold, 20)
+    v, div = jit(functools.partial(field.rate, params))(0.3, x)
+    expected_v, expected = jit(exact_of(name))(0.3, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), v, expected_v)
+    np.testing.assert_allclose(div, expected, atol=5e-5)
+
+
+@pytest.mark.parametrize("name", ["ball", "hyperboloid"])
+def test_the_divergence_far_out(name):
+    """At distances up to 8 in float32 as in float64."""
+    manifold, field, params = random_field(name)
+    a = (
+        8
+        * np.stack([np.cos(np.arange(9)), np.sin(np.arange(9))], -1)
+        * np.linspace(0, 1, 9)[:, None]
+    )
+
+    def rate(manifold, params, a):
+        return field.rate(params, 0.3, manifold.expmap_frame(manifold.origin(), a))[1]
+
+    found = jit(rate, static_argnums=0)(manifold, params, jnp.asarray(a, jnp.float32))
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda p: jnp.asarray(np.asarray(p), jnp.float64), params)
+        expected = jit(rate, static_argnums=0)(manifold, wide, jnp.asarray(a))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
 def test_the_ambient_trace_is_the_divergence():
     """Because the network sees the projected point: the field is constant along normals."""
     _, field, params = random_field("sphere")

@@ -14,7 +14,9 @@ def test_circle_is_sine_and_cosine_of_turns(dtype, tolerance):
     with jax.enable_x64(dtype == jnp.float64):
         turns = jnp.asarray(np.append(np.linspace(-2, 2, 4001), [0.25, 30.123, -1e4 / 3]), dtype)
         angle = 2 * np.pi * (np.asarray(turns, np.longdouble) % 1)
-        for value, exact in zip(jax.jit(circle)(turns), (np.sin(angle), np.cos(angle)), strict=True):
+        for value, exact in zip(
+            jax.jit(circle)(turns), (np.sin(angle), np.cos(angle)), strict=True
+        ):
             assert value.dtype == dtype
             np.testing.assert_allclose(value, exact.astype(float), rtol=0, atol=tolerance)
 
