@@ -118,14 +118,15 @@ class Known:
 
 
 PLAIN = Recipe(width=64, frequencies=0, steps=12_000)
+WAVES = replace(PLAIN, frequencies=32, frequency_scale=1.0)
 VMF = Known(
     "vmf",
     parameters=(100.0, 50.0, 10.0),
     objectives=("matching", "likelihood", "reverse KL"),
     geometries=("Riemannian", "stereographic"),
-    recipe=PLAIN,
+    recipe=WAVES,
 )
-TORUS = Known("torus", recipe=replace(PLAIN, frequencies=32, frequency_scale=1.0))
+TORUS = Known("torus", recipe=WAVES)
 HYPERBOLIC = Known("hyperbolic", recipe=PLAIN)
 ROTATIONS = Known(
     "so3", parameters=(16.0, 32.0, 64.0), recipe=Recipe(steps=20_000, frequency_scale=2.0)
@@ -205,7 +206,7 @@ def score(config: Known, cell: Cell, folder: Path) -> dict[str, Any]:
         result["mass"] = float(np.sum(weights * np.exp(np.asarray(log_p, np.float64))))
         _, stats = jax.jit(lambda law, x: law.log_prob_and_stats(x))(law, points[:512])
         result["evaluations"] = int(stats.evaluations)
-    samples = {"target": np.asarray(x[:2000]), "flow": np.asarray(y[:2000])}
+    samples = {"target": np.asarray(x[:200]), "flow": np.asarray(y[:200])}
     pictures.known(folder, target.manifold, {"target": target.law, "flow": law}, samples)
     return result
 
