@@ -1,4 +1,4 @@
-"""What the whole suite shares: the CPU, no compilation cache on disk, and four fixtures."""
+"""What the whole suite shares: the CPU, no compilation cache on disk, a compiler, and three fixtures."""
 
 import os
 
@@ -26,13 +26,15 @@ def x64():
         yield
 
 
-@pytest.fixture
-def quick_compiler():
-    """XLA without most optimisations, for folders whose time is the compiler's.
+# Folders whose time is the compiler's. Not those of tests of accuracy: the code they are about is the optimised one.
+QUICKLY_COMPILED = {"bijectors", "experiments", "flows", "plotting", "vae"}
 
-    Not for tests of accuracy: the code that they are about is the optimised one.
-    """
-    jax.config.update("jax_disable_most_optimizations", True)
+
+@pytest.fixture(autouse=True)
+def _quick_compiler(request):
+    """XLA without most optimisations."""
+    quick = request.path.parent.name in QUICKLY_COMPILED
+    jax.config.update("jax_disable_most_optimizations", quick)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
 
