@@ -127,7 +127,7 @@ def _frame_drift(manifold: Manifold, x: Point, f: Array) -> Any:
         return sum(_frame_drift(*part) for part in parts)
     if isinstance(manifold, PoincareBall | Hyperboloid):
         y = x if isinstance(manifold, PoincareBall) else manifold.to_ball(x)
-        return (manifold.dim - 1) * manifold.c * jnp.sum(f * y, -1)
+        return (manifold.dim - 1) * manifold.c * jnp.sum(f * jnp.asarray(y), -1)
     return 0.0
 
 
