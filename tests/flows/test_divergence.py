@@ -171,6 +171,12 @@ def test_gradients_pass_through_the_basis():
     np.testing.assert_allclose(value(0.0)[1], slope, rtol=2e-2)
 
 
+def test_a_sphere_has_no_frame():
+    x = points(Sphere(2), 3)
+    with pytest.raises(ValueError, match="no continuous frame"):
+        divergence.frame(Sphere(2), lambda t, x: x[..., :2])(0.0, x)
+
+
 def test_bad_kinds():
     with pytest.raises(ValueError, match="continuous frame"):
         flows.vector_field(Sphere(2), "frame")
