@@ -49,6 +49,7 @@ from _report import cpu_name, revision, table
 
 from experiments.flows import training
 from geodl import datasets, distributions, flows, train
+from geodl.flows.clock import RESOLUTION
 from geodl.manifolds import Sphere
 
 
@@ -60,7 +61,7 @@ OURS, OURS_TSIT5, OURS_RK4 = "**ours**", "**ours**, Tsit5 1e-5", "**ours**, RK4,
 META, EULER = "flow-matching", "flow-matching's Euler, {} steps"
 DOPRI, ADJOINT = "torchdiffeq, dopri5 1e-5", "torchdiffeq, dopri5 1e-5, adjoint"
 DIFFRAX = "diffrax, Tsit5 1e-5, vmap"
-NETWORKS = {"plain": 0, "Fourier": 64}  # Fourier features
+NETWORKS = {"plain": 0, "Fourier": 128}  # Fourier features
 TRAINING = 2000  # steps
 TORCH_PACKAGES = ("torch", "flow_matching", "torchdiffeq")
 
@@ -205,11 +206,15 @@ class Torch:
             def forward(self, t, x):
                 x = sphere.projx(x)
                 t = t.expand(x.shape[:-1])[..., None]
-                angles = [t * self.harmonics]
+                reading = torch.log1p((1 - t) / RESOLUTION) / np.log1p(1 / RESOLUTION)
+                beats = reading * self.harmonics
+                features = [x, reading, torch.sin(beats), torch.cos(beats)]
                 if self.frequencies is not None:
-                    angles.append(x @ self.frequencies)
-                waves = [f(a) for a in angles for f in (torch.sin, torch.cos)]
-                return sphere.proju(x, self.mlp(torch.cat([x, t, *waves], -1)))
+                    w = self.frequencies
+                    sharpness = torch.exp(-0.5 * (w * w).sum(0) * (1 - t) ** 2)
+                    angles = x @ w
+                    features += [sharpness * torch.sin(angles), sharpness * torch.cos(angles)]
+                return sphere.proju(x, self.mlp(torch.cat(features, -1)))
 
         self.field = Field()
 

@@ -27,9 +27,13 @@ Method = Literal[
     "wrapped flow",
     "stereographic flow",
     "flow",
+    "flow and adaptive kernel density",
 ]
 METHODS: tuple[Method, ...] = Method.__args__  # type: ignore[attr-defined]
 FLOWS = ("wrapped flow", "stereographic flow", "flow")
+MIXED: tuple[Method, ...] = ("flow", "adaptive kernel density")
+
+LOG_PROB = "log_prob.npz"  # of every test, validation and some training points
 
 # Test NLL in nats on raw splits: volcano, earthquake, flood, fire.
 SETS = ("volcano", "earthquake", "flood", "fire")
@@ -74,7 +78,7 @@ QUICK = Earth(
         "adaptive kernel density",
         "flow",
     ),
-    recipe=Recipe(steps=4000, frequencies=32, frequency_scale=2.0),
+    recipe=Recipe(steps=4000, frequencies=32, band=(1.0, 10.0)),
 )
 
 
@@ -91,9 +95,12 @@ class Cell:
     @property
     def folder(self) -> str:
         part = "" if self.fraction == 1 else f"-part{self.fraction:g}"
-        return (
-            f"{self.set}-{self.split}{part}/seed{self.seed}/{self.method.replace(' ', '-').lower()}"
-        )
+        return f"{self.set}-{self.split}{part}/seed{self.seed}/{place(self.method)}"
+
+
+def place(method: Method) -> str:
+    """A method's folder."""
+    return method.replace(" ", "-").lower()
 
 
 def cells(config: Earth) -> Iterator[Cell]:
@@ -149,23 +156,24 @@ def score(config: Earth, cell: Cell, folder: Path) -> dict[str, Any]:
         jnp.asarray(points[i], jnp.float32) for i in (fitted, index.validation, index.test)
     )
     key = jax.random.key(cell.seed)
+    scored = {"test": test, "validation": validation, "train": fit[: len(test)]}
+    result: dict[str, Any] = {"train_points": len(fit), "test_points": len(test)}
     start = time.process_time()
-    if cell.method in FLOWS:
-        trained, model = fit_flow(config, cell.method, fit, validation, key, folder)
-        law, cpu_seconds = model.law(trained.params), trained.cpu_seconds
-    else:
-        law = baseline(cell.method, fit, validation, key)
-        jax.block_until_ready(jax.tree.leaves(law))
+    if cell.method == "flow and adaptive kernel density":
+        log_p, result["weight"] = mixed([folder.parent / place(m) for m in MIXED])
         cpu_seconds = time.process_time() - start
-    log_prob = jax.jit(lambda law, x: law.log_prob(x))
-    result = {
-        "train_points": len(fit),
-        "test_points": len(test),
-        "test": -float(jnp.mean(log_prob(law, test))),
-        "validation": -float(jnp.mean(log_prob(law, validation))),
-        "train": -float(jnp.mean(log_prob(law, fit[: len(test)]))),
-        "cpu_seconds": round(cpu_seconds, 1),
-    }
+    else:
+        if cell.method in FLOWS:
+            trained, model = fit_flow(config, cell.method, fit, validation, key, folder)
+            law, cpu_seconds = model.law(trained.params), trained.cpu_seconds
+        else:
+            law = jax.block_until_ready(baseline(cell.method, fit, validation, key))
+            cpu_seconds = time.process_time() - start
+        log_prob = jax.jit(lambda law, x: law.log_prob(x))
+        log_p = {name: np.asarray(log_prob(law, x)) for name, x in scored.items()}
+    np.savez(folder / LOG_PROB, **log_p)
+    result |= {name: -float(np.mean(values)) for name, values in log_p.items()}
+    result["cpu_seconds"] = round(cpu_seconds, 1)
     if cell.set in SETS:
         seen = (points[index.test][:, None] == points[fitted]).all(-1).any(-1)
         result["copies"] = float(np.mean(seen))
@@ -176,6 +184,24 @@ def score(config: Earth, cell: Cell, folder: Path) -> dict[str, Any]:
         if cell.seed == 0:
             pictures.density(folder, law, np.asarray(test))
     return result
+
+
+def mixed(folders: list[Path]) -> tuple[dict[str, np.ndarray], float]:
+    """Log-densities of the mixture of two laws that are scored already, and the weight of the first one.
+
+    The weight is the one of the largest validation likelihood. Raises ``FileNotFoundError`` where one is not scored.
+    """
+    for folder in folders:
+        if not (folder / LOG_PROB).exists():
+            raise FileNotFoundError(f"{folder / LOG_PROB}: score this method before the mixture")
+    first, second = (dict(np.load(folder / LOG_PROB)) for folder in folders)
+
+    def mixture(name, weight):
+        return np.logaddexp(np.log(weight) + first[name], np.log1p(-weight) + second[name])
+
+    weights = np.linspace(0.01, 0.99, 99)
+    best = max(weights, key=lambda weight: np.mean(mixture("validation", weight)))
+    return {name: mixture(name, best) for name in first}, float(best)
 
 
 def solver_report(model: Model, params: Any, test: jax.Array) -> dict[str, float]:

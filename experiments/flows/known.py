@@ -118,7 +118,7 @@ class Known:
 
 
 PLAIN = Recipe(width=64, frequencies=0, steps=12_000)
-WAVES = replace(PLAIN, frequencies=32, frequency_scale=1.0)
+WAVES = replace(PLAIN, frequencies=32, band=(1.0, 10.0))
 VMF = Known(
     "vmf",
     parameters=(100.0, 50.0, 10.0),
@@ -129,7 +129,7 @@ VMF = Known(
 TORUS = Known("torus", recipe=WAVES)
 HYPERBOLIC = Known("hyperbolic", recipe=PLAIN)
 ROTATIONS = Known(
-    "so3", parameters=(16.0, 32.0, 64.0), recipe=Recipe(steps=20_000, frequency_scale=2.0)
+    "so3", parameters=(16.0, 32.0, 64.0), recipe=Recipe(steps=20_000, band=(1.0, 10.0))
 )
 
 

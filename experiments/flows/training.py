@@ -23,9 +23,10 @@ class Recipe:
 
     width: int = 128
     depth: int = 3
-    frequencies: int = 64
+    frequencies: int = 128
     """random Fourier features of the point"""
-    frequency_scale: float = 5.0
+    band: tuple[float, float] = (2.0, 40.0)
+    """of their frequencies"""
     batch: int = 512
     steps: int = 40_000
     learning_rate: float = 3e-3
@@ -45,7 +46,7 @@ class Recipe:
             width=self.width,
             depth=self.depth,
             frequencies=self.frequencies,
-            frequency_scale=self.frequency_scale,
+            band=self.band,
         )
 
     def optimizer(self) -> optax.GradientTransformation:
@@ -99,7 +100,7 @@ def matching(model: Model, draw: Draw, batch: int) -> Loss:
         key_base, key_data, key_time = jax.random.split(key, 3)
         x0 = model.base.sample(seed=key_base, sample_shape=batch)
         x1 = model.pull(draw(data, key_data, batch))
-        t = jax.random.uniform(key_time, (batch,))
+        t = flows.random_times(key_time, batch)
 
         def field(t, x):
             return model.field.apply(params, t, x)

@@ -1,6 +1,7 @@
 """Densities on manifolds by flows along vector fields: flow matching and continuous normalizing flows."""
 
 from geodl.flows import divergence
+from geodl.flows.clock import clock, random_times
 from geodl.flows.cnf import Flow, negative_log_likelihood, reverse_kl
 from geodl.flows.integrate import RK4, Stats, Tsit5
 from geodl.flows.matching import conditional_path, jitter, matching_loss, optimal_pairs
@@ -13,6 +14,7 @@ __all__ = [
     "Stats",
     "Tsit5",
     "VectorField",
+    "clock",
     "conditional_path",
     "coordinates",
     "divergence",
@@ -20,6 +22,7 @@ __all__ = [
     "matching_loss",
     "negative_log_likelihood",
     "optimal_pairs",
+    "random_times",
     "reverse_kl",
     "vector_field",
 ]

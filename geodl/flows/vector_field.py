@@ -1,7 +1,8 @@
 """Time-dependent vector fields on manifolds, made by networks.
 
 A field is ``apply(params, t, x) -> v``, v tangent at x. The network sees smooth coordinates of the point, random
-Fourier features of them and harmonics of time, and puts out components along vectors that span the tangent space:
+Fourier features of them that sharpen with time, and harmonics of the clock. It puts out components along vectors that
+span the tangent space:
 
 - ``ambient``: the unit vectors of the surrounding space, projected; sphere, SO(3), Euclidean space, hyperboloid;
 - ``frame``: the orthonormal frame of the manifold, where it is smooth everywhere: SO(3) (its Lie algebra), torus,
@@ -22,6 +23,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.flows import divergence
+from geodl.flows.clock import clock
 from geodl.manifolds import Hyperboloid, Manifold, PoincareBall, Product, Sphere, Torus
 from geodl.manifolds.base import Point, Tangent, normal_coordinates
 from geodl.nn import MLP, circle, fourier_features, functional
@@ -51,26 +53,31 @@ def vector_field(
     *,
     width: int = 128,
     depth: int = 3,
-    frequencies: int = 64,
-    frequency_scale: float = 5.0,
+    frequencies: int = 128,
+    band: tuple[float, float] = (2.0, 40.0),
     harmonics: int = 4,
 ) -> VectorField:
     """A field on ``manifold`` by an MLP of ``depth`` hidden layers of ``width`` units, swish between them.
 
-    ``frequencies`` random Fourier features of the point's coordinates, with normal frequencies of deviation
-    ``frequency_scale`` that are not trained (Rahimi & Recht 2007): without them an MLP learns sharp densities
-    slowly; 0 of them: none. ``harmonics`` is the number of harmonics of time. Raises ``ValueError`` for a kind that
-    the manifold does not have.
+    ``frequencies`` random Fourier features of the point's coordinates x (Rahimi & Recht 2007), without which an MLP
+    learns sharp densities slowly; 0 of them: none. Their frequencies w are not trained: normal, of deviations that run
+    evenly by their logarithm over the ``band``. Each is weighted with exp(-|w|^2 (1 - t)^2 / 2): it comes in when the
+    law, blurred by about 1 - t, has details of its wavelength (the mean of exp(i w x) over such a blur; Barron et al.
+    2021 do so for cones of light). ``harmonics`` is their number of :func:`~geodl.flows.clock`. Raises ``ValueError``
+    for a kind that the manifold does not have, and for a band that is not 0 < low <= high.
     """
     span = _SPANS.get(kind)
     if span is None:
         raise ValueError(f"vector_field: kind must be one of {list(_SPANS)}, got {kind!r}")
+    low, high = band
+    if not 0 < low <= high:
+        raise ValueError(f"vector_field: band must be 0 < low <= high, got {band}")
     outputs, assemble = span(manifold)
     net = functional(
         lambda rngs: _FieldNet(
             manifold,
             [width] * depth + [outputs],
-            (frequencies, frequency_scale),
+            (frequencies, band),
             harmonics,
             rngs,
         )
@@ -156,24 +163,29 @@ def coordinates(manifold: Manifold, x: Point) -> Array:
 
 
 class _FieldNet(nnx.Module):
-    """Components from time and point: MLP of [coordinates, their random Fourier features, time, its harmonics]."""
+    """Components from time and point: MLP of [coordinates, the clock, its harmonics, random Fourier features]."""
 
     def __init__(self, manifold, sizes, features, harmonics, rngs):
         self.manifold, self.harmonics = manifold, harmonics
-        count, scale = features
+        count, band = features
         dim = coordinates(manifold, manifold.origin()).shape[-1]
         if count:
-            self.frequencies = nnx.Param(scale * jax.random.normal(rngs.params(), (dim, count)))
+            deviations = np.geomspace(*band, count, dtype=np.float32)
+            self.frequencies = nnx.Param(
+                deviations * jax.random.normal(rngs.params(), (dim, count))
+            )
         self.waves = bool(count)
-        inputs = dim + 2 * count + 1 + 2 * harmonics
+        inputs = dim + 1 + 2 * harmonics + 2 * count
         self.mlp = MLP([inputs, *sizes], rngs, jax.nn.swish)
 
     def __call__(self, t, x):
         x = coordinates(self.manifold, x)
         t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:-1])[..., None]
-        beats = 0.5 * t * jnp.arange(1, self.harmonics + 1, dtype=x.dtype)
-        features = [x, t, *circle(beats)]
+        reading = clock(t)
+        beats = 0.5 * reading * jnp.arange(1, self.harmonics + 1, dtype=x.dtype)
+        features = [x, reading, *circle(beats)]
         if self.waves:
-            per_turn = jax.lax.stop_gradient(self.frequencies[...]) / (2 * np.pi)
-            features.append(fourier_features(x, per_turn))
+            w = jax.lax.stop_gradient(self.frequencies[...])
+            sharpness = jnp.exp(-0.5 * jnp.sum(w * w, 0) * (1 - t) ** 2)
+            features.append(jnp.tile(sharpness, 2) * fourier_features(x, w / (2 * np.pi)))
         return self.mlp(jnp.concatenate(features, -1))

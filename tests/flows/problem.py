@@ -31,7 +31,7 @@ CASES = {
 def random_field(name, seed=0):
     """Manifold, vector field and parameters of a smooth random field of speed about 1."""
     manifold, kind = CASES[name]
-    field = flows.vector_field(manifold, kind, width=16, frequencies=8, frequency_scale=1.0)
+    field = flows.vector_field(manifold, kind, width=16, frequencies=8, band=(1.0, 2.0))
     params = field.init(jax.random.key(seed))
     last = params["mlp"]["layers"][3]
     params["mlp"]["layers"][3] = jax.tree.map(lambda a: 4 * a, last)
