@@ -183,6 +183,7 @@ def score(config: Earth, cell: Cell, folder: Path) -> dict[str, Any]:
         result |= solver_report(model, trained.params, test)
         if cell.seed == 0:
             pictures.density(folder, law, np.asarray(test))
+            pictures.paths(folder, law, key)
     return result
 
 

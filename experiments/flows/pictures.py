@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from geodl import plotting
+from geodl.flows import Flow
 from geodl.manifolds import SO3, Hyperboloid, Manifold, Sphere, Torus, poincare
 
 
@@ -36,6 +37,22 @@ def density(folder: Path, law: Any, points: np.ndarray) -> Path:
     plotting.sphere_colorbar([world, *sides], image)
     figure.savefig(folder / "density.png", dpi=DPI)
     return folder / "density.png"
+
+
+def paths(folder: Path, flow: Flow, key: jax.Array) -> Path:
+    """Where a flow on S^2 carries samples of its base, as Mollweide map coloured by time: `paths.png`."""
+    times = jnp.linspace(0.0, 1.0, 65)
+    x = jax.jit(lambda flow, x: flow.path(x, times))(
+        flow, flow.base.sample(seed=key, sample_shape=150)
+    )
+    figure = Figure(figsize=(7, 4), layout="compressed")
+    ax, view = figure.subplots(), plotting.Mollweide()
+    plotting.sphere_frame(ax, view)
+    x = np.swapaxes(np.asarray(x, np.float64), 0, 1)
+    lines = plotting.sphere_paths(ax, view, x / np.linalg.norm(x, axis=-1, keepdims=True))
+    figure.colorbar(lines, ax=ax, label="time", shrink=0.6)
+    figure.savefig(folder / "paths.png", dpi=DPI)
+    return folder / "paths.png"
 
 
 def known(

@@ -59,6 +59,11 @@ class Flow(distrax.Distribution):
         return self._manifold
 
     @property
+    def base(self) -> distrax.Distribution:
+        """The law at time 0."""
+        return self._base
+
+    @property
     def event_shape(self) -> tuple:
         """Shape of one point."""
         return self._manifold.event_shape
@@ -95,6 +100,17 @@ class Flow(distrax.Distribution):
         log_p = self.log_prob(value)
         return log_p, jnp.abs(log_p - self._pull(value, self.rate, self._solver.refined())[0])
 
+    def path(self, x: Point, times: ArrayLike) -> Point:
+        """Points (n, ..., *event_shape) at ``times`` (n,) along the field, from x (..., *event_shape) at the first."""
+        times = jnp.asarray(times)
+
+        def leg(x, ends):
+            x, _, _ = self._solver(self._speed, x, *ends, self._manifold)
+            return x, x
+
+        _, later = jax.lax.scan(leg, x, (times[:-1], times[1:]))
+        return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), x, later)
+
     def _sample_n(self, key, n):
         return self._push(self._base.sample(seed=key, sample_shape=n), self._speed)[0]
 
@@ -104,7 +120,7 @@ class Flow(distrax.Distribution):
         return x1, log_p0 - log_det
 
     def _speed(self, t, x):
-        return self.field(t, x), ()
+        return self.field(t, x), jnp.zeros(())  # diffrax takes no empty tree
 
     def _pull(self, x1, rate, solver):
         x0, log_det, stats = solver(rate, x1, 1.0, 0.0, self._manifold)
@@ -138,6 +154,6 @@ def reverse_kl(
         v, div = flow.rate(t, x)
         return v, (div, flow.manifold.inner(x, v, v))
 
-    x0, log_p0 = flow._base.sample_and_log_prob(seed=key, sample_shape=samples)
+    x0, log_p0 = flow.base.sample_and_log_prob(seed=key, sample_shape=samples)
     x1, (log_det, energy) = flow._push(x0, rate)
     return log_p0 - log_det - log_density(x1) + kinetic * energy

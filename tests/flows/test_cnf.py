@@ -60,6 +60,20 @@ def test_samples_have_their_density(name):
     np.testing.assert_allclose(log_p, expected, atol=2e-3)
 
 
+def test_paths_go_from_the_base_to_the_samples(key):
+    @jit
+    def compute(law, key):
+        x0 = law.base.sample(seed=key, sample_shape=4)
+        legs = law.path(x0, jnp.linspace(0.0, 1.0, 4))
+        return x0, legs, law.path(x0, jnp.array([0.0, 1.0])), law.sample(seed=key, sample_shape=4)
+
+    x0, legs, whole, samples = compute(flow("product"), key)
+    for start, leg, ends, sample in zip(x0, legs, whole, samples, strict=True):
+        assert leg.shape == (4, *sample.shape)
+        np.testing.assert_array_equal(leg[0], start)
+        np.testing.assert_allclose(leg[-1], ends[-1], atol=1e-4)
+
+
 def test_error_and_cost_are_told():
     law, x = flow("sphere"), points(Sphere(2), 20)
     (log_p, error), (same, stats) = jit(
