@@ -59,7 +59,7 @@ class Earth:
     fractions: tuple[float, ...] = (1.0,)
     """parts of the training points; several make learning curves"""
     recipe: Recipe = field(default_factory=Recipe)
-    jitter: float = 0.0
+    jitter: float = 1.0
     """moves data in training, by so much of the distance to the second neighbour"""
     download: bool = False
     root: str = "runs"

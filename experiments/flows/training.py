@@ -25,17 +25,17 @@ class Recipe:
     depth: int = 3
     frequencies: int = 128
     """random Fourier features of the point"""
-    band: tuple[float, float] = (2.0, 40.0)
+    band: tuple[float, float] = (2.0, 100.0)
     """of their frequencies"""
     batch: int = 512
-    steps: int = 40_000
+    steps: int = 16_000
     learning_rate: float = 3e-3
     warmup: int = 200
     clip: float = 10.0
     weight_decay: float = 0.0
     average: float = 0.999
     """decay of the moving average of the parameters, which is what is evaluated"""
-    looks: int = 16
+    looks: int = 8
     """times that the validation likelihood is taken; the best state is kept"""
 
     def field(self, manifold: Manifold, kind: Kind) -> flows.VectorField:
