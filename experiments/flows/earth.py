@@ -182,8 +182,9 @@ def score(config: Earth, cell: Cell, folder: Path) -> dict[str, Any]:
     if cell.method == "flow":
         result |= solver_report(model, trained.params, test)
         if cell.seed == 0:
-            pictures.density(folder, law, np.asarray(test))
-            pictures.paths(folder, law, key)
+            drawn = model.flow(trained.params, flows.Tsit5(1e-3, 1e-3))
+            pictures.density(folder, drawn, np.asarray(test))
+            pictures.paths(folder, drawn, key)
     return result
 
 

@@ -31,7 +31,7 @@ def density(folder: Path, law: Any, points: np.ndarray) -> Path:
     for ax, view in zip((world, *sides), views, strict=True):
         plotting.sphere_frame(ax, view)
         style = {} if image is None else {"norm": image.norm}
-        drawn = plotting.sphere_density(ax, view, values, 140, **style)
+        drawn = plotting.sphere_density(ax, view, values, 100, **style)
         image = image or drawn
         plotting.sphere_points(ax, view, points / np.linalg.norm(points, axis=-1, keepdims=True))
     plotting.sphere_colorbar([world, *sides], image)
