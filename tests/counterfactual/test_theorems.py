@@ -1,0 +1,273 @@
+"""The theorems of arXiv:2206.05075 on generators in closed form, no training, in double precision."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments.counterfactuals import toys
+from geodl.counterfactual import (
+    Generator,
+    Search,
+    Status,
+    data_space,
+    interval,
+    inverse_metric,
+    jacobian,
+    singular_values,
+    tangent_and_normal,
+)
+from geodl.manifolds import Euclidean, PoincareBall, Sphere
+
+
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def order(x, y):
+    """Exponent of a power law, by least squares in the logarithms."""
+    return np.polyfit(np.log(x), np.log(y), 1)[0]
+
+
+def random(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
+
+
+def step_and_remainder(generator, z, f, rates):
+    """What decode does in a step l grad(f o g), without theorem 1's l G grad f: (rates, x)."""
+    space = generator.manifold
+    x = generator.decode(z)
+    slope = jax.grad(f)(x)
+    gradient = space.egrad_to_rgrad(z, jax.grad(lambda z: f(generator.decode(z)))(z))
+
+    def step(t):
+        return generator.decode(space.expmap(z, jax.tree.map(lambda g: t * g, gradient)))
+
+    return jax.vmap(lambda t: step(t) - x - t * inverse_metric(generator, z, slope))(rates)
+
+
+def f(x):
+    """A function to ascend that is not linear, and depends on every coordinate."""
+    w = jnp.arange(1.0, x.size + 1)
+    return jnp.sin(x) @ w + jnp.cos(x @ w[::-1] / x.size)
+
+
+def test_a_linear_flow_has_no_remainder():
+    matrix = random(4, 4)
+    flow = toys.linear(matrix, random(4, seed=1))._replace(manifold=Euclidean(4))
+    z, v = random(4, seed=2), random(4, seed=4)
+
+    @jit
+    def found():
+        remainder = step_and_remainder(flow, z, f, jnp.array([1.0, 0.1]))
+        return remainder, jax.vmap(lambda e: inverse_metric(flow, z, e))(jnp.eye(4))
+
+    remainder, metric = found()
+    np.testing.assert_allclose(remainder, 0, atol=1e-13)
+    np.testing.assert_allclose(metric, matrix @ matrix.T, atol=1e-14)
+    np.testing.assert_allclose(flow.decode(flow.encode(v)), v, atol=1e-13)
+
+
+def test_a_quadratic_flow_has_a_quadratic_remainder():
+    form = random(4, 3, 3, seed=1)
+    form = form + form.swapaxes(1, 2)
+    flow = toys.quadratic(random(4, 3), form)._replace(manifold=Euclidean(3))
+    z, rates = random(3, seed=2), jnp.array([1.0, 0.1])
+
+    @jit
+    def found():
+        u = jax.grad(lambda z: f(flow.decode(z)))(z)
+        return step_and_remainder(flow, z, f, rates), jnp.einsum("xij,i,j->x", form, u, u) / 2
+
+    remainder, constant = found()
+    np.testing.assert_allclose(remainder, rates[:, None] ** 2 * constant, rtol=1e-11)
+
+
+def curved(space):
+    """A smooth generator on a manifold, into R^3."""
+    weights = random(3, 8)
+
+    def decode(z):
+        z = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(z)])
+        return jnp.tanh(weights[:, : z.size] @ z) + 0.3 * jnp.sin(z[:3].sum())
+
+    return Generator(decode, manifold=space)
+
+
+@pytest.mark.parametrize("space", [PoincareBall(2, 0.7), Sphere(2)], ids=repr)
+def test_theorem_1_on_manifolds(space):
+    """The inverse metric is J g_Z^{-1} J^T in the coordinates; the remainder of a step is of order 2, its constant half
+    of the second derivative along the geodesic.
+    """
+    generator = curved(space)
+    rates, v, a = jnp.geomspace(1e-4, 1e-2, 5), random(3, seed=6), 0.4 * random(space.dim, seed=5)
+
+    @jit
+    def found():
+        z = space.expmap_frame(jax.tree.map(jnp.float64, space.origin()), a)
+        size = jnp.linalg.norm(step_and_remainder(generator, z, f, rates), axis=-1)
+        u = space.egrad_to_rgrad(z, jax.grad(lambda z: f(generator.decode(z)))(z))
+
+        def along(t):
+            return generator.decode(space.expmap(z, jax.tree.map(lambda u: t * u, u)))
+
+        constant = jnp.linalg.norm(jax.jacfwd(jax.jacfwd(along))(0.0)) / 2
+        gradient = space.egrad_to_rgrad(z, jax.vjp(generator.decode, z)[1](v)[0])
+        expected = jax.jvp(generator.decode, (z,), (gradient,))[1]
+        j = jacobian(generator, z)
+        return size, constant, (inverse_metric(generator, z, v), j @ (j.T @ v)), expected
+
+    size, constant, metrics, expected = found()
+    assert order(rates, size) == pytest.approx(2, abs=0.02)
+    np.testing.assert_allclose(size[0] / rates[0] ** 2, constant, rtol=1e-2)
+    for metric in metrics:
+        np.testing.assert_allclose(metric, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_isometries_of_the_base_change_nothing():
+    """Neither the metric nor, with one scale for the whole gradient, the search."""
+    rotation = jnp.linalg.qr(random(3, 3))[0]
+    z, v = random(3, seed=1), random(3, seed=2)
+
+    def turned(generator):
+        return generator._replace(decode=lambda z: generator.decode(rotation @ z))
+
+    @jit
+    def found():
+        tube, space = toys.helix(0.1), Sphere(2)
+        metrics = inverse_metric(tube, z, v), inverse_metric(turned(tube), rotation.T @ z, v)
+        sphere, start = curved(space), z / jnp.linalg.norm(z)
+        state = ascended(sphere, start, f, PLAIN, 20, 1e9)
+        other = ascended(turned(sphere), rotation.T @ start, f, PLAIN, 20, 1e9)
+        return metrics, (state.best.x, other.best.x), state.position
+
+    metrics, ends, position = found()
+    np.testing.assert_allclose(*metrics, atol=1e-13)
+    np.testing.assert_allclose(*ends, atol=1e-10)
+    assert jnp.linalg.norm(position) == pytest.approx(1, abs=1e-14)  # never off the sphere
+
+
+def test_spectra_of_the_tubes():
+    @jit
+    @jax.vmap
+    def found(delta):
+        return (
+            singular_values(toys.circle(delta, 1.3), jnp.array([0.7, 0.4])),
+            singular_values(toys.helix(delta, 0.8), jnp.array([0.7, 0.0, 0.0])),
+            singular_values(toys.uniform_helix(delta), jnp.zeros(3)),
+        )
+
+    delta = jnp.array([0.1, 0.01])
+    circle, helix, uniform = found(delta)
+    np.testing.assert_allclose(circle.T, [1.3 * (1 + 0.4 * delta), delta], rtol=1e-12)
+    np.testing.assert_allclose(helix.T, [2**0.5 * 0.8 + 0 * delta, delta, delta], rtol=1e-12)
+    np.testing.assert_allclose(
+        uniform.T[1:] ** 2, np.stack([delta**2] * 2) / (2 * np.pi), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("make", [toys.circle, toys.helix, toys.uniform_helix])
+def test_normal_eigenvalues_are_of_order_two_in_the_width(make):
+    delta = jnp.geomspace(1e-3, 1e-1, 5)
+    z = jnp.array([0.7, 0.4, -0.3])[: 2 if make is toys.circle else 3]
+    eigenvalues = jit(jax.vmap(lambda d: singular_values(make(d), z) ** 2))(delta)
+    orders = [order(delta, eigenvalue) for eigenvalue in eigenvalues.T]
+    np.testing.assert_allclose(orders, [0, 2, 2][: len(orders)], atol=0.05)
+
+
+def test_theorem_3_a_base_of_fewer_dimensions():
+    tube, a = toys.helix(0.1, base_dim=2), random(50, 4)
+
+    @jit
+    def found():
+        z = jnp.array([0.7, 0.0])
+        j = jacobian(tube, z)
+        binormal = jnp.cross(*j.T)
+        # x = A z: whatever the search does, it stays in the span of A.
+        flat = Generator(lambda z: a @ z)
+        state = ascended(flat, random(4, seed=1), f, optax.adam(0.05), 40, 1e9)
+        return jnp.linalg.eigvalsh(j @ j.T), inverse_metric(tube, z, binormal), state.best.x[0]
+
+    eigenvalues, across, x = found()
+    np.testing.assert_allclose(eigenvalues, [0, 0.01, 2], atol=1e-15)
+    np.testing.assert_allclose(across, 0, atol=1e-16)
+    basis = np.linalg.qr(a)[0]
+    np.testing.assert_allclose(basis @ (basis.T @ x), x, atol=1e-12)
+
+
+def test_one_step_off_the_circle():
+    """By l delta^2 |d_n f|; a step of Adam, as of the sign, by l delta."""
+    z = jnp.array([0.7, 0.0])
+
+    @jit
+    def found(delta, rate):
+        circle = toys.circle(delta)
+        ends = [
+            ascended(circle, z, f, optimizer, 1, 1e9).best.x[0]
+            for optimizer in (optax.sgd(rate), optax.adam(rate, eps=0.0))
+        ]
+        normal = circle.decode(z)
+        return toys.distance_to_circle(jnp.stack(ends)), normal @ jax.grad(f)(normal)
+
+    for delta, rate in ((0.1, 0.1), (0.01, 0.01)):
+        distances, slope = found(delta, rate)
+        expected = [rate * delta**2 * abs(slope), rate * delta]
+        np.testing.assert_allclose(distances, expected, rtol=1e-9)
+
+
+def test_tangent_and_normal_parts():
+    circle, z = toys.circle(0.1), jnp.array([0.7, 0.0])
+    normal, tangent = circle.decode(z), jax.jacfwd(circle.decode)(z)[:, 0]
+    split = jit(functools.partial(tangent_and_normal, circle, z, rank=1))
+    np.testing.assert_allclose(
+        split(2 * tangent - 3 * normal), (2 * tangent, -3 * normal), atol=1e-14
+    )
+
+
+def ascended(generator, z, model, optimizer, steps, goal, **options):
+    """The state after the search from one start z to model >= goal, by a scan: pure all the way."""
+    search = Search(generator, model, interval(), optimizer, steps, **options)
+    state = search.init(z[None], jnp.array([[goal, jnp.inf]]))
+    return jax.lax.scan(lambda s, _: (search.step(s), None), state, length=steps + 1)[0]
+
+
+def climb(x):
+    """Along the helix and off it."""
+    return x[2] + 0.5 * jnp.sin(x[0]) + 0.3 * x[1]
+
+
+PLAIN = optax.sgd(0.05)
+RULES = {
+    "plain": (PLAIN, {}, 2),
+    "fixed length": (optax.chain(optax.normalize_by_update_norm(), PLAIN), {}, 2),
+    "Adam": (optax.adam(0.05), {}, 1),
+    "damped": (PLAIN, {"damping": 1.0, "iterations": 3}, 2),
+    "natural": (PLAIN, {"damping": 0.0, "iterations": 3}, 0),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_distance_to_the_data_after_a_search(rule):
+    optimizer, options, expected = RULES[rule]
+    delta = jnp.geomspace(1e-3, 3e-2, 4)
+
+    @jit
+    @jax.vmap
+    def search(delta):
+        state = ascended(
+            toys.helix(delta, 0.7), jnp.zeros(3), climb, optimizer, 120, 1.5, **options
+        )
+        return state.best.x[0], state.status[0]
+
+    x, status = search(delta)
+    assert np.all(status == Status.FOUND)
+    distance = toys.distance_to_helix(x)
+    assert order(delta, distance) == pytest.approx(expected, abs=0.1)
+    if rule == "natural":  # ascent in the data, to the order of the step
+        along = jit(ascended, static_argnums=(0, 2, 3, 4))(
+            data_space(-9.0, 9.0), toys.curve(jnp.zeros(())), climb, optimizer, 120, 1.5
+        )
+        np.testing.assert_allclose(distance, toys.distance_to_helix(along.best.x[0]), rtol=0.1)
