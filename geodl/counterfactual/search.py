@@ -34,6 +34,7 @@ from jaxtyping import PRNGKeyArray
 
 from geodl.counterfactual.generator import Generator, identity, linearise
 from geodl.counterfactual.targets import Target
+from geodl.manifolds._numerics import check
 from geodl.manifolds._record import register_record
 from geodl.manifolds.base import Point
 
@@ -101,19 +102,18 @@ class Search:
     target: Target = field(metadata={"static": True})
     optimizer: optax.GradientTransformation = field(metadata={"static": True})
     steps: int = field(metadata={"static": True})
-    damping: float | None = None
+    damping: Array | float | None = None
     iterations: int = field(default=10, metadata={"static": True})
     finish: Callable[[Array], Array] = field(default=identity, metadata={"static": True})
-    near_base: float | None = None
-    near_data: float | None = None
-    sparse: float | None = None
+    near_base: Array | float | None = None
+    near_data: Array | float | None = None
+    sparse: Array | float | None = None
     log_prob: Callable[[Point], Array] | None = None
 
     def __post_init__(self):
         for name in ("steps", "damping", "near_base", "near_data", "sparse"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise ValueError(f"Search: {name} must be at least 0, got {value}")
+            if (number := getattr(self, name)) is not None:
+                check(number >= 0, f"Search: {name} must be at least 0", number)
         generator = self.generator
         bound = generator._replace(
             decode=_as_pytree(generator.decode), encode=_as_pytree(generator.encode)
@@ -122,13 +122,13 @@ class Search:
         object.__setattr__(self, "model", _as_pytree(self.model))
         object.__setattr__(self, "log_prob", _as_pytree(self.log_prob))
 
-    def init(self, z: Point, goal: Array) -> State:
+    def init(self, z: Any, goal: Any) -> State:
         """The searches at their starts z (n, ...), towards the goals (n, ...) of the target.
 
         Raises ``ValueError`` where the model's output does not suit the target, the goals do not suit the model (a
         class that does not exist; seen outside of jit only) or have another leading axis than z.
         """
-        goal = jnp.asarray(goal)
+        z, goal = jax.tree.map(jnp.asarray, (z, goal))
         shapes = [leaf.shape for leaf in jax.tree.leaves((z, goal))]
         if {shape[:1] for shape in shapes} != {(n := (*goal.shape, 0)[0],)} or not n:
             raise ValueError(
@@ -136,18 +136,7 @@ class Search:
             )
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), z)
         self.target.validate(jax.eval_shape(lambda z: self.model(self._decode(z)), one).shape, goal)
-        start = Sample(z, jax.vmap(self._decode)(z))
-        frame = jax.vmap(self.generator.manifold.to_frame)(z, jax.tree.map(jnp.zeros_like, z))
-        return State(
-            position=z,
-            opt_state=jax.vmap(self.optimizer.init)(frame),
-            goal=goal,
-            start=start,
-            best=start,
-            score=jnp.full(n, -jnp.inf, start.x.dtype),
-            steps=jnp.zeros(n, jnp.int32),
-            status=jnp.full(n, Status.RUNNING, jnp.int32),
-        )
+        return _start(self, z, goal)
 
     def step(self, state: State) -> State:
         """Judge where every running sample is, and move those that go on; the others stay as they are."""
@@ -241,6 +230,25 @@ class Search:
         return jax.lax.fori_loop(0, self.iterations, body, start, unroll=unroll)[0]
 
 
+@jax.jit  # validation needs values, the rest need not be compiled operation by operation
+def _start(search, z, goal):
+    start = Sample(z, jax.vmap(search._decode)(z))
+    zero = jax.tree.map(jnp.zeros_like, z)
+    n = len(goal)
+    return State(
+        position=z,
+        opt_state=jax.vmap(search.optimizer.init)(
+            jax.vmap(search.generator.manifold.to_frame)(z, zero)
+        ),
+        goal=goal,
+        start=start,
+        best=start,
+        score=jnp.full(n, -jnp.inf, start.x.dtype),
+        steps=jnp.zeros(n, jnp.int32),
+        status=jnp.full(n, Status.RUNNING.value, jnp.int32),
+    )
+
+
 def _as_pytree(function):
     return function if function is None or isinstance(function, Partial) else Partial(function)
 
@@ -279,19 +287,19 @@ def run(
             function for all calls, as each new one is compiled.
         on_host: overrides the choice.
 
-    The path has a leading axis of as many entries as the longest search has positions (samples that have ended
-    repeat their last); None without ``record``.
+    The path, in NumPy arrays, has a leading axis: the longest search's positions (samples that have ended repeat their
+    last). It is None without ``record``.
     """
     on_host = jax.default_backend() == "cpu" if on_host is None else on_host
     before, seen, running = state.steps, [], True
     while running:
         state, records = _advance(search, state, record, 1 if on_host else CHUNK)
-        seen.append(records)
+        seen.append(jax.device_get(records))
         running = np.any(state.status == Status.RUNNING)
     if record is None:
         return state, None
     length = int(jnp.max(state.steps - before)) + 1
-    return state, jax.tree.map(lambda *chunks: jnp.concatenate(chunks)[:length], *seen)
+    return state, jax.tree.map(lambda *chunks: np.concatenate(chunks)[:length], *seen)
 
 
 @partial(jax.jit, static_argnums=(2, 3))
@@ -306,14 +314,14 @@ def _advance(search, state, record, length):
 
 
 def perturbed(
-    key: PRNGKeyArray, generator: Generator, z: Point, copies: int, scale: float
+    key: PRNGKeyArray, generator: Generator, z: Any, copies: int, scale: Array | float
 ) -> Point:
     """Starts for several counterfactuals of each sample: (n * copies, ...), copies of one sample side by side.
 
     The first copy is z itself; the others lie around it, normal with standard deviation ``scale`` in each direction.
     Repeat the goals likewise, ``jnp.repeat(goal, copies, 0)``.
     """
-    z = jax.tree.map(lambda leaf: jnp.repeat(leaf, copies, 0), z)
+    z = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), copies, 0), z)
     space = generator.manifold
     frame = jax.vmap(space.to_frame)(z, jax.tree.map(jnp.zeros_like, z))
     noise = scale * jax.random.normal(key, frame.shape, frame.dtype)
