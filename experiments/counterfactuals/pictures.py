@@ -49,9 +49,9 @@ def exponents(
 
 def paths(file: Path, found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     """Searches from one start: around the helix, and how far from it in the base."""
-    figure = Figure(figsize=(9.6, 5), layout="constrained")
+    figure = Figure(figsize=(9.6, 4.8), layout="constrained")
     space = figure.add_subplot(1, 2, 1, projection="3d")
-    t = np.linspace(-3.4, 2.4, 400)
+    t = np.linspace(-3, 2.2, 400)
     space.plot(*np.asarray(toys.curve(t)).T, color="0.75", lw=5, zorder=0)
     base = figure.add_subplot(1, 2, 2)
     for name, path in found.items():
@@ -64,11 +64,13 @@ def paths(file: Path, found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     space.set(xlabel="$x_1$", ylabel="$x_2$", zlabel="$x_3$", aspect="equal")
     space.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1])
     space.view_init(12, -20)
+    space.yaxis.labelpad = -6
+    space.xaxis.labelpad = -6
     base.set(
         xlabel="$z_1$, along the helix",
         ylabel=r"$|(z_2, z_3)|$, across it, in widths",
         yscale="log",
     )
     base.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=len(found), frameon=False)
+    base.legend(*space.get_legend_handles_labels(), loc="lower right", frameon=False)
     figure.savefig(file, dpi=DPI)

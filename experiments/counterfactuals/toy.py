@@ -105,9 +105,10 @@ def distances(config: Toy, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
 
 
 def path(config: Toy, rule: Rule) -> dict[str, np.ndarray]:
-    """Of the first start: its data points x and base points z, (steps, 3); no z for a search in the data."""
+    """Of the middle start: its data points x and base points z, (steps, 3); no z for a search in the data."""
     search = make_search(config, rule, config.shown_width)
-    state = search.init(starts(config, rule)[:1], jnp.ones(1, int))
+    middle = config.starts // 2
+    state = search.init(starts(config, rule)[middle : middle + 1], jnp.ones(1, int))
     _, z = search_from(search, state, lambda state: state.position)
     z = z[:, 0]
     x = np.asarray(jax.vmap(search.generator.decode)(z))
