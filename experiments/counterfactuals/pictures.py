@@ -62,7 +62,7 @@ def paths(file: Path, found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
             base.plot(path["z"][1:, 0], np.linalg.norm(path["z"][1:, 1:], axis=-1), **style)
     space.scatter(*next(iter(found.values()))["x"][0], color="black", s=30)
     space.set(xlabel="$x_1$", ylabel="$x_2$", zlabel="$x_3$", aspect="equal")
-    space.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+    space.set(xticks=[-1, 1], yticks=[-1, 1])
     space.view_init(12, -20)
     space.yaxis.labelpad = -6
     space.xaxis.labelpad = -6
