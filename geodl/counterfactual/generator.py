@@ -63,18 +63,16 @@ class Generator(NamedTuple):
 
     Parameters of a model are best bound by ``jax.tree_util.Partial(apply, params)``: they are then arguments of
     what is compiled, not constants in it, and other parameters of the same shapes need no new compilation.
-
-    Attributes:
-        decode: base point z to data point x.
-        encode: data point to base point; None where there is none (:func:`~geodl.counterfactual.invert`).
-        manifold: the base, a manifold's record; by default R^n in whatever shape z has.
-        exact: whether encode is the inverse of decode.
     """
 
     decode: Callable[[Point], Array]
+    """base point z to data point x"""
     encode: Callable[[Array], Point] | None = None
+    """data point to base point; None where there is none (``invert``)"""
     manifold: Manifold | Flat = Flat()
+    """the base's record; by default R^n in whatever shape z has"""
     exact: bool = False
+    """whether encode is the inverse of decode"""
 
 
 @runtime_checkable

@@ -78,37 +78,35 @@ class Search:
     """The rules of a search, as a pytree: ``init`` and ``step`` are pure, and the user jits (or calls ``run``).
 
     Ascends objective - near_base/2 d(z, z_0)^2 - near_data/2 |x - x_0|^2 - sparse |x - x_0|_1 + log_prob(z).
-
-    Attributes:
-        generator: where the search takes place; ``data_space()`` for adversarial examples.
-        model: one data point to logits (classes,) or to a scalar. As in a generator, ``Partial(apply, params)`` makes
-            the parameters arguments of the compiled step.
-        target: from :mod:`geodl.counterfactual.targets`.
-        optimizer: any optax transformation of a gradient to descend; one state per sample, and on a curved base it
-            sees components in the orthonormal frame at z.
-        steps: the most that a sample may take.
-        damping: None for the gradient, mu for (J^T J + mu)^{-1} gradient.
-        iterations: of conjugate gradients for the latter.
-        finish: what is done to a decoded point before it is judged, as clipping and rounding to 8 bits. Gradients
-            are taken at the finished point and passed through unchanged.
-        near_base: weight of the squared (geodesic) distance to the start.
-        near_data: weight of the squared distance to the decoded start.
-        sparse: weight of the l1 distance to the decoded start.
-        log_prob: log-density of one base point, weighted by its own function.
     """
 
     generator: Generator
+    """where the search takes place; ``data_space()`` for adversarial examples"""
     model: Callable[[Array], Array]
+    """one data point to logits (classes,) or to a scalar; as in a generator, ``Partial(apply, params)`` makes the
+    parameters arguments of the compiled step"""
     target: Target = field(metadata={"static": True})
+    """``confidence``, ``margin``, ``value``, ``interval``, ``reconstruction``"""
     optimizer: optax.GradientTransformation = field(metadata={"static": True})
+    """any optax transformation of a gradient to descend; one state per sample, and on a curved base it sees components
+    in the orthonormal frame at z"""
     steps: int = field(metadata={"static": True})
+    """the most that a sample may take"""
     damping: Array | float | None = None
+    """None for the gradient, mu for (J^T J + mu)^{-1} gradient"""
     iterations: int = field(default=10, metadata={"static": True})
+    """of conjugate gradients for the latter"""
     finish: Callable[[Array], Array] = field(default=identity, metadata={"static": True})
+    """what is done to a decoded point before it is judged, as clipping and rounding to 8 bits; gradients are taken at
+    the finished point and passed through unchanged"""
     near_base: Array | float | None = None
+    """weight of the squared (geodesic) distance to the start"""
     near_data: Array | float | None = None
+    """weight of the squared distance to the decoded start"""
     sparse: Array | float | None = None
+    """weight of the l1 distance to the decoded start"""
     log_prob: Callable[[Point], Array] | None = None
+    """log-density of one base point, weighted by its own function"""
 
     def __post_init__(self):
         for name in ("steps", "damping", "near_base", "near_data", "sparse"):

@@ -18,17 +18,14 @@ from geodl.manifolds._numerics import check
 
 
 class Target(NamedTuple):
-    """An objective and when it is reached.
-
-    Attributes:
-        objective: (output, goal) to a scalar, the larger the better.
-        reached: (output, goal) to a boolean.
-        validate: (shape of the output, goals with a leading axis n); raises ``ValueError`` for what cannot be.
-    """
+    """An objective and when it is reached."""
 
     objective: Callable[[Array, Array], Array]
+    """(output, goal) to a scalar, the larger the better"""
     reached: Callable[[Array, Array], Array]
+    """(output, goal) to a boolean"""
     validate: Callable[[tuple[int, ...], Array], None]
+    """(shape of the output, goals with a leading axis n); raises ``ValueError`` for what cannot be"""
 
 
 @functools.cache
