@@ -1,5 +1,9 @@
-"""Counterfactuals in the base of a generator: the contract, the search, and the induced metric."""
+"""Counterfactuals in the base of a generator: the contract, the search, and the induced metric.
 
+What they are worth is measured by :mod:`geodl.counterfactual.evaluate`.
+"""
+
+from geodl.counterfactual import evaluate
 from geodl.counterfactual.generator import Flat, Generator, data_space, from_bijector, linearise
 from geodl.counterfactual.inversion import Inversion, invert
 from geodl.counterfactual.metric import (
@@ -30,6 +34,7 @@ __all__ = [
     "Target",
     "confidence",
     "data_space",
+    "evaluate",
     "from_bijector",
     "interval",
     "inverse_metric",
