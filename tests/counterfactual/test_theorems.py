@@ -99,7 +99,7 @@ def curved(space):
 
 def test_the_remainder_of_a_step():
     """Of order 2, with half of the second derivative as its constant."""
-    tube, z, rates = toys.helix(0.1, 0.7), random(3, seed=5), jnp.geomspace(1e-4, 1e-2, 5)
+    tube, z, rates = toys.helix(0.1, 0.7), random(3, seed=5), np.geomspace(1e-4, 1e-2, 5)
 
     @jit
     def found():
@@ -109,16 +109,16 @@ def test_the_remainder_of_a_step():
         return remainder_and_metrics(flat, z, f, rates)[0], second / 2
 
     remainder, constant = found()
-    size = jnp.linalg.norm(remainder, axis=-1)
+    size = np.linalg.norm(remainder, axis=-1)
     assert order(rates, size) == pytest.approx(2, abs=0.02)
-    np.testing.assert_allclose(size[0] / rates[0] ** 2, jnp.linalg.norm(constant), rtol=1e-2)
+    np.testing.assert_allclose(size[0] / rates[0] ** 2, np.linalg.norm(constant), rtol=1e-2)
 
 
 @pytest.mark.parametrize("space", [PoincareBall(2, 0.7), Sphere(2)], ids=repr)
 def test_theorem_1_on_manifolds(space):
     """The inverse metric is J g_Z^{-1} J^T in the coordinates, and the remainder of a step of order 2."""
     generator = curved(space)
-    rates = jnp.geomspace(1e-4, 1e-2, 3)
+    rates = np.geomspace(1e-4, 1e-2, 3)
     near = 0.4 * random(*space.event_shape, seed=5)
 
     @jit
@@ -126,14 +126,14 @@ def test_theorem_1_on_manifolds(space):
         return remainder_and_metrics(generator, space.project(near), f, rates)
 
     remainder, metrics = found()
-    assert order(rates, jnp.linalg.norm(remainder, axis=-1)) == pytest.approx(2, abs=0.02)
+    assert order(rates, np.linalg.norm(remainder, axis=-1)) == pytest.approx(2, abs=0.02)
     np.testing.assert_allclose(*metrics, rtol=1e-10, atol=1e-12)
 
 
 def test_isometries_of_the_base_change_nothing():
     """Neither the metric nor, with one scale for the whole gradient, the search."""
     z, v, sphere = random(3, seed=1), random(3, seed=2), curved(Sphere(2))
-    start = z / jnp.linalg.norm(z)
+    start = z / np.linalg.norm(z)
 
     @jit
     @jax.vmap
@@ -143,10 +143,10 @@ def test_isometries_of_the_base_change_nothing():
         state = ascended(turned, rotation.T @ start, f, PLAIN, 20, 1e9)
         return inverse_metric(tube, rotation.T @ z, v), state.best.x, state.position
 
-    metrics, x, position = found(jnp.stack([jnp.eye(3), jnp.linalg.qr(random(3, 3))[0]]))
+    metrics, x, position = found(np.stack([np.eye(3), np.linalg.qr(random(3, 3))[0]]))
     np.testing.assert_allclose(*metrics, atol=1e-13)
     np.testing.assert_allclose(*x, atol=1e-10)
-    np.testing.assert_allclose(jnp.linalg.norm(position, axis=-1), 1, atol=1e-14)
+    np.testing.assert_allclose(np.linalg.norm(position, axis=-1), 1, atol=1e-14)
 
 
 def test_spectra_of_the_tubes():
@@ -159,7 +159,7 @@ def test_spectra_of_the_tubes():
             singular_values(toys.uniform_helix(delta), jnp.zeros(3)),
         )
 
-    delta = jnp.array([0.1, 0.01])
+    delta = np.array([0.1, 0.01])
     circle, helix, uniform = found(delta)
     np.testing.assert_allclose(circle.T, [1.3 * (1 + 0.4 * delta), delta], rtol=1e-12)
     np.testing.assert_allclose(helix.T, [2**0.5 * 0.8 + 0 * delta, delta, delta], rtol=1e-12)
@@ -170,7 +170,7 @@ def test_spectra_of_the_tubes():
 
 @pytest.mark.parametrize("make", [toys.circle, toys.helix, toys.uniform_helix])
 def test_normal_eigenvalues_are_of_order_two_in_the_width(make):
-    delta = jnp.geomspace(1e-3, 1e-1, 5)
+    delta = np.geomspace(1e-3, 1e-1, 5)
     z = jnp.array([0.7, 0.4, -0.3])[: 2 if make is toys.circle else 3]
     eigenvalues = jit(jax.vmap(lambda d: singular_values(make(d), z) ** 2))(delta)
     orders = [order(delta, eigenvalue) for eigenvalue in eigenvalues.T]
@@ -251,7 +251,7 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES)
 def test_the_distance_to_the_data_after_a_search(rule):
     optimizer, options, expected = RULES[rule]
-    delta = jnp.geomspace(1e-3, 3e-2, 4)
+    delta = np.geomspace(1e-3, 3e-2, 4)
 
     @jit
     @jax.vmap
