@@ -81,7 +81,8 @@ def tangent_and_normal(
     if not 0 <= rank <= left.shape[1]:
         raise ValueError(f"tangent_and_normal: rank in 0..{left.shape[1]} is needed, got {rank}")
     along = left[:, :rank]
-    tangent = (along @ (along.T @ v.ravel())).reshape(v.shape)
+    weights = jnp.sum(along * v.reshape(-1, 1), 0)  # not @: float32 on accelerators too
+    tangent = jnp.sum(along * weights, 1).reshape(v.shape)
     return tangent, v - tangent
 
 

@@ -77,6 +77,9 @@ class State(NamedTuple):
 class Search:
     """The rules of a search, as a pytree: ``init`` and ``step`` are pure, and the user jits (or calls ``run``).
 
+    The functions that carry no parameters (target, optimizer, finish) are static: make them once, and use them for all
+    batches, or every search is compiled anew.
+
     Ascends objective - near_base/2 d(z, z_0)^2 - near_data/2 |x - x_0|^2 - sparse |x - x_0|_1 + log_prob(z).
     """
 
@@ -212,19 +215,19 @@ class Search:
 
     def _solve(self, apply, b):
         """Conjugate gradients from 0. Unrolled on the CPU, where a convolution inside a loop is slow."""
-        floor = jnp.square(jnp.finfo(b.dtype).eps) * jnp.vdot(b, b)
+        floor = jnp.square(jnp.finfo(b.dtype).eps) * _dot(b, b)
 
         def body(_, carry):
             x, r, p, rr = carry
             ap = apply(p)
             live = rr > floor  # converged: what is left is rounding, and 0 / 0
-            alpha = jnp.where(live, rr / jnp.vdot(p, ap), 0)
+            alpha = jnp.where(live, rr / _dot(p, ap), 0)
             x, r = x + alpha * p, r - alpha * ap
-            new = jnp.vdot(r, r)
+            new = _dot(r, r)
             return x, r, r + jnp.where(live, new / rr, 0) * p, new
 
         unroll = jax.default_backend() == "cpu"
-        start = (jnp.zeros_like(b), b, b, jnp.vdot(b, b))
+        start = (jnp.zeros_like(b), b, b, _dot(b, b))
         return jax.lax.fori_loop(0, self.iterations, body, start, unroll=unroll)[0]
 
 
@@ -249,6 +252,10 @@ def _start(search, z, goal):
 
 def _as_pytree(function):
     return function if function is None or isinstance(function, Partial) else Partial(function)
+
+
+def _dot(a, b):  # not vdot, which may run in bf16 or TF32 on an accelerator
+    return jnp.sum(a * b)
 
 
 def _finite(tree):
