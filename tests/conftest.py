@@ -27,7 +27,15 @@ def x64():
 
 
 # Folders whose time is the compiler's. Not those of tests of accuracy: the code they are about is the optimised one.
-QUICKLY_COMPILED = {"bijectors", "experiments", "flows", "plotting", "vae"}
+QUICKLY_COMPILED = {
+    "bijectors",
+    "counterfactual",
+    "experiments",
+    "explain",
+    "flows",
+    "plotting",
+    "vae",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""Counterfactuals in the base of a generator (Dombrowski et al. 2023)."""

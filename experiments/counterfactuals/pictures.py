@@ -1,0 +1,76 @@
+"""The pictures of the counterfactual experiments: from arrays to PNG files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.counterfactuals import toys
+
+
+DPI = 150
+COLORS = {
+    "plain ascent": "#1f5fa8",
+    "damped metric": "#3f9c7a",
+    "Adam": "#d98a1f",
+    "natural gradient": "#b3413b",
+    "ascent in the data": "#555555",
+}
+STYLES = {"ascent in the data": "--"}
+
+
+def exponents(
+    file: Path, widths: Sequence[float], found: Mapping[str, Mapping[str, Any]], fit_below: float
+) -> None:
+    """Median distance to the data (with deciles) against their width, each curve with its exponent."""
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    ax = figure.subplots()
+    ax.axvspan(min(widths) / 1.15, fit_below, color="0.95", lw=0)
+    for name, result in found.items():
+        style = {"color": COLORS[name], "ls": STYLES.get(name, "-")}
+        label = f"{name}: δ$^{{{result['exponent']:.2f}}}$".replace("-0.00", "0.00")
+        ax.fill_between(widths, result["low"], result["high"], color=COLORS[name], alpha=0.15, lw=0)
+        ax.plot(widths, result["distance"], "o", ms=4, label=label, **style)
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlim=(min(widths) / 1.15, max(widths) * 1.15),
+        xlabel="width δ of the data",
+        ylabel="distance of the counterfactuals to the data",
+        title="exponents fitted in the shaded part",
+    )
+    ax.title.set_size("small")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize="small")
+    figure.savefig(file, dpi=DPI)
+
+
+def paths(file: Path, found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Searches from one start: around the helix, and how far from it in the base."""
+    figure = Figure(figsize=(9.6, 4.8), layout="constrained")
+    space = figure.add_subplot(1, 2, 1, projection="3d")
+    t = np.linspace(-3, 2.2, 400)
+    space.plot(*np.asarray(toys.curve(t)).T, color="0.75", lw=5, zorder=0)
+    base = figure.add_subplot(1, 2, 2)
+    for name, path in found.items():
+        style = {"color": COLORS[name], "ls": STYLES.get(name, "-"), "lw": 1.8}
+        space.plot(*path["x"].T, label=name, **style)
+        space.scatter(*path["x"][-1], color=COLORS[name], s=24)
+        if "z" in path:
+            base.plot(path["z"][1:, 0], np.linalg.norm(path["z"][1:, 1:], axis=-1), **style)
+    space.scatter(*next(iter(found.values()))["x"][0], color="black", s=30)
+    space.set(xlabel="$x_1$", ylabel="$x_2$", zlabel="$x_3$", aspect="equal")
+    space.set(xticks=[-1, 1], yticks=[-1, 1])
+    space.view_init(12, -20)
+    space.yaxis.labelpad = -6
+    space.xaxis.labelpad = -6
+    base.set(
+        xlabel="$z_1$, along the helix",
+        ylabel=r"$|(z_2, z_3)|$, across it, in widths",
+        yscale="log",
+    )
+    base.spines[["top", "right"]].set_visible(False)
+    base.legend(*space.get_legend_handles_labels(), loc="lower right", frameon=False)
+    figure.savefig(file, dpi=DPI)
