@@ -1,0 +1,81 @@
+"""Glow (Kingma & Dhariwal 2018): ActNorm, invertible 1 x 1 convolution and coupling, at several scales."""
+
+import math
+from collections.abc import Sequence
+
+import distrax
+
+from geodl.bijectors import (
+    Elementwise,
+    InvertibleConv,
+    Logit,
+    Squeeze,
+    affine,
+    plu_of_rotation,
+)
+from geodl.flows.coupling import Coupling, check_divisible, elementwise
+from geodl.flows.invertible import (
+    InvertibleNet,
+    _unchanged,
+    actnorm,
+    between,
+    leading_channels,
+    sequence,
+    split_coupling,
+)
+from geodl.nn import conv_net
+
+
+def glow(
+    shape: tuple[int, int, int],
+    levels: Sequence[tuple[int, int]] = ((4, 8),),
+    width: int = 64,
+    coupling: Coupling = "affine",
+) -> InvertibleNet:
+    """Glow of images (..., height, width, channels) in [0, 1], logits included.
+
+    A level (factor, steps) squeezes by factor, takes its steps, and but for the last one hands half of the channels
+    to the base, standardised by a net of the other half, with which the next level goes on. Conditioners are
+    :func:`~geodl.nn.conv_net` of ``width`` channels. Raises ``ValueError`` for no level, sides that the product of
+    the factors does not divide, a level of a single channel, or an unknown coupling.
+    """
+    if not levels:
+        raise ValueError("glow: at least one level is needed")
+    check_divisible("glow", shape, math.prod(factor for factor, _ in levels))
+    net = _level(shape, list(levels), width, elementwise(coupling))
+    return between(distrax.Block(Logit(), 3), net, None, shape)
+
+
+def _level(shape, levels, width, kind: Elementwise):
+    (factor, steps), *deeper = levels
+    channels = factor * factor * shape[2]
+    squeezed = (shape[0] // factor, shape[1] // factor, channels)
+    if channels < 2:
+        raise ValueError(f"glow: a coupling needs at least 2 channels, got {squeezed}")
+    kept = channels // 2
+    net = conv_net(kept, width, kind.outputs * (channels - kept))
+    parts = {}
+    for i in range(steps):
+        parts[f"step{i:02d}"] = sequence(
+            {
+                "actnorm": actnorm(squeezed),
+                "conv": invertible_conv(squeezed),
+                "coupling": split_coupling(squeezed, kept, net, kind),
+            }
+        )
+    if deeper:
+        prior = conv_net(kept, width, affine().outputs * (channels - kept))
+        parts["split"] = split_coupling(squeezed, kept, prior, affine())
+        rest = _level((*squeezed[:2], kept), deeper, width, kind)
+        parts["rest"] = leading_channels(rest, channels)
+    squeeze = Squeeze(factor)
+    return between(distrax.Inverse(squeeze), sequence(parts), squeeze, shape)
+
+
+def invertible_conv(shape: tuple[int, ...]) -> InvertibleNet:
+    """:class:`~geodl.bijectors.InvertibleConv`, a random rotation of the channels at first."""
+
+    def bijector(params):
+        return InvertibleConv(**params, event_ndims=len(shape))
+
+    return InvertibleNet(shape, lambda key: plu_of_rotation(key, shape[-1]), bijector, _unchanged)
