@@ -4,14 +4,12 @@ Events are (height, width, channels), and (channels,) where ``event_ndims`` = 1.
 """
 
 import math
-from typing import Self
 
 import distrax
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float
 
 
 class ActNorm(distrax.Bijector):
@@ -19,16 +17,16 @@ class ActNorm(distrax.Bijector):
 
     def __init__(
         self,
-        shift: Float[Array, " channels"],
-        log_scale: Float[Array, " channels"],
+        shift: ArrayLike,
+        log_scale: ArrayLike,
         event_ndims: int = 3,
     ):
-        """``event_ndims`` counts the axes of one event, of which the last is the channels."""
+        """Of (channels,) each. ``event_ndims`` counts the axes of one event, of which the last is the channels."""
         super().__init__(event_ndims_in=event_ndims, is_constant_jacobian=True)
         self._shift, self._log_scale = jnp.asarray(shift), jnp.asarray(log_scale)
 
     @classmethod
-    def standardizing(cls, y: ArrayLike, event_ndims: int = 3) -> Self:
+    def standardizing(cls, y: ArrayLike, event_ndims: int = 3) -> "ActNorm":
         """The one whose inverse gives a batch y of data mean 0 and variance 1 in every channel.
 
         A channel that is constant is not stretched by more than 1 / 1e-3.
@@ -70,14 +68,17 @@ class InvertibleConv(distrax.Bijector):
 
     def __init__(
         self,
-        permutation: Float[Array, "channels channels"],
-        lower: Float[Array, "channels channels"],
-        upper: Float[Array, "channels channels"],
-        sign: Float[Array, " channels"],
-        log_scale: Float[Array, " channels"],
+        permutation: ArrayLike,
+        lower: ArrayLike,
+        upper: ArrayLike,
+        sign: ArrayLike,
+        log_scale: ArrayLike,
         event_ndims: int = 3,
     ):
-        """``permutation`` is P, ``sign`` is of 1 and -1; derivatives with respect to these two are 0."""
+        """P, L and U are (channels, channels), the others (channels,), ``sign`` of 1 and -1.
+
+        Derivatives with respect to ``permutation`` and ``sign`` are 0.
+        """
         super().__init__(event_ndims_in=event_ndims, is_constant_jacobian=True)
         p, sign = jax.lax.stop_gradient((jnp.asarray(permutation), jnp.asarray(sign)))
         self._log_scale = jnp.asarray(log_scale)

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float
 
 
 BOUND = 2.0  # of a log-scale
@@ -98,22 +97,31 @@ class LogisticMixture(distrax.Bijector):
 
     def __init__(
         self,
-        logits: Float[Array, " components *shape"],
-        loc: Float[Array, " components *shape"],
-        log_scale: Float[Array, " components *shape"],
+        logits: ArrayLike,
+        loc: ArrayLike,
+        log_scale: ArrayLike,
     ):
-        """Weights (by their logits), places and log-scales, components along the first axis."""
+        """Weights (by their logits), places and log-scales, each (components, *shape)."""
         super().__init__(event_ndims_in=0)
         self._mixture = tuple(jnp.asarray(a) for a in (logits, loc, log_scale))
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
-        """y and log dy/dx, both (*shape)."""
-        y = _quantile(self._mixture, jnp.asarray(x))
-        return y, -_logit_cdf(self._mixture, y)[1]
+        """y and log dy/dx at x (*batch, *shape)."""
+        x = jnp.asarray(x)
+        mixture = self._before(x)
+        y = _quantile(mixture, x)
+        return y, -_logit_cdf(mixture, y)[1]
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
-        """x and log dx/dy, both (*shape)."""
-        return _logit_cdf(self._mixture, jnp.asarray(y))
+        """x and log dx/dy at y (*batch, *shape)."""
+        y = jnp.asarray(y)
+        return _logit_cdf(self._before(y), y)
+
+    def _before(self, x):
+        """The parameters, with room for x's batch axes behind that of the components."""
+        return tuple(
+            a.reshape(len(a), *[1] * (x.ndim + 1 - a.ndim), *a.shape[1:]) for a in self._mixture
+        )
 
 
 def _logit_cdf(mixture, y):

@@ -74,7 +74,7 @@ class Logit(distrax.Bijector):
         share = self._alpha + (1 - 2 * self._alpha) * x
         eps = float(jnp.finfo(x.dtype).eps)
         inside = (share >= -eps) & (share <= 1 + eps)
-        check(inside, "Logit: pixels must be in [0, 1], got", x)
+        check(inside, "Logit: pixels must be in [0, 1]", x)
         share = jnp.where(inside, jnp.clip(share, eps, 1 - eps), jnp.nan)
         logits = jnp.log(share) - jnp.log1p(-share)
         return logits, -self._log_det(logits)
