@@ -15,20 +15,22 @@ SHAPE = (4, 4, 2)
 NETS = {
     "realnvp, vectors": flows.realnvp(3, 4, (8,)),
     "realnvp, images": flows.image_realnvp(SHAPE, 2, 8),
-    "glow, one scale": flows.glow(SHAPE, [(2, 2)], 8),
-    "glow, two scales": flows.glow(SHAPE, [(2, 1), (2, 1)], 8),
+    "glow": flows.glow(SHAPE, [(2, 1), (2, 1)], 8),
     "glow, splines": flows.glow(SHAPE, [(4, 1)], 8, "spline"),
-    "glow, mixtures": flows.glow(SHAPE, [(4, 1)], 8, "mixture"),
 }
 
 
-def random_params(net, dtype="float32", scale=0.2):
-    """Not the identity that training starts from."""
-    leaves, structure = jax.tree.flatten(jax.jit(net.init)(jax.random.key(0)))
+def random_params(net, dtype="float32"):
+    """Not the identity that training starts from; of images not what saturates the pixels either."""
     rng = np.random.default_rng(0)
-    return structure.unflatten(
-        [jnp.asarray(a + scale * rng.normal(size=a.shape), dtype) for a in map(np.asarray, leaves)]
-    )
+    scale = 0.2 if len(net.shape) == 1 else 0.05
+
+    def moved(path, leaf):
+        fixed = path[-1].key in ("permutation", "sign")
+        noise = 0 if fixed else scale * rng.normal(size=leaf.shape)
+        return jnp.asarray(np.asarray(leaf) + noise, dtype)
+
+    return jax.tree_util.tree_map_with_path(moved, jax.jit(net.init)(jax.random.key(0)))
 
 
 def check_bijection(net, dtype, digits):
@@ -38,19 +40,21 @@ def check_bijection(net, dtype, digits):
     @jax.jit
     def evaluate(params, z):
         bijector = net.bijector(params)
-        x, log_det = bijector.forward_and_log_det(z)
-        back, inverse_log_det = bijector.inverse_and_log_det(x)
-        flat = jax.jacfwd(lambda z: bijector.forward(z.reshape(net.shape)).ravel())
-        return x, log_det, back, inverse_log_det, flat(z[0].ravel()), bijector.forward(z[1])
 
-    x, log_det, back, inverse_log_det, jacobian, alone = evaluate(params, z)
-    assert x.shape == z.shape and log_det.shape == (3,)
+        def forward(z):
+            x, log_det = bijector.forward_and_log_det(z.reshape(net.shape))
+            return x.ravel(), (x, log_det)
+
+        jacobians, found = jax.vmap(jax.jacfwd(forward, has_aux=True))(z.reshape(3, -1))
+        return jacobians, *found, *bijector.inverse_and_log_det(found[0])
+
+    jacobians, x, log_det, back, inverse_log_det = evaluate(params, z)
+    assert x.shape == z.shape and log_det.shape == inverse_log_det.shape == (3,)
     assert {a.dtype for a in (x, log_det, back, inverse_log_det)} == {jnp.dtype(dtype)}
     np.testing.assert_allclose(back, z, atol=digits)
+    expected = np.linalg.slogdet(np.asarray(jacobians, float))[1]
+    np.testing.assert_allclose(log_det, expected, atol=10 * digits)
     np.testing.assert_allclose(inverse_log_det, -log_det, atol=10 * digits)
-    expected = np.linalg.slogdet(np.asarray(jacobian, float))[1]
-    np.testing.assert_allclose(log_det[0], expected, atol=10 * digits)
-    np.testing.assert_allclose(alone, x[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -58,9 +62,8 @@ def test_bijection_with_random_weights(name):
     check_bijection(NETS[name], "float32", 1e-4)
 
 
-@pytest.mark.parametrize("name", ["realnvp, vectors", "glow, two scales"])
-def test_bijection_in_double_precision(name, x64):
-    check_bijection(NETS[name], "float64", 1e-10)
+def test_bijection_in_double_precision(x64):
+    check_bijection(NETS["glow"], "float64", 1e-11)
 
 
 @pytest.mark.parametrize("coupling", ["affine", "spline", "mixture"])
@@ -84,7 +87,7 @@ def test_data_dependent_initialisation():
     np.testing.assert_allclose(jnp.mean(z, 0), 0, atol=1e-4)
     np.testing.assert_allclose(jnp.std(z, 0), 1, rtol=1e-4)
 
-    net = NETS["glow, two scales"]
+    net = NETS["glow"]
     images = jax.random.uniform(jax.random.key(2), (64, *SHAPE)) ** 2
     params = jax.jit(net.data_init)(jax.jit(net.init)(jax.random.key(1)), images)
     z = jax.jit(lambda p, x: net.bijector(p).inverse(x))(params, images)
@@ -93,40 +96,40 @@ def test_data_dependent_initialisation():
     assert jnp.abs(jnp.mean(z)) < 0.02 and jnp.abs(jnp.mean(z**2) - 1) < 0.2
 
 
-@pytest.mark.parametrize("name", ["glow, two scales", "realnvp, images"])
-def test_images(name):
+def test_images():
     """decode(encode(x)) is x to the grey value; black and white ones too; finite gradients of the loss."""
-    net = NETS[name]
+    net = NETS["glow"]
     images = np.random.default_rng(0).integers(0, 256, (4, *SHAPE)).astype(np.uint8)
     images[0], images[1] = 0, 255
-    params = random_params(net, scale=0.1)
 
     @jax.jit
     def evaluate(params, images, key):
-        law = net.law(params)
-        x = bin_centers(images)
-        decoded = law.bijector.forward(law.bijector.inverse(x))
-
         def loss(params):
-            return jnp.mean(flows.bits_per_dim(net.law(params), images, key))
+            bits = flows.bits_per_dim(net.law(params), images, key)
+            return jnp.mean(bits), bits
 
-        bits = flows.bits_per_dim(law, images, key)
-        cold = net.law(params, 0.5).sample(seed=key, sample_shape=3)
-        return x, decoded, bits, jax.grad(loss)(params), cold
+        x, bijector = bin_centers(images), net.bijector(params)
+        decoded = bijector.forward(bijector.inverse(x))
+        return x, decoded, *jax.grad(loss, has_aux=True)(params)
 
-    key = jax.random.key(0)
-    x, decoded, bits, gradients, cold = evaluate(params, images, key)
-    np.testing.assert_allclose(decoded, x, atol=1e-3)
+    x, decoded, gradients, bits = evaluate(random_params(net), images, jax.random.key(0))
+    np.testing.assert_allclose(decoded, x, atol=1e-4)
     np.testing.assert_array_equal(quantize(decoded), images)
     assert bits.shape == (4,) and jnp.all(jnp.isfinite(bits))
     assert all(jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradients))
-    z = jax.random.normal(key, (3, *SHAPE))
-    # the sampler's own normal variables, at half their size
-    base = net.law(params, 0.5).distribution.sample(seed=key, sample_shape=3)
-    assert jnp.std(base) < 0.7 * jnp.std(z)
-    np.testing.assert_allclose(
-        cold, jax.jit(lambda p, z: net.bijector(p).forward(z))(params, base), atol=1e-5
-    )
+
+
+def test_temperature_scales_the_base():
+    net, key = NETS["realnvp, vectors"], jax.random.key(0)
+    params = random_params(net)
+
+    @jax.jit
+    def evaluate(params):
+        return [net.law(params, t).sample(seed=key, sample_shape=50) for t in (1.0, 0.5)]
+
+    warm, cold = (net.bijector(params).inverse(x) for x in evaluate(params))
+    np.testing.assert_allclose(cold, warm / 2, atol=1e-4)
+    assert 0.8 < jnp.std(warm) < 1.2
 
 
 def test_bits_of_known_laws():
@@ -163,11 +166,9 @@ def test_training_learns_two_modes_with_one_trace():
     ("build", "message"),
     [
         (lambda: flows.realnvp(1), "at least 2.*got 1"),
-        (lambda: flows.realnvp(2, coupling="cubic"), "affine.*got 'cubic'"),
         (lambda: flows.glow((4, 6, 1), [(4, 1)]), r"multiples of 4.*\(4, 6, 1\)"),
         (lambda: flows.glow((4, 4, 1), []), "at least one level"),
         (lambda: flows.glow((4, 4, 1), [(1, 1)]), "at least 2 channels"),
-        (lambda: flows.image_realnvp((6, 6), 2), r"height, width, channels.*\(6, 6\)"),
         (lambda: flows.image_realnvp((6, 6, 1), 3), r"multiples of 4.*\(6, 6, 1\)"),
     ],
 )
@@ -177,7 +178,7 @@ def test_bad_architectures(build, message):
 
 
 def test_bad_images():
-    net = NETS["glow, one scale"]
+    net = NETS["glow"]
     law = net.law(random_params(net))
     with pytest.raises(ValueError, match="multiples of 2, got 3 x 4"):
         law.log_prob(jnp.ones((3, 4, 2)))
