@@ -33,8 +33,11 @@ class FlowRun:
     """channels of the couplings' networks"""
     batch: int = 32
     steps: int = 14_000
-    learning_rate: float = 2e-3
-    """falls to 0 along a cosine"""
+    learning_rate: float = 8e-3
+    """falls to 0 along a cosine, after a warm-up"""
+    warmup: int = 200
+    clip: float = 1.0
+    """of the gradient's norm, in bits per dimension"""
     average: float = 0.999
     """decay of the moving average of the parameters, which is what is evaluated"""
     seed: int = 0
@@ -88,8 +91,10 @@ def fit(
     def first(init_key, noise_key, some):
         return model.data_init(model.init(init_key), dequantize(some, noise_key))
 
-    rate = optax.cosine_decay_schedule(config.learning_rate, config.steps)
-    optimizer = train.averaged(optax.adam(rate), config.average)
+    warmup = min(config.warmup, config.steps // 10)
+    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
+    adam = optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(rate))
+    optimizer = train.averaged(adam, config.average)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
     run = train.chunked(step, convolutional=True)
     state = train.init(first(init_key, noise_key, data[:256]), optimizer, key)

@@ -95,7 +95,7 @@ def image_realnvp(
 
 def _realnvp_level(shape, levels, width, kind):
     def coupled(shape, name, masks):
-        net = conv_net(shape[-1], width, kind.outputs * shape[-1])
+        net = conv_net(shape, width, kind.outputs * shape[-1])
         parts = {}
         for i, mask in enumerate(masks):
             parts[f"actnorm_{name}{i}"] = actnorm(shape)

@@ -5,20 +5,13 @@ from collections.abc import Sequence
 
 import distrax
 
-from geodl.bijectors import (
-    Elementwise,
-    InvertibleConv,
-    Logit,
-    Squeeze,
-    affine,
-    plu_of_rotation,
-)
+from geodl.bijectors import Elementwise, Logit, Squeeze, affine
 from geodl.flows.coupling import Coupling, check_divisible, elementwise
 from geodl.flows.invertible import (
     InvertibleNet,
-    _unchanged,
     actnorm,
     between,
+    invertible_conv,
     leading_channels,
     sequence,
     split_coupling,
@@ -53,7 +46,8 @@ def _level(shape, levels, width, kind: Elementwise):
     if channels < 2:
         raise ValueError(f"glow: a coupling needs at least 2 channels, got {squeezed}")
     kept = channels // 2
-    net = conv_net(kept, width, kind.outputs * (channels - kept))
+    seen = (*squeezed[:2], kept)
+    net = conv_net(seen, width, kind.outputs * (channels - kept))
     parts = {}
     for i in range(steps):
         parts[f"step{i:02d}"] = sequence(
@@ -64,18 +58,9 @@ def _level(shape, levels, width, kind: Elementwise):
             }
         )
     if deeper:
-        prior = conv_net(kept, width, affine().outputs * (channels - kept))
+        prior = conv_net(seen, width, affine().outputs * (channels - kept))
         parts["split"] = split_coupling(squeezed, kept, prior, affine())
-        rest = _level((*squeezed[:2], kept), deeper, width, kind)
+        rest = _level(seen, deeper, width, kind)
         parts["rest"] = leading_channels(rest, channels)
     squeeze = Squeeze(factor)
     return between(distrax.Inverse(squeeze), sequence(parts), squeeze, shape)
-
-
-def invertible_conv(shape: tuple[int, ...]) -> InvertibleNet:
-    """:class:`~geodl.bijectors.InvertibleConv`, a random rotation of the channels at first."""
-
-    def bijector(params):
-        return InvertibleConv(**params, event_ndims=len(shape))
-
-    return InvertibleNet(shape, lambda key: plu_of_rotation(key, shape[-1]), bijector, _unchanged)

@@ -1,6 +1,5 @@
 """Invertible networks as pure functions, put together from parts, and the laws that they make of N(0, I)."""
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,15 +11,24 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from geodl.bijectors import ActNorm, Elementwise, LeadingChannels, dequantize
+from geodl.bijectors import (
+    ActNorm,
+    Elementwise,
+    InvertibleConv,
+    LeadingChannels,
+    dequantize,
+    plu_of_rotation,
+)
 from geodl.nn import Net
 
 
 class InvertibleNet(NamedTuple):
     """A bijector with parameters, from base to data, both of the same event ``shape``.
 
-    ``init(key) -> params``; ``bijector(params)``; ``data_init(params, batch) -> params`` with every ActNorm set so
-    that this batch (n, *shape) of data has mean 0 and variance 1 in each channel there (Kingma & Dhariwal 2018).
+    ``init(key) -> params``; ``bijector(params)``, a pytree: what depends on the parameters alone, such as inverse
+    matrices, is computed once, and a function under ``jit`` takes it as an argument;
+    ``data_init(params, batch) -> params`` with every ActNorm set so that this batch (n, *shape) of data has mean 0
+    and variance 1 in each channel there (Kingma & Dhariwal 2018).
     """
 
     shape: tuple[int, ...]
@@ -124,13 +132,28 @@ def actnorm(shape: tuple[int, ...]) -> InvertibleNet:
     return InvertibleNet(shape, init, bijector, data_init)
 
 
+def invertible_conv(shape: tuple[int, ...]) -> InvertibleNet:
+    """:class:`~geodl.bijectors.InvertibleConv`, a random rotation of the channels at first.
+
+    Its "permutation" and "sign" stay: their gradient is 0, and weight decay must leave them out.
+    """
+
+    def init(key):
+        return plu_of_rotation(key, shape[-1])
+
+    def bijector(params):
+        return InvertibleConv(**params, event_ndims=len(shape))
+
+    return InvertibleNet(shape, init, bijector, _unchanged)
+
+
 def masked_coupling(
     shape: tuple[int, ...], mask: Array, net: Net, elementwise: Elementwise
 ) -> InvertibleNet:
     """``distrax.MaskedCoupling``: where ``mask`` is False, coordinates are changed as the net of the others says."""
 
     def bijector(params):
-        conditioner = functools.partial(net.apply, params)
+        conditioner = jax.tree_util.Partial(net.apply, params)
         return distrax.MaskedCoupling(mask, conditioner, elementwise.bijector, len(shape))
 
     return InvertibleNet(shape, net.init, bijector, _unchanged)
@@ -142,7 +165,7 @@ def split_coupling(
     """``distrax.SplitCoupling``: the first ``kept`` channels stay, the others are changed as the net of them says."""
 
     def bijector(params):
-        conditioner = functools.partial(net.apply, params)
+        conditioner = jax.tree_util.Partial(net.apply, params)
         return distrax.SplitCoupling(kept, len(shape), conditioner, elementwise.bijector)
 
     return InvertibleNet(shape, net.init, bijector, _unchanged)

@@ -8,7 +8,7 @@ from geodl.nn import conv_net
 
 
 def test_zero_at_first_and_any_batch():
-    net = conv_net(2, 8, 6)
+    net = conv_net((5, 4, 2), 8, 6)
     params = jax.jit(net.init)(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (2, 3, 5, 4, 2))
     np.testing.assert_array_equal(jax.jit(net.apply)(params, x), jnp.zeros((2, 3, 5, 4, 6)))
