@@ -1,0 +1,18 @@
+"""The counterfactual experiments, made small: they end, resume, and print and draw what they promise."""
+
+import numpy as np
+
+from experiments.counterfactuals import flow
+
+
+def test_flow_of_digits_ends_and_resumes(tmp_path, capsys):
+    config = flow.FlowRun(
+        root=str(tmp_path), data="digits", levels=((4, 1),), width=8, steps=4, average=0.5
+    )
+    result = flow.run(config)
+    folder = tmp_path / "counterfactuals" / "flow"
+    assert (folder / "table.md").read_text() in capsys.readouterr().out + "\n"
+    assert 0 < result["bits_per_dim"] < 20 and result["standard_error"] > 0
+    assert (folder / "samples.png").stat().st_size > 10_000
+    again = flow.run(config)  # the checkpoint and the scores are read, not made again
+    assert again["bits_per_dim"] == result["bits_per_dim"] and np.isfinite(again["cpu_minutes"])
