@@ -32,7 +32,7 @@ class FlowRun:
     width: int = 64
     """channels of the couplings' networks"""
     batch: int = 32
-    steps: int = 14_000
+    steps: int = 16_000
     learning_rate: float = 8e-3
     """falls to 0 along a cosine, after a warm-up"""
     warmup: int = 200

@@ -21,7 +21,7 @@ from geodl.nn import conv_net
 
 def glow(
     shape: tuple[int, int, int],
-    levels: Sequence[tuple[int, int]] = ((4, 8),),
+    levels: Sequence[tuple[int, int]] = ((4, 6),),
     width: int = 64,
     coupling: Coupling = "affine",
 ) -> InvertibleNet:

@@ -16,7 +16,6 @@ NETS = {
     "realnvp, vectors": flows.realnvp(3, 4, (8,)),
     "realnvp, images": flows.image_realnvp(SHAPE, 2, 8),
     "glow": flows.glow(SHAPE, [(2, 1), (2, 1)], 8),
-    "glow, splines": flows.glow(SHAPE, [(4, 1)], 8, "spline"),
 }
 
 
