@@ -86,8 +86,11 @@ def image_realnvp(
 
     Each level but the last: three checkerboard couplings, squeeze, three couplings of channels, and half of the
     channels go to the base; the last: four checkerboard couplings. Conditioners are :func:`~geodl.nn.conv_net` of
-    ``width`` channels. Raises ``ValueError`` unless 2^(levels - 1) divides the sides, or for an unknown coupling.
+    ``width`` channels. Raises ``ValueError`` for levels < 1, sides that 2^(levels - 1) does not divide, or an unknown
+    coupling.
     """
+    if levels < 1:
+        raise ValueError(f"image_realnvp: at least one level is needed, got {levels}")
     check_divisible("image_realnvp", shape, 2 ** (levels - 1))
     net = _realnvp_level(shape, levels, width, elementwise(coupling))
     return between(distrax.Block(Logit(), 3), net, None, shape)

@@ -29,11 +29,12 @@ def glow(
 
     A level (factor, steps) squeezes by factor, takes its steps, and but for the last one hands half of the channels
     to the base, standardised by a net of the other half, with which the next level goes on. Conditioners are
-    :func:`~geodl.nn.conv_net` of ``width`` channels. Raises ``ValueError`` for no level, sides that the product of
-    the factors does not divide, a level of a single channel, or an unknown coupling.
+    :func:`~geodl.nn.conv_net` of ``width`` channels. Raises ``ValueError`` for no level or one
+    without steps, sides that the product of the factors does not divide, a level of a single channel, or an unknown
+    coupling.
     """
-    if not levels:
-        raise ValueError("glow: at least one level is needed")
+    if not levels or min(min(level) for level in levels) < 1:
+        raise ValueError(f"glow: levels of at least one step are needed, got {tuple(levels)}")
     check_divisible("glow", shape, math.prod(factor for factor, _ in levels))
     net = _level(shape, list(levels), width, elementwise(coupling))
     return between(distrax.Block(Logit(), 3), net, None, shape)

@@ -184,7 +184,9 @@ def test_training_learns_two_modes_with_one_trace():
     [
         (lambda: flows.realnvp(1), "at least 2.*got 1"),
         (lambda: flows.glow((4, 6, 1), [(4, 1)]), r"multiples of 4.*\(4, 6, 1\)"),
-        (lambda: flows.glow((4, 4, 1), []), "at least one level"),
+        (lambda: flows.glow((4, 4, 1), []), r"at least one step.*got \(\)"),
+        (lambda: flows.glow((4, 4, 1), [(2, 0)]), r"at least one step.*\(2, 0\)"),
+        (lambda: flows.image_realnvp((4, 4, 1), 0), "at least one level.*got 0"),
         (lambda: flows.glow((4, 4, 1), [(1, 1)]), "at least 2 channels"),
         (lambda: flows.image_realnvp((6, 6, 1), 3), r"multiples of 4.*\(6, 6, 1\)"),
     ],
