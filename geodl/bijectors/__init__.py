@@ -1,6 +1,40 @@
-"""Bijectors that distrax lacks: charts of manifolds, log-determinants with respect to the Riemannian volume."""
+"""Bijectors that distrax lacks: charts of manifolds, and what flows of images are made of.
 
+All of them go from base to data: ``distrax.Transformed(base, bijector)`` is the law of the data. The charts'
+log-determinants are with respect to the Riemannian volume.
+"""
+
+from geodl.bijectors.channels import ActNorm, InvertibleConv, LeadingChannels, plu_of_rotation
 from geodl.bijectors.charts import ExponentialMap, Stereographic
+from geodl.bijectors.elementwise import (
+    Elementwise,
+    LogisticMixture,
+    affine,
+    channel_mask,
+    checkerboard_mask,
+    logistic_mixture,
+    spline,
+)
+from geodl.bijectors.images import Logit, Squeeze, bin_centers, dequantize, quantize
 
 
-__all__ = ["ExponentialMap", "Stereographic"]
+__all__ = [
+    "ActNorm",
+    "Elementwise",
+    "ExponentialMap",
+    "InvertibleConv",
+    "LeadingChannels",
+    "LogisticMixture",
+    "Logit",
+    "Squeeze",
+    "Stereographic",
+    "affine",
+    "bin_centers",
+    "channel_mask",
+    "checkerboard_mask",
+    "dequantize",
+    "logistic_mixture",
+    "plu_of_rotation",
+    "quantize",
+    "spline",
+]

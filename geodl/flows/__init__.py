@@ -1,9 +1,12 @@
-"""Densities on manifolds by flows along vector fields: flow matching and continuous normalizing flows."""
+"""Normalizing flows: along vector fields on manifolds, and by couplings, of vectors and of images."""
 
 from geodl.flows import divergence
 from geodl.flows.clock import clock, random_times
 from geodl.flows.cnf import Flow, negative_log_likelihood, reverse_kl
+from geodl.flows.coupling import image_realnvp, realnvp
+from geodl.flows.glow import glow
 from geodl.flows.integrate import RK4, Stats, Tsit5
+from geodl.flows.invertible import InvertibleNet, bits_per_dim, negative_log_density
 from geodl.flows.matching import conditional_path, jitter, matching_loss, optimal_pairs
 from geodl.flows.vector_field import VectorField, coordinates, vector_field
 
@@ -11,18 +14,24 @@ from geodl.flows.vector_field import VectorField, coordinates, vector_field
 __all__ = [
     "RK4",
     "Flow",
+    "InvertibleNet",
     "Stats",
     "Tsit5",
     "VectorField",
+    "bits_per_dim",
     "clock",
     "conditional_path",
     "coordinates",
     "divergence",
+    "glow",
+    "image_realnvp",
     "jitter",
     "matching_loss",
+    "negative_log_density",
     "negative_log_likelihood",
     "optimal_pairs",
     "random_times",
+    "realnvp",
     "reverse_kl",
     "vector_field",
 ]

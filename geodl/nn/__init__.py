@@ -1,5 +1,6 @@
 """Neural networks as pure ``(init, apply)`` pairs over plain dicts of arrays."""
 
+from geodl.nn.conv import ConvNet, conv_net
 from geodl.nn.fourier import circle, fourier_features
 from geodl.nn.functional import Net, functional
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
@@ -8,10 +9,12 @@ from geodl.nn.mlp import MLP, linear, mlp
 
 __all__ = [
     "MLP",
+    "ConvNet",
     "Gyroplane",
     "MobiusLinear",
     "Net",
     "circle",
+    "conv_net",
     "fourier_features",
     "functional",
     "gyroplane",

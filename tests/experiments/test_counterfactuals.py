@@ -1,10 +1,11 @@
-"""The counterfactual experiments, made small."""
+"""The counterfactual experiments, made small: they end, resume, and print and draw what they promise."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from experiments.counterfactuals import toy
+from experiments.counterfactuals import flow, toy
 
 
 def test_toy_ends_with_the_exponents(tmp_path, capsys):
@@ -17,3 +18,16 @@ def test_toy_ends_with_the_exponents(tmp_path, capsys):
     assert all(result["found"] == 1 for result in found.values())
     for name in ("exponents", "paths"):
         assert (folder / f"{name}.png").stat().st_size > 10_000
+
+
+def test_flow_of_digits_ends_and_resumes(tmp_path, capsys):
+    config = flow.FlowRun(
+        root=str(tmp_path), data="digits", levels=((4, 1),), width=8, steps=4, average=0.5
+    )
+    result = flow.run(config)
+    folder = tmp_path / "counterfactuals" / "flow"
+    assert (folder / "table.md").read_text() in capsys.readouterr().out + "\n"
+    assert 0 < result["bits_per_dim"] < 20 and result["standard_error"] > 0
+    assert (folder / "samples.png").stat().st_size > 10_000
+    again = flow.run(config)  # the checkpoint and the scores are read, not made again
+    assert again["bits_per_dim"] == result["bits_per_dim"] and np.isfinite(again["cpu_minutes"])

@@ -1,0 +1,166 @@
+"""Linear maps of an image's channels, the same at every pixel, and bijectors of some of the channels.
+
+Events are (height, width, channels), and (channels,) where ``event_ndims`` = 1.
+"""
+
+import math
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+
+class ActNorm(distrax.Bijector):
+    """y = shift + exp(log_scale) x for each channel (Kingma & Dhariwal 2018, 3.1), from base to data."""
+
+    def __init__(
+        self,
+        shift: ArrayLike,
+        log_scale: ArrayLike,
+        event_ndims: int = 3,
+    ):
+        """Of (channels,) each. ``event_ndims`` counts the axes of one event, of which the last is the channels."""
+        super().__init__(event_ndims_in=event_ndims, is_constant_jacobian=True)
+        self._shift, self._log_scale = jnp.asarray(shift), jnp.asarray(log_scale)
+
+    @classmethod
+    def standardizing(cls, y: ArrayLike, event_ndims: int = 3) -> "ActNorm":
+        """The one whose inverse gives a batch y of data mean 0 and variance 1 in every channel.
+
+        A channel that is constant is not stretched by more than 1 / 1e-3.
+        """
+        y = jnp.asarray(y)
+        axes = tuple(range(y.ndim - 1))
+        return cls(jnp.mean(y, axes), jnp.log(jnp.maximum(jnp.std(y, axes), 1e-3)), event_ndims)
+
+    @property
+    def shift(self) -> Array:
+        """(channels,)"""
+        return self._shift
+
+    @property
+    def log_scale(self) -> Array:
+        """(channels,)"""
+        return self._log_scale
+
+    def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
+        """Scaled and shifted values, and the log-determinant (...). Raises ``ValueError`` for other channels."""
+        x = _event("ActNorm", x, self._shift.shape[-1], self.event_ndims_in)
+        return x * jnp.exp(self._log_scale) + self._shift, self._log_det(x)
+
+    def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
+        """The values before, and minus the log-determinant. Raises ``ValueError`` for other channels."""
+        y = _event("ActNorm", y, self._shift.shape[-1], self.event_ndims_in)
+        return (y - self._shift) * jnp.exp(-self._log_scale), -self._log_det(y)
+
+    def _log_det(self, x):
+        return _at_every_pixel(jnp.sum(self._log_scale), x, self.event_ndims_in)
+
+
+class InvertibleConv(distrax.Bijector):
+    """Invertible 1 x 1 convolution, W = P L (U + diag(sign exp(log_scale))) from data to base (ibid., 3.2).
+
+    L has a unit diagonal, U a zero one; of the arrays that are passed only those triangles are read. From base to
+    data by W^-1, made of triangular solves when the bijector is made: a loop over one bijector does not repeat it.
+    """
+
+    def __init__(
+        self,
+        permutation: ArrayLike,
+        lower: ArrayLike,
+        upper: ArrayLike,
+        sign: ArrayLike,
+        log_scale: ArrayLike,
+        event_ndims: int = 3,
+    ):
+        """P, L and U are (channels, channels), the others (channels,), ``sign`` of 1 and -1.
+
+        Derivatives with respect to ``permutation`` and ``sign`` are 0.
+        """
+        super().__init__(event_ndims_in=event_ndims, is_constant_jacobian=True)
+        p, sign = jax.lax.stop_gradient((jnp.asarray(permutation), jnp.asarray(sign)))
+        self._log_scale = jnp.asarray(log_scale)
+        identity = jnp.eye(self._log_scale.shape[-1], dtype=self._log_scale.dtype)
+        lower = jnp.tril(jnp.asarray(lower), -1) + identity
+        upper = jnp.triu(jnp.asarray(upper), 1) + identity * sign * jnp.exp(self._log_scale)
+        self._weight = _matmul(p, _matmul(lower, upper))
+        solve = jax.scipy.linalg.solve_triangular
+        self._inverse_weight = solve(upper, solve(lower, p.T, lower=True, unit_diagonal=True))
+
+    def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
+        """W^-1 x at every pixel, and the log-determinant (...). Raises ``ValueError`` for other channels."""
+        x = _event("InvertibleConv", x, self._weight.shape[-1], self.event_ndims_in)
+        return _matmul(x, self._inverse_weight.T), -self._inverse_log_det(x)
+
+    def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
+        """W y at every pixel, and its log-determinant. Raises ``ValueError`` for other channels."""
+        y = _event("InvertibleConv", y, self._weight.shape[-1], self.event_ndims_in)
+        return _matmul(y, self._weight.T), self._inverse_log_det(y)
+
+    def _inverse_log_det(self, y):
+        return _at_every_pixel(jnp.sum(self._log_scale), y, self.event_ndims_in)
+
+
+def plu_of_rotation(key: Array, channels: int) -> dict[str, Array]:
+    """Arguments of :class:`InvertibleConv` for a random rotation (or reflection)."""
+    p, lower, upper = jax.scipy.linalg.lu(jax.random.orthogonal(key, channels))
+    diagonal = jnp.diag(upper)
+    return {
+        "permutation": p,
+        "lower": jnp.tril(lower, -1),
+        "upper": jnp.triu(upper, 1),
+        "sign": jnp.sign(diagonal),
+        "log_scale": jnp.log(jnp.abs(diagonal)),
+    }
+
+
+class LeadingChannels(distrax.Bijector):
+    """A bijector of the first ``channels`` channels; the others pass.
+
+    It makes the multi-scale architecture (Dinh et al. 2017, 3.6), with latents that have the image's own shape:
+    ``distrax.Chain([*steps, coupling, LeadingChannels(rest, n)])`` where ``coupling`` is a
+    ``distrax.SplitCoupling(n, ...)`` with affine inner bijector. Its inverse factors z = (y - mean(rest)) / sd(rest)
+    out: N(0, I) is the base law in every coordinate, also under Glow's learned priors of the parts.
+    """
+
+    def __init__(self, bijector: distrax.Bijector, channels: int):
+        """``bijector`` maps events (..., ``channels``) to events of the same shape."""
+        super().__init__(event_ndims_in=bijector.event_ndims_in)
+        self._bijector, self._channels = bijector, channels
+
+    def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
+        """All channels, and the log-determinant (...). Raises ``ValueError`` where there are too few."""
+        return self._apply(self._bijector.forward_and_log_det, x)
+
+    def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
+        """All channels, and minus the log-determinant. Raises ``ValueError`` where there are too few."""
+        return self._apply(self._bijector.inverse_and_log_det, y)
+
+    def _apply(self, function, x):
+        x = jnp.asarray(x)
+        if x.ndim < self.event_ndims_in or x.shape[-1] < self._channels:
+            raise ValueError(
+                f"LeadingChannels: at least {self._channels} channels are needed, got {x.shape}"
+            )
+        first, log_det = function(x[..., : self._channels])
+        return jnp.concatenate([first, x[..., self._channels :]], -1), jnp.asarray(log_det)
+
+
+def _event(name, x, channels, event_ndims):
+    x = jnp.asarray(x)
+    if x.ndim < event_ndims or x.shape[-1] != channels:
+        raise ValueError(
+            f"{name}: events of {event_ndims} axes and {channels} channels are needed, got {x.shape}"
+        )
+    return x
+
+
+def _at_every_pixel(log_det, x, event_ndims):
+    batch, pixels = x.shape[: x.ndim - event_ndims], x.shape[x.ndim - event_ndims : -1]
+    return jnp.broadcast_to(math.prod(pixels) * log_det, batch)
+
+
+def _matmul(a, b):
+    return jnp.matmul(a, b, precision="highest")

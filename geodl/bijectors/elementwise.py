@@ -1,0 +1,181 @@
+"""What a coupling does to the coordinates that it changes, and masks that say which ones these are.
+
+An :class:`Elementwise` makes a bijector of n coordinates from an array (..., n * outputs) that a network may put out
+without any constraint. They are used with distrax's couplings:
+
+    distrax.MaskedCoupling(checkerboard_mask(shape), conditioner, elementwise.bijector)
+    distrax.SplitCoupling(channels // 2, 3, conditioner, elementwise.bijector)
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+
+BOUND = 2.0  # of a log-scale
+
+
+class Elementwise(NamedTuple):
+    """``bijector(raw)``, acting on (..., n), from ``outputs`` numbers for each coordinate: raw (..., n outputs)."""
+
+    outputs: int
+    bijector: Callable[[Array], distrax.Bijector]
+
+
+def affine() -> Elementwise:
+    """x exp(log_scale) + shift, |log_scale| < 2 by a tanh; the identity at raw = 0 (Dinh et al. 2017)."""
+
+    def bijector(raw):
+        shift, log_scale = jnp.split(raw, 2, -1)
+        return distrax.ScalarAffine(shift, log_scale=_bounded(log_scale))
+
+    return Elementwise(2, bijector)
+
+
+def spline(bins: int = 8, box: float = 5.0) -> Elementwise:
+    """Rational-quadratic spline of [-box, box], the identity beyond, and then :func:`affine`.
+
+    The identity at raw = 0 (Durkan, Bekasov, Murray & Papamakarios 2019). Raises ``ValueError`` unless
+    bins > 0 and box > 0.
+    """
+    if bins < 1 or box <= 0:
+        raise ValueError(f"spline: bins and box must be positive, got {bins} and {box}")
+    outputs = 3 * bins + 1
+
+    def bijector(raw):
+        n = raw.shape[-1] // (outputs + 2)
+        knots = raw[..., 2 * n :].reshape(*raw.shape[:-1], n, outputs)
+        # Slopes and bins that are not tiny: inverting costs float32 no more than two digits.
+        curve = distrax.RationalQuadraticSpline(
+            knots, -box, box, "identity", min_bin_size=1e-2 * box / bins, min_knot_slope=1e-2
+        )
+        return distrax.Chain([affine().bijector(raw[..., : 2 * n]), curve])
+
+    return Elementwise(outputs + 2, bijector)
+
+
+def logistic_mixture(components: int = 8) -> Elementwise:
+    """:class:`LogisticMixture`, and then :func:`affine` (Ho, Chen, Srinivas, Duan & Abbeel 2019, 3.2).
+
+    At raw = 0 the components lie evenly in [-2, 2], so that gradients tell them apart. Raises ``ValueError`` unless
+    there is one.
+    """
+    if components < 1:
+        raise ValueError(f"logistic_mixture: at least one component is needed, got {components}")
+
+    def bijector(raw):
+        n = raw.shape[-1] // (3 * components + 2)
+        mixture = raw[..., 2 * n :].reshape(*raw.shape[:-1], 3, components, n)
+        logits, loc, log_scale = jnp.moveaxis(mixture, (-3, -2), (0, 1))
+        start = jnp.linspace(-2, 2, components, dtype=raw.dtype)
+        loc = loc + start.reshape(-1, *[1] * (loc.ndim - 1))
+        return distrax.Chain(
+            [
+                affine().bijector(raw[..., : 2 * n]),
+                LogisticMixture(logits, loc, _bounded(log_scale)),
+            ]
+        )
+
+    return Elementwise(3 * components + 2, bijector)
+
+
+def _bounded(log_scale):
+    return BOUND * jnp.tanh(log_scale / BOUND)
+
+
+class LogisticMixture(distrax.Bijector):
+    """y with logit F(y) = x, F the distribution function of a mixture of logistic laws; elementwise.
+
+    The inverse is closed. The forward direction is found by bisection and Newton's method between the quantiles of
+    the components, its derivatives, of any order, by the implicit function theorem.
+    """
+
+    def __init__(
+        self,
+        logits: ArrayLike,
+        loc: ArrayLike,
+        log_scale: ArrayLike,
+    ):
+        """Weights (by their logits), places and log-scales, each (components, *shape)."""
+        super().__init__(event_ndims_in=0)
+        self._mixture = tuple(jnp.asarray(a) for a in (logits, loc, log_scale))
+
+    def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
+        """y and log dy/dx at x (*batch, *shape)."""
+        x = jnp.asarray(x)
+        mixture = self._before(x)
+        y = _quantile(mixture, x)
+        return y, -_logit_cdf(mixture, y)[1]
+
+    def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
+        """x and log dx/dy at y (*batch, *shape)."""
+        y = jnp.asarray(y)
+        return _logit_cdf(self._before(y), y)
+
+    def _before(self, x):
+        """The parameters, with room for x's batch axes behind that of the components."""
+        return tuple(
+            a.reshape(len(a), *[1] * (x.ndim + 1 - a.ndim), *a.shape[1:]) for a in self._mixture
+        )
+
+
+def _logit_cdf(mixture, y):
+    """logit F(y) and the logarithm of its derivative, stable in both tails."""
+    logits, loc, log_scale = mixture
+    u = (y - loc) * jnp.exp(-log_scale)
+    log_weight = jax.nn.log_softmax(logits, 0)
+    below, above = jax.nn.log_sigmoid(u), jax.nn.log_sigmoid(-u)
+    log_cdf = jax.nn.logsumexp(log_weight + below, 0)
+    log_survival = jax.nn.logsumexp(log_weight + above, 0)
+    log_density = jax.nn.logsumexp(log_weight + below + above - log_scale, 0)
+    return log_cdf - log_survival, log_density - log_cdf - log_survival
+
+
+BISECTIONS, NEWTON_STEPS = 16, 4
+
+
+@jax.custom_jvp
+def _quantile(mixture, x):
+    """y with logit F(y) = x: between the places where the components alone would put it."""
+    _, loc, log_scale = mixture
+    candidates = loc + jnp.exp(log_scale) * x
+
+    def bisect(_, bracket):
+        low, high = bracket
+        middle = (low + high) / 2
+        beyond = _logit_cdf(mixture, middle)[0] > x
+        return jnp.where(beyond, low, middle), jnp.where(beyond, middle, high)
+
+    def newton(_, y):
+        value, log_slope = _logit_cdf(mixture, y)
+        return jnp.clip(y - (value - x) * jnp.exp(-log_slope), low, high)
+
+    start = jnp.min(candidates, 0), jnp.max(candidates, 0)
+    low, high = jax.lax.fori_loop(0, BISECTIONS, bisect, start)
+    return jax.lax.fori_loop(0, NEWTON_STEPS, newton, (low + high) / 2)
+
+
+@_quantile.defjvp
+def _quantile_jvp(primals, tangents):
+    (mixture, x), (mixture_dot, x_dot) = primals, tangents
+    y = _quantile(mixture, x)
+    log_slope = _logit_cdf(mixture, y)[1]
+    moved = jax.jvp(lambda m: _logit_cdf(m, y)[0], (mixture,), (mixture_dot,))[1]
+    return y, (x_dot - moved) * jnp.exp(-log_slope)
+
+
+def checkerboard_mask(shape: tuple[int, int, int], odd: bool = False) -> Array:
+    """Where height + width index is even, or odd: booleans (height, width, 1), for all channels."""
+    h, w, _ = shape
+    parity = (jnp.arange(h)[:, None, None] + jnp.arange(w)[:, None]) % 2
+    return parity == int(odd)
+
+
+def channel_mask(channels: int, second: bool = False) -> Array:
+    """The first half of the channels, or the second: booleans (channels,)."""
+    return (jnp.arange(channels) < channels // 2) != second

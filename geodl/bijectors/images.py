@@ -1,0 +1,126 @@
+"""Between 8-bit images and R^d: dequantisation, logits, and space to depth. Images are (..., height, width, channels).
+
+An image is a point of [0, 1]^d in which the grey value v = 0, ..., 255 is the bin [v, v + 1] / 256.
+"""
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, UInt8
+
+from geodl.manifolds._numerics import check, float_dtype
+
+
+LEVELS = 256
+
+
+def dequantize(images: ArrayLike, key: Array) -> Float[Array, "*shape"]:
+    """Uniform points of the pixels' bins: with them a density on [0, 1]^d bounds the probability of an image.
+
+    log2 P(image) >= E log2 p(x) - 8 d (Theis, van den Oord & Bethge 2016). Raises ``TypeError`` unless uint8.
+    """
+    images = _bytes("dequantize", images)
+    return (images + jax.random.uniform(key, images.shape)) / LEVELS
+
+
+def bin_centers(images: ArrayLike) -> Float[Array, "*shape"]:
+    """The centres of the pixels' bins, (v + 1/2) / 256: where a search starts. Raises ``TypeError`` unless uint8."""
+    return (_bytes("bin_centers", images) + 0.5) / LEVELS
+
+
+def quantize(x: ArrayLike) -> UInt8[Array, "*shape"]:
+    """The grey values of the bins that x lies in; beyond [0, 1] black and white."""
+    return jnp.clip(jnp.floor(jnp.asarray(x) * LEVELS), 0, LEVELS - 1).astype(jnp.uint8)
+
+
+def _bytes(name, images):
+    images = jnp.asarray(images)
+    if images.dtype != jnp.uint8:
+        raise TypeError(f"{name}: grey values 0..255 as uint8 are needed, got {images.dtype}")
+    return images
+
+
+class Logit(distrax.Bijector):
+    """R to pixels, x = (sigmoid(y) - alpha) / (1 - 2 alpha), elementwise (Dinh, Sohl-Dickstein & Bengio 2017, 4.1).
+
+    With alpha > 0 the logits of [0, 1] are bounded (|y| <= 2.94 for 0.05), and an extreme y is a pixel that lies
+    beyond [0, 1] by at most alpha / (1 - 2 alpha).
+    """
+
+    def __init__(self, alpha: float = 0.05):
+        """Raises ``ValueError`` unless 0 <= alpha < 1/2."""
+        super().__init__(event_ndims_in=0)
+        if not 0 <= alpha < 0.5:
+            raise ValueError(f"Logit: alpha must be in [0, 1/2), got {alpha}")
+        self._alpha = alpha
+
+    def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
+        """Pixels of logits, and log dx/dy, both (...)."""
+        y = jnp.asarray(x)
+        pixels = (jax.nn.sigmoid(y) - self._alpha) / (1 - 2 * self._alpha)
+        return pixels, self._log_det(y)
+
+    def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
+        """Logits of pixels, and log dy/dx.
+
+        Raises ``ValueError`` where concrete pixels are not in [0, 1], up to what ``forward`` may give; those of
+        traced values are NaN. The last bits before its ends are finite: of the logits of the nearest number inside.
+        """
+        x = jnp.asarray(y)
+        x = x.astype(float_dtype(x))
+        share = self._alpha + (1 - 2 * self._alpha) * x
+        eps = float(jnp.finfo(x.dtype).eps)
+        inside = (share >= -eps) & (share <= 1 + eps)
+        check(inside, "Logit: pixels must be in [0, 1]", x)
+        share = jnp.where(inside, jnp.clip(share, eps, 1 - eps), jnp.nan)
+        logits = jnp.log(share) - jnp.log1p(-share)
+        return logits, -self._log_det(logits)
+
+    def _log_det(self, y):
+        stretch = np.log1p(-2 * self._alpha).astype(y.dtype)
+        return jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y) - stretch
+
+    def same_as(self, other: distrax.Bijector) -> bool:
+        """Whether ``other`` has the same alpha."""
+        return isinstance(other, Logit) and other._alpha == self._alpha
+
+
+class Squeeze(distrax.Bijector):
+    """Space to depth: (h, w, c) to (h / factor, w / factor, factor^2 c), a permutation (Dinh et al. 2017, 3.6).
+
+    Channel (i factor + j) c + k of the result is channel k of the pixels in row i, column j of each square.
+    """
+
+    def __init__(self, factor: int = 2):
+        """Raises ``ValueError`` for a factor below 1."""
+        super().__init__(event_ndims_in=3, is_constant_jacobian=True)
+        if factor < 1:
+            raise ValueError(f"Squeeze: factor must be at least 1, got {factor}")
+        self._factor = factor
+
+    def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
+        """Squeezed images, and zeros. Raises ``ValueError`` unless the factor divides height and width."""
+        x, f = jnp.asarray(x), self._factor
+        self._check_forward_input_shape(x)
+        *batch, h, w, c = x.shape
+        if h % f or w % f:
+            raise ValueError(f"Squeeze: height and width must be multiples of {f}, got {h} x {w}")
+        squares = x.reshape(*batch, h // f, f, w // f, f, c).swapaxes(-4, -3)
+        return squares.reshape(*batch, h // f, w // f, f * f * c), jnp.zeros(batch, x.dtype)
+
+    def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
+        """Images of squeezed ones, and zeros. Raises ``ValueError`` unless factor^2 divides their channels."""
+        y, f = jnp.asarray(y), self._factor
+        self._check_inverse_input_shape(y)
+        *batch, h, w, c = y.shape
+        if c % (f * f):
+            raise ValueError(f"Squeeze: channels must be a multiple of {f * f}, got {c}")
+        rows = y.reshape(*batch, h, w, f, f, c // (f * f)).swapaxes(-4, -3)
+        return rows.reshape(*batch, h * f, w * f, c // (f * f)), jnp.zeros(batch, y.dtype)
+
+    def same_as(self, other: distrax.Bijector) -> bool:
+        """Whether ``other`` has the same factor."""
+        return isinstance(other, Squeeze) and other._factor == self._factor

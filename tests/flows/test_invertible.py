@@ -1,0 +1,208 @@
+"""RealNVP and Glow: bijectors with any parameters, laws of mass one, exact in pixels."""
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from geodl import flows, train
+from geodl.bijectors import bin_centers, quantize
+
+
+SHAPE = (4, 4, 2)
+NETS = {
+    "realnvp, vectors": flows.realnvp(3, 4, (8,)),
+    "realnvp, images": flows.image_realnvp(SHAPE, 2, 8),
+    "glow": flows.glow(SHAPE, [(2, 1), (2, 1)], 8),
+}
+
+
+def random_params(net, dtype="float32"):
+    """Not the identity that training starts from; of images not what saturates the pixels either."""
+    rng = np.random.default_rng(0)
+    scale = 0.2 if len(net.shape) == 1 else 0.05
+
+    def moved(path, leaf):
+        fixed = path[-1].key in ("permutation", "sign")
+        noise = 0 if fixed else scale * rng.normal(size=leaf.shape)
+        return jnp.asarray(np.asarray(leaf) + noise, dtype)
+
+    return jax.tree_util.tree_map_with_path(moved, jax.jit(net.init)(jax.random.key(0)))
+
+
+def check_bijection(net, dtype, digits):
+    params = random_params(net, dtype)
+    z = jnp.asarray(np.random.default_rng(1).normal(size=(3, *net.shape)), dtype)
+
+    @jax.jit
+    def evaluate(params, z):
+        bijector = net.bijector(params)
+
+        def forward(z):
+            x, log_det = bijector.forward_and_log_det(z.reshape(net.shape))
+            return x.ravel(), (x, log_det)
+
+        jacobians, found = jax.vmap(jax.jacfwd(forward, has_aux=True))(z.reshape(3, -1))
+        return jacobians, *found, *bijector.inverse_and_log_det(found[0])
+
+    jacobians, x, log_det, back, inverse_log_det = evaluate(params, z)
+    assert x.shape == z.shape and log_det.shape == inverse_log_det.shape == (3,)
+    assert {a.dtype for a in (x, log_det, back, inverse_log_det)} == {jnp.dtype(dtype)}
+    np.testing.assert_allclose(back, z, atol=digits)
+    expected = np.linalg.slogdet(np.asarray(jacobians, float))[1]
+    np.testing.assert_allclose(log_det, expected, atol=10 * digits)
+    np.testing.assert_allclose(inverse_log_det, -log_det, atol=10 * digits)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_bijection_with_random_weights(name):
+    check_bijection(NETS[name], "float32", 1e-4)
+
+
+def test_bijection_in_double_precision(x64):
+    check_bijection(NETS["glow"], "float64", 1e-11)
+
+
+@pytest.mark.parametrize("coupling", ["affine", "spline", "mixture"])
+def test_mass_is_one(coupling):
+    net = flows.realnvp(2, 2, (8,), coupling)
+    ticks = np.linspace(-15, 15, 500, dtype=np.float32)
+    grid = np.stack(np.meshgrid(ticks, ticks), -1)
+    log_p = jax.jit(lambda p, x: net.law(p).log_prob(x))(random_params(net), grid)
+    mass = np.exp(np.asarray(log_p, float)).sum() * (ticks[1] - ticks[0]) ** 2
+    assert mass == pytest.approx(1, abs=1e-3)
+
+
+def test_data_dependent_initialisation():
+    """Every ActNorm puts out mean 0 and variance 1: so does the net, whose couplings are the identity at first."""
+    x = jnp.array([3.0, -50.0, 0.1]) + jnp.array([0.1, 9.0, 2.0]) * jax.random.normal(
+        jax.random.key(0), (64, 3)
+    )
+    net = NETS["realnvp, vectors"]
+    params = jax.jit(net.data_init)(net.init(jax.random.key(1)), x)
+    z = net.bijector(params).inverse(x)
+    np.testing.assert_allclose(jnp.mean(z, 0), 0, atol=1e-4)
+    np.testing.assert_allclose(jnp.std(z, 0), 1, rtol=1e-4)
+
+    net = NETS["glow"]
+    images = jax.random.uniform(jax.random.key(2), (64, *SHAPE)) ** 2
+    params = jax.jit(net.data_init)(jax.jit(net.init)(jax.random.key(1)), images)
+    z = jax.jit(lambda p, x: net.bijector(p).inverse(x))(params, images)
+    inner = params["rest"]["step00"]["actnorm"]
+    assert jnp.all(inner["shift"] != 0)  # the second level has seen its part of the data
+    assert jnp.abs(jnp.mean(z)) < 0.02 and jnp.abs(jnp.mean(z**2) - 1) < 0.2
+
+
+def test_images():
+    """decode(encode(x)) is x to the grey value; black and white ones too; finite gradients of the loss."""
+    net = NETS["glow"]
+    images = np.random.default_rng(0).integers(0, 256, (4, *SHAPE)).astype(np.uint8)
+    images[0], images[1] = 0, 255
+
+    @jax.jit
+    def evaluate(params, images, key):
+        def loss(params):
+            bits = flows.bits_per_dim(net.law(params), images, key)
+            return jnp.mean(bits), bits
+
+        x, bijector = bin_centers(images), net.bijector(params)
+        decoded = bijector.forward(bijector.inverse(x))
+        return x, decoded, *jax.grad(loss, has_aux=True)(params)
+
+    x, decoded, gradients, bits = evaluate(random_params(net), images, jax.random.key(0))
+    np.testing.assert_allclose(decoded, x, atol=1e-4)
+    np.testing.assert_array_equal(quantize(decoded), images)
+    assert bits.shape == (4,) and jnp.all(jnp.isfinite(bits))
+    assert all(jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradients))
+
+
+def test_temperature_scales_the_base():
+    net, key = NETS["realnvp, vectors"], jax.random.key(0)
+    params = random_params(net)
+
+    @jax.jit
+    def evaluate(params):
+        return [net.law(params, t).sample(seed=key, sample_shape=50) for t in (1.0, 0.5)]
+
+    warm, cold = (net.bijector(params).inverse(x) for x in evaluate(params))
+    np.testing.assert_allclose(cold, warm / 2, atol=1e-4)
+    assert 0.8 < jnp.std(warm) < 1.2
+
+
+def test_bijectors_are_arguments():
+    """One trace for all parameters, and the inverses of the convolutions are in what is passed."""
+    net, z = flows.glow(SHAPE, [(4, 1)], 8), jnp.ones(SHAPE)
+    traces = []
+
+    @jax.jit
+    def decode(bijector, z):
+        traces.append(jax.make_jaxpr(bijector.forward)(z))
+        return bijector.forward(z)
+
+    params = random_params(net)
+    make = jax.jit(net.bijector)
+    found = [decode(make(p), z) for p in (params, jax.tree.map(lambda a: 0.99 * a, params))]
+    assert len(traces) == 1 and "triangular_solve" not in str(traces)
+    assert jnp.any(found[0] != found[1])
+
+
+def test_bits_of_known_laws():
+    """Uniform pixels cost 8 bits each; a law that knows the image costs the bits that are left."""
+    images = jnp.zeros((3, *SHAPE), jnp.uint8)
+    uniform = distrax.Independent(distrax.Uniform(jnp.zeros(SHAPE), jnp.ones(SHAPE)), 3)
+    np.testing.assert_allclose(flows.bits_per_dim(uniform, images, jax.random.key(0)), 8)
+    dark = distrax.Independent(distrax.Uniform(jnp.zeros(SHAPE), jnp.full(SHAPE, 1 / 64)), 3)
+    np.testing.assert_allclose(flows.bits_per_dim(dark, images, jax.random.key(0)), 2, rtol=1e-6)
+
+
+def test_training_learns_two_modes_with_one_trace():
+    """Twice the same step, traced once: nothing in it is weakly typed."""
+    net = flows.realnvp(2, 4, (16,))
+    side = jnp.sign(jax.random.normal(jax.random.key(0), (512, 1)))
+    x = 0.3 * jax.random.normal(jax.random.key(1), (512, 2)) + side
+    traces = []
+
+    def loss(params, batch, key):
+        traces.append(())
+        return flows.negative_log_density(net.law(params), batch), {}
+
+    optimizer = optax.adam(1e-2)
+    params = net.data_init(net.init(jax.random.key(2)), x)
+    run = train.chunked(train.make_step(loss, optimizer))
+    state, first = run(train.init(params, optimizer, jax.random.key(3)), x, 100)
+    state, last = run(state, x, 100)
+    assert len(traces) == 1
+    entropy = np.log(2) + np.log(2 * np.pi * np.e * 0.3**2)  # the modes hardly overlap
+    assert first["loss"][0] > 2.4 and last["loss"][-1] < entropy + 0.15
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: flows.realnvp(1), "at least 2.*got 1"),
+        (lambda: flows.glow((4, 6, 1), [(4, 1)]), r"multiples of 4.*\(4, 6, 1\)"),
+        (lambda: flows.glow((4, 4, 1), []), r"at least one step.*got \(\)"),
+        (lambda: flows.glow((4, 4, 1), [(2, 0)]), r"at least one step.*\(2, 0\)"),
+        (lambda: flows.image_realnvp((4, 4, 1), 0), "at least one level.*got 0"),
+        (lambda: flows.glow((4, 4, 1), [(1, 1)]), "at least 2 channels"),
+        (lambda: flows.image_realnvp((6, 6, 1), 3), r"multiples of 4.*\(6, 6, 1\)"),
+    ],
+)
+def test_bad_architectures(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_bad_images():
+    net = NETS["glow"]
+    law = net.law(random_params(net))
+    with pytest.raises(ValueError, match="multiples of 2, got 3 x 4"):
+        law.log_prob(jnp.ones((3, 4, 2)))
+    with pytest.raises(ValueError, match=r"\[0, 1\], got 7"):
+        law.log_prob(jnp.full(SHAPE, 7.0))
+    with pytest.raises(ValueError, match=r"8 channels.*12"):
+        law.log_prob(jnp.ones((4, 4, 3)))
+    with pytest.raises(TypeError, match="uint8"):
+        flows.bits_per_dim(law, jnp.ones(SHAPE), jax.random.key(0))
