@@ -16,7 +16,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo branching mnist-quick mnist vmf torus hyperbolic so3 earth-quick earth toy-counterfactual test slow lint format typecheck docs bench clean
+.PHONY: help setup demo branching mnist-quick mnist vmf torus hyperbolic so3 earth-quick earth toy-counterfactual mnist-flow test slow lint format typecheck docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ earth: setup  ## densities of the four earth-science sets: every baseline and ou
 
 toy-counterfactual: setup  ## counterfactuals off a helix: what each optimizer keeps of the theorem
 	$(PY) -m experiments.counterfactuals toy $(ARGS)
+
+mnist-flow: setup  ## a flow of MNIST's images, or of scikit-learn's digits where they are not found
+	$(PY) -m experiments.counterfactuals flow $(ARGS)
 
 
 test: setup  ## the tests
