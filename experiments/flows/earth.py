@@ -77,6 +77,7 @@ QUICK = Earth(
         "kernel density",
         "adaptive kernel density",
         "flow",
+        "flow and adaptive kernel density",
     ),
     recipe=Recipe(steps=4000, frequencies=32, band=(1.0, 10.0)),
 )

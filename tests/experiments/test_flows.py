@@ -14,19 +14,33 @@ def test_earth_quick_ends_and_resumes(tmp_path, capsys):
         earth.QUICK,
         root=str(tmp_path),
         sets=("cities",),
-        methods=("uniform", "adaptive kernel density", "flow"),
+        methods=("uniform", "adaptive kernel density", "flow", "flow and adaptive kernel density"),
         recipe=recipe,
     )
     found = earth.run(config)
     folder = tmp_path / "earth" / "quick"
     assert (folder / "table.md").read_text() in capsys.readouterr().out + "\n"
-    assert len(found) == 3 and all(np.isfinite(r["test"]) for r in found.values())
+    assert len(found) == 4 and all(np.isfinite(r["test"]) for r in found.values())
     (uniform,) = (r for cell, r in found.items() if cell.method == "uniform")
     assert uniform["test"] == pytest.approx(np.log(4 * np.pi), abs=1e-5)
     (flow,) = (r for cell, r in found.items() if cell.method == "flow")
     assert flow["solver_error"] < 1e-3
+    validation = {cell.method: r["validation"] for cell, r in found.items()}
+    mixture = validation.pop("flow and adaptive kernel density")
+    assert mixture < min(validation.values()) + 0.02  # a weight is never less than 0.01
     assert (folder / "cities-raw" / "seed0" / "flow" / "density.png").stat().st_size > 10_000
     assert earth.run(config) == found  # read, not made again
+
+
+def test_a_mixture_needs_its_parts(tmp_path):
+    config = replace(
+        earth.QUICK,
+        root=str(tmp_path),
+        sets=("cities",),
+        methods=("flow and adaptive kernel density",),
+    )
+    with pytest.raises(FileNotFoundError, match="score this method before the mixture"):
+        earth.run(config)
 
 
 @pytest.mark.slow
