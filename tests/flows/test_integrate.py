@@ -44,7 +44,9 @@ def test_solvers_agree_and_order_is_four(x64):
     exact = log_det(flows.Tsit5(1e-10, 1e-10))
     assert exact.dtype == np.float64
     assert np.abs(log_det(flows.Tsit5()) - exact).mean() < 1e-4
-    errors = [np.abs(log_det(flows.RK4(n)) - exact).mean() for n in (16, 32)]
+    errors = [
+        np.abs(log_det(flows.RK4(n)) - exact).mean() for n in (64, 128)
+    ]  # the clock turns fast at the end
     assert errors[0] / errors[1] == pytest.approx(16, rel=0.4)
 
 
