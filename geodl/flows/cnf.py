@@ -105,7 +105,8 @@ class Flow(distrax.Distribution):
         times = jnp.asarray(times)
 
         def leg(x, ends):
-            x, _, _ = self._solver(self._speed, x, *ends, self._manifold)
+            start, end = ends
+            x, _, _ = self._solver(self._speed, x, start, end, self._manifold)
             return x, x
 
         _, later = jax.lax.scan(leg, x, (times[:-1], times[1:]))

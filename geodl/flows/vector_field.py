@@ -167,10 +167,10 @@ class _FieldNet(nnx.Module):
 
     def __init__(self, manifold, sizes, features, harmonics, rngs):
         self.manifold, self.harmonics = manifold, harmonics
-        count, band = features
+        count, (low, high) = features
         dim = coordinates(manifold, manifold.origin()).shape[-1]
         if count:
-            deviations = np.geomspace(*band, count, dtype=np.float32)
+            deviations = jnp.geomspace(low, high, count, dtype=jnp.float32)
             self.frequencies = nnx.Param(
                 deviations * jax.random.normal(rngs.params(), (dim, count))
             )
