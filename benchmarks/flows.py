@@ -1,6 +1,6 @@
 """Flows on S^2 beside Meta's flow-matching, torchdiffeq and plain diffrax: what a step and a likelihood cost.
 
-``python benchmarks/flows.py [--quick]``: one network, an MLP of 3 x 128 swish units, plain and with our default of 64
+``python benchmarks/flows.py [--quick]``: one network, an MLP of 3 x 128 swish units, plain and with our default of 128
 Fourier features, with the same weights everywhere: trained by 2000 matching steps on the known mixture on the sphere
 (``datasets.spherical_mixture``). Needs the extras ``experiments`` and ``bench``; torch is left out where one of it,
 torchdiffeq and flow-matching is not installed. Prints Markdown, to a file with ``--output FILE``.

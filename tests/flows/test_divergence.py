@@ -177,6 +177,12 @@ def test_a_sphere_has_no_frame():
         divergence.frame(Sphere(2), lambda t, x: x[..., :2])(0.0, x)
 
 
+@pytest.mark.parametrize("band", [(0.0, 1.0), (2.0, 1.0)])
+def test_bad_bands(band):
+    with pytest.raises(ValueError, match="0 < low <= high"):
+        flows.vector_field(Sphere(2), band=band)
+
+
 def test_bad_kinds():
     with pytest.raises(ValueError, match="continuous frame"):
         flows.vector_field(Sphere(2), "frame")
