@@ -19,6 +19,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.flows import divergence
+from geodl.flows.clock import by_clock, clock
 from geodl.flows.integrate import RK4, Stats, Tsit5
 from geodl.flows.vector_field import VectorField
 from geodl.manifolds import Manifold
@@ -105,8 +106,7 @@ class Flow(distrax.Distribution):
         times = jnp.asarray(times)
 
         def leg(x, ends):
-            start, end = ends
-            x, _, _ = self._solver(self._speed, x, start, end, self._manifold)
+            x, _, _ = self._solve(self._solver, self._speed, x, *ends)
             return x, x
 
         _, later = jax.lax.scan(leg, x, (times[:-1], times[1:]))
@@ -124,12 +124,16 @@ class Flow(distrax.Distribution):
         return self.field(t, x), jnp.zeros(())  # diffrax takes no empty tree
 
     def _pull(self, x1, rate, solver):
-        x0, log_det, stats = solver(rate, x1, 1.0, 0.0, self._manifold)
+        x0, log_det, stats = self._solve(solver, rate, x1, 1.0, 0.0)
         return self._base.log_prob(x0) + log_det, stats
 
     def _push(self, x0, rate):
-        x1, integral, _ = self._solver(rate, x0, 0.0, 1.0, self._manifold)
+        x1, integral, _ = self._solve(self._solver, rate, x0, 0.0, 1.0)
         return x1, integral
+
+    def _solve(self, solver, rate, x, start, end):
+        """By the clock: there the fields are smooth, so that equal steps are good ones."""
+        return solver(by_clock(rate), x, clock(start), clock(end), self._manifold)
 
 
 def negative_log_likelihood(flow: Flow, x: Point, key: Array | None = None) -> Array:

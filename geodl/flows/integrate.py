@@ -49,8 +49,8 @@ class Tsit5:
     max_steps: int = 4096
 
     def refined(self) -> "Tsit5":
-        """The solver of a hundredth of the tolerances."""
-        return Tsit5(self.rtol / 100, self.atol / 100, 4 * self.max_steps)
+        """The solver of a tenth of the tolerances; of less, in float32, only the rounding would be seen."""
+        return Tsit5(self.rtol / 10, self.atol / 10, 2 * self.max_steps)
 
     def __call__(
         self, rate: Rate, x0: Point, t0: Time, t1: Time, manifold: Manifold
@@ -96,18 +96,22 @@ class RK4:
         dtype = jnp.result_type(*jax.tree.leaves(x0))
         t0, h = jnp.asarray(t0, dtype), (jnp.asarray(t1, dtype) - t0) / self.steps
 
+        # A scan over the stages too: the rate is compiled once.
+        table = jnp.array([0, 1 / 2, 1 / 2, 1], dtype), jnp.array([1, 2, 2, 1], dtype) / 6
+
         def slope(t, state):
             return rate(t, state[0])
 
         @jax.checkpoint
         def step(state, i):
-            t = t0 + i * h
-            k1 = slope(t, state)
-            k2 = slope(t + h / 2, _add(state, h / 2, k1))
-            k3 = slope(t + h / 2, _add(state, h / 2, k2))
-            k4 = slope(t + h, _add(state, h, k3))
-            total = jax.tree.map(lambda a, b, c, d: a + 2 * b + 2 * c + d, k1, k2, k3, k4)
-            x, integral = _add(state, h / 6, total)
+            def stage(carry, place_and_weight):
+                k, end = carry
+                place, weight = place_and_weight
+                k = slope(t0 + (i + place) * h, _add(state, place * h, k))
+                return (k, _add(end, weight * h, k)), None
+
+            still = jax.tree.map(lambda a: 0 * a, state)
+            (_, (x, integral)), _ = jax.lax.scan(stage, (still, state), table)
             return (manifold.project(x), integral), None
 
         start = x0, _zeros(rate, t0, x0)

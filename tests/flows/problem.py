@@ -35,7 +35,7 @@ def random_field(name, seed=0):
     params = field.init(jax.random.key(seed))
     last = params["mlp"]["layers"][3]
     params["mlp"]["layers"][3] = jax.tree.map(lambda a: 4 * a, last)
-    return manifold, field, params
+    return manifold, field, jax.tree.map(lambda a: a.astype(jnp.float32), params)  # it is kept
 
 
 def points(manifold, n, seed=1, spread=1.0):
