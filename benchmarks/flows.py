@@ -6,9 +6,9 @@ Fourier features, with the same weights everywhere: trained by 2000 matching ste
 torchdiffeq and flow-matching is not installed. Prints Markdown, to a file with ``--output FILE``.
 
 - Matching step, batch 512: ours inside one scan; ``GeodesicProbPath`` on the ``Sphere`` of flow-matching, torch's Adam.
-- Likelihood step, batch 512, from the trained weights: ours by Tsit5 (1e-5) and by 12 steps of RK4; torchdiffeq's dopri5
-  (1e-5), through its steps and by its adjoint; diffrax's Tsit5 (1e-5) as in its example of a continuous normalizing
-  flow, vmapped over the points, with the error control that the example leaves out.
+- Likelihood step, batch 512, from the trained weights: ours by Tsit5 (1e-5) and by 12 steps of RK4; torchdiffeq's
+  dopri5 (1e-5), through its steps and by its adjoint; diffrax's Tsit5 (1e-5) as in its example of a continuous
+  normalizing flow, vmapped over the points, with the error control that the example leaves out.
 - Likelihood of 488 points, and its error against float64 at 1e-10. flow-matching has no likelihood on manifolds: its
   ``RiemannianODESolver`` (Euler, projected) gets the log-determinant as a further coordinate of the state.
 
