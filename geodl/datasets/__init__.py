@@ -12,6 +12,7 @@ from geodl.datasets.earth import (
 )
 from geodl.datasets.files import data_dir, fetch
 from geodl.datasets.images import Images, digits, mnist, read_idx
+from geodl.datasets.scenes import Scenes, detect, moved, scenes
 from geodl.datasets.spherical import (
     SPHERICAL_MIXTURE_ENTROPY,
     spherical_mixture,
@@ -24,17 +25,21 @@ __all__ = [
     "SPHERICAL_MIXTURE_ENTROPY",
     "BranchingDiffusion",
     "Images",
+    "Scenes",
     "Split",
     "branching_diffusion",
     "data_dir",
     "deduplicate",
+    "detect",
     "digits",
     "earth",
     "fetch",
     "from_latitude_longitude",
     "mnist",
+    "moved",
     "read_idx",
     "read_latitude_longitude",
+    "scenes",
     "spherical_mixture",
     "spherical_mixture_log_prob",
     "split",

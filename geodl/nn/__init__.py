@@ -5,14 +5,17 @@ from geodl.nn.fourier import circle, fourier_features
 from geodl.nn.functional import Net, functional
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
 from geodl.nn.mlp import MLP, linear, mlp
+from geodl.nn.unet import Counted, UNetCounter, unet_counter
 
 
 __all__ = [
     "MLP",
     "ConvNet",
+    "Counted",
     "Gyroplane",
     "MobiusLinear",
     "Net",
+    "UNetCounter",
     "circle",
     "conv_net",
     "fourier_features",
@@ -20,4 +23,5 @@ __all__ = [
     "gyroplane",
     "linear",
     "mlp",
+    "unet_counter",
 ]
