@@ -26,6 +26,8 @@ class FlowRun:
     """auto: MNIST where its files are found, else scikit-learn's digits"""
     download: bool = False
     """fetch MNIST once from its public mirrors where GEODL_DATA does not hold it"""
+    half: Literal["all", "A", "B"] = "all"
+    """of the training images, for judges that have seen none of the flow's"""
     coupling: Coupling = "affine"
     levels: tuple[tuple[int, int], ...] = ((4, 6),)
     """of each scale the factor to squeeze by and the number of steps"""
@@ -46,10 +48,7 @@ class FlowRun:
 
 def run(config: FlowRun) -> dict[str, Any]:
     """Train, score on all test images, draw samples; everything lands in the run's folder."""
-    images, source = load(config)
-    protocol = asdict(config) | {"data": source}
-    del protocol["root"]
-    folder = train.start_run("counterfactuals", config.name, protocol, config.root)
+    images, source, folder = start(config)
     print(f"{source}: {len(images.train_images)} training, {len(images.test_images)} test images")
     model = make_model(config, images)
     params, history = fit(config, model, images, folder)
@@ -68,6 +67,25 @@ def run(config: FlowRun) -> dict[str, Any]:
     draw(model, params, images.test_images, folder / "samples.png")
     print(f"\n{table}\n\ntable: {folder / 'table.md'}\nsamples: {folder / 'samples.png'}")
     return result
+
+
+def trained(config: FlowRun) -> tuple[flows.InvertibleNet, Any]:
+    """The flow and its averaged parameters, of the run of this configuration: trained where it is not finished."""
+    images, _, folder = start(config)
+    model = make_model(config, images)
+    return model, fit(config, model, images, folder)[0]
+
+
+def start(config: FlowRun) -> tuple[datasets.Images, str, Path]:
+    """The images that are asked for, the name of their source, and the run's folder."""
+    images, source = load(config)
+    if config.half != "all":
+        from experiments.counterfactuals.data import halves
+
+        images = halves(images)[config.half]
+    protocol = asdict(config) | {"data": source}
+    del protocol["root"]
+    return images, source, train.start_run("counterfactuals", config.name, protocol, config.root)
 
 
 def make_model(config: FlowRun, images: datasets.Images) -> flows.InvertibleNet:
