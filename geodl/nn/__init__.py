@@ -1,6 +1,15 @@
 """Neural networks as pure ``(init, apply)`` pairs over plain dicts of arrays."""
 
-from geodl.nn.conv import ConvNet, conv_net
+from geodl.nn.conv import (
+    ConvClassifier,
+    ConvDecoder,
+    ConvFeatures,
+    ConvNet,
+    conv_classifier,
+    conv_decoder,
+    conv_features,
+    conv_net,
+)
 from geodl.nn.fourier import circle, fourier_features
 from geodl.nn.functional import Net, functional
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
@@ -10,6 +19,9 @@ from geodl.nn.unet import Counted, UNetCounter, unet_counter
 
 __all__ = [
     "MLP",
+    "ConvClassifier",
+    "ConvDecoder",
+    "ConvFeatures",
     "ConvNet",
     "Counted",
     "Gyroplane",
@@ -17,6 +29,9 @@ __all__ = [
     "Net",
     "UNetCounter",
     "circle",
+    "conv_classifier",
+    "conv_decoder",
+    "conv_features",
     "conv_net",
     "fourier_features",
     "functional",
