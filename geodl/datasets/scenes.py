@@ -13,7 +13,7 @@ from scipy.special import expit
 
 
 SIDE = 32
-MOST = 12  # figures in a scene
+MOST_FIGURES = 12  # figures in a scene
 # In units of a figure's size: of the body its centre below the figure's and its half axes, of the head the same.
 _BODY, _BODY_AXES = 1.1, (2.0, 1.4)
 _HEAD, _HEAD_RADIUS = -1.9, 1.25
@@ -41,16 +41,18 @@ class Scenes(NamedTuple):
     """soft mask of their heads"""
 
 
-def scenes(n: int, seed: int = 0, most: int = MOST) -> Scenes:
+def scenes(n: int, seed: int = 0, most: int = MOST_FIGURES) -> Scenes:
     """Draw n scenes with 0..most figures, each number as likely; the same seed gives the same scenes.
 
     Raises ``ValueError`` unless n >= 1 and 0 <= most <= 12.
     """
-    if n < 1 or not 0 <= most <= MOST:
-        raise ValueError(f"scenes: n >= 1 and 0 <= most <= {MOST} needed, got {n} and {most}")
+    if n < 1 or not 0 <= most <= MOST_FIGURES:
+        raise ValueError(
+            f"scenes: n >= 1 and 0 <= most <= {MOST_FIGURES} needed, got {n} and {most}"
+        )
     rng = np.random.default_rng(seed)
     count = rng.integers(0, most + 1, n)
-    contrast = rng.uniform(0.8, 1.2, (n, MOST)) * (np.arange(MOST) < count[:, None])
+    contrast = rng.uniform(0.8, 1.2, (n, MOST_FIGURES)) * (np.arange(MOST_FIGURES) < count[:, None])
     light = rng.uniform(-1, 1, n)
     return _render(_place(count, rng), contrast, light, rng)
 
@@ -83,6 +85,11 @@ def detect(images: np.ndarray) -> list[Float[np.ndarray, "count 2"]]:
     return [np.stack([rows[i], columns[j]], -1) for i, j in map(np.nonzero, peaks)]
 
 
+def silhouettes(position: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "32 32"]:
+    """Soft mask of figures at these positions."""
+    return np.sum(np.sum(_masks(np.asarray(position, np.float32)), 0), 0).clip(0, 1)
+
+
 def _size(row):
     return 0.85 + 0.4 * row / (SIDE - 1)
 
@@ -90,12 +97,12 @@ def _size(row):
 def _place(count, rng):
     """Positions (n, 12, 2) without overlap, by rejection; scenes that fill up are begun anew."""
     n, tries = len(count), 64
-    position = np.zeros((n, MOST, 2), np.float32)
+    position = np.zeros((n, MOST_FIGURES, 2), np.float32)
     todo = np.arange(n)
     while len(todo):
-        placed = np.zeros((len(todo), MOST, 2), np.float32)
+        placed = np.zeros((len(todo), MOST_FIGURES, 2), np.float32)
         good = np.ones(len(todo), bool)
-        for k in range(MOST):
+        for k in range(MOST_FIGURES):
             candidate = rng.uniform(0, SIDE - 1, (len(todo), tries, 2)).astype(np.float32)
             size = _size(candidate[..., 0])
             half = size[..., None] * np.asarray(_HALF, np.float32)
@@ -108,7 +115,7 @@ def _place(count, rng):
             placed[:, k] = candidate[np.arange(len(todo)), fits.argmax(-1)]
         position[todo[good]] = placed[good]
         todo = todo[~good]
-    return position * (np.arange(MOST) < count[:, None])[..., None]
+    return position * (np.arange(MOST_FIGURES) < count[:, None])[..., None]
 
 
 def _masks(position):
