@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.tree_util import Partial
@@ -34,7 +33,7 @@ class CleverHans:
     """fetch MNIST once from its public mirrors where GEODL_DATA does not hold it"""
     marked: int = 3
     """the digit of the scans with a strong mark"""
-    classifier: models.Training = models.Training(steps=1000)
+    classifier_steps: int = 1000
     levels: tuple[tuple[int, int], ...] = ((2, 6),)
     """of the flow of the marked scans, as its width and steps"""
     width: int = 32
@@ -58,8 +57,9 @@ def run(config: CleverHans) -> dict[str, Any]:
 
     shape = (*clean.train_images.shape[1:], 1)
     net = nn.conv_classifier(shape, 10)
+    training = models.Training(steps=config.classifier_steps)
     classifiers = {
-        name: models.classifier(net, data, config.classifier, folder / name)
+        name: models.classifier(net, data, training, folder / name)
         for name, data in {"Hans": marked, "honest": dealt}.items()
     }
     settings = flow.FlowRun(levels=config.levels, width=config.width, steps=config.flow_steps)
@@ -195,8 +195,9 @@ def tables(config: CleverHans, result: dict[str, Any], source: str) -> str:
                 [[name, *(f"{a[s]:.3f}" for s in scored)] for name, a in accuracies.items()],
             ),
             f"Share of the explanation, in absolute values, that lies in the mark ({result['area']:.3f} of the area); "
-            f"mean ± its standard error over {config.explained} scans at most. Attributions of digit {config.marked} on "
-            f"scans of it; counterfactuals from other digits to it, found for {result['found']['Hans']:.0%} (Hans) and "
+            f"mean ± its standard error over {config.explained} scans at most. Attributions of digit {config.marked} "
+            f"on scans of it; counterfactuals from other digits to it, found for "
+            f"{result['found']['Hans']:.0%} (Hans) and "
             f"{result['found']['honest']:.0%} (honest):",
             train.markdown_table(
                 ["classifier", *methods],

@@ -150,7 +150,7 @@ def spectrum(file: Path, values: Mapping[str, np.ndarray]) -> None:
 
 
 def gallery(file: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """A row for each of n images: images (n, h, w, c) in [0, 1], signed maps (n, h, w) each on its own scale, red > 0."""
+    """A row for each of n images: images (n, h, w, c) in [0, 1], signed maps (n, h, w) on own scales, red > 0."""
     rows = len(next(iter(columns.values())))
     figure = Figure(figsize=(1.2 * len(columns), 1.2 * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, len(columns), squeeze=False)
