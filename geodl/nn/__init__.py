@@ -1,6 +1,15 @@
 """Neural networks as pure ``(init, apply)`` pairs over plain dicts of arrays."""
 
-from geodl.nn.conv import ConvNet, conv_net
+from geodl.nn.conv import (
+    ConvClassifier,
+    ConvDecoder,
+    ConvFeatures,
+    ConvNet,
+    conv_classifier,
+    conv_decoder,
+    conv_features,
+    conv_net,
+)
 from geodl.nn.fourier import circle, fourier_features
 from geodl.nn.functional import Net, functional
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
@@ -9,11 +18,17 @@ from geodl.nn.mlp import MLP, linear, mlp
 
 __all__ = [
     "MLP",
+    "ConvClassifier",
+    "ConvDecoder",
+    "ConvFeatures",
     "ConvNet",
     "Gyroplane",
     "MobiusLinear",
     "Net",
     "circle",
+    "conv_classifier",
+    "conv_decoder",
+    "conv_features",
     "conv_net",
     "fourier_features",
     "functional",
