@@ -63,8 +63,8 @@ def run(config: CleverHans) -> dict[str, Any]:
         for name, data in {"Hans": marked, "honest": dealt}.items()
     }
     settings = flow.FlowRun(levels=config.levels, width=config.width, steps=config.flow_steps)
-    model = flow.make_model(settings, marked)
-    params, _ = flow.fit(settings, model, marked, folder / "flow")
+    model, noise = flow.make_model(settings, marked)
+    params, _ = flow.fit(settings, model, noise, marked, folder / "flow")
 
     result: dict[str, Any] = train.circumstances() | {"area": float(corner(shape[0]).mean())}
     result["accuracy"] = {
@@ -77,7 +77,7 @@ def run(config: CleverHans) -> dict[str, Any]:
     own = marked.test_images[marked.test_labels == config.marked][: config.explained]
     maps = {name: attributions(c, own, config.marked) for name, c in classifiers.items()}
     others = marked.test_images[marked.test_labels != config.marked][: config.explained]
-    generator = models.flow(model, params)
+    generator = models.flow(model, params["flow"])
     found = {
         name: search(config, generator, classifier, others, folder / f"searches-{name}")
         for name, classifier in classifiers.items()

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +35,9 @@ class Crowd:
     levels: tuple[tuple[int, int], ...] = ((4, 6),)
     """of the flow, as its width and steps"""
     width: int = 64
-    flow_steps: int = 12_000
+    flow_steps: int = 6000
     counter_widths: tuple[int, ...] = (12, 24, 48)
-    counter_steps: int = 1500
+    counter_steps: int = 1000
     counter_rate: float = 3e-3
     batch: int = 32
     map_weight: float = 10.0
@@ -64,7 +64,7 @@ def run(config: Crowd) -> dict[str, Any]:
     seen, others = (datasets.scenes(config.scenes, seed) for seed in (0, 1))
     test = datasets.scenes(config.tested, seed=2)
 
-    model, params = train_flow(config, seen, test, folder / "flow")
+    law = train_flow(config, seen, test, folder / "flow")
     net = nn.unet_counter((*seen.images.shape[1:], 1), config.counter_widths, patch=2)
 
     def count(params, x):
@@ -76,12 +76,12 @@ def run(config: Crowd) -> dict[str, Any]:
         )
         for seed, (name, data) in enumerate({"counter": seen, "second counter": others}.items())
     }
-    report = quality(model, params, counters, test, folder)
-    rules = make_rules(config, models.flow(model, params), counters["counter"])
+    report = quality(law, counters, test, folder)
+    rules = make_rules(config, models.flow(law.model, law.params["flow"]), counters["counter"])
     starts, goal, few = tasks(config, test)
     found = images.search_all(rules, starts.images[..., None], goal, folder / "searches", batch=50)
     measures = {
-        name: measure(model, params, counters, starts, result, folder / name.replace(" ", "-"))
+        name: measure(law, counters, starts, result, folder / name.replace(" ", "-"))
         for name, result in found.items()
     }
     table = tables(config, report, measures, few)
@@ -96,14 +96,26 @@ def run(config: Crowd) -> dict[str, Any]:
     return result
 
 
-def train_flow(
-    config: Crowd, seen: datasets.Scenes, test: datasets.Scenes, folder: Path
-) -> tuple[flows.InvertibleNet, Any]:
-    """The flow of the scenes, and its averaged parameters."""
-    settings = flow.FlowRun(levels=config.levels, width=config.width, steps=config.flow_steps)
+class Law(NamedTuple):
+    """A trained flow, its noise, and the parameters of both."""
+
+    model: flows.InvertibleNet
+    noise: flows.LearnedNoise
+    params: Any
+
+
+def train_flow(config: Crowd, seen: datasets.Scenes, test: datasets.Scenes, folder: Path) -> Law:
+    """The flow of the scenes. The camera's noise fills the bins: uniform noise within them will do."""
+    settings = flow.FlowRun(
+        levels=config.levels,
+        width=config.width,
+        steps=config.flow_steps,
+        noise="uniform",
+        alpha=0.05,
+    )
     data = datasets.Images(seen.images, seen.count, test.images, test.count)
-    model = flow.make_model(settings, data)
-    return model, flow.fit(settings, model, data, folder)[0]
+    model, noise = flow.make_model(settings, data)
+    return Law(model, noise, flow.fit(settings, model, noise, data, folder)[0])
 
 
 def train_counter(
@@ -170,8 +182,7 @@ def detected(x: np.ndarray) -> np.ndarray:
 
 
 def quality(
-    model: flows.InvertibleNet,
-    params: Any,
+    law: Law,
     counters: dict[str, Partial],
     test: datasets.Scenes,
     folder: Path,
@@ -180,7 +191,7 @@ def quality(
     twins = datasets.moved(test, seed=3)
     scenes, others = (bin_centers(s.images[..., None]) for s in (test, twins))
     report: dict[str, Any] = train.circumstances()
-    report["flow parameters"] = sum(leaf.size for leaf in jax.tree.leaves(params))
+    report["flow parameters"] = sum(leaf.size for leaf in jax.tree.leaves(law.params))
     report["counter parameters"] = sum(leaf.size for leaf in jax.tree.leaves(counters))
     report["counter parameters"] //= len(counters)
     report["error"], report["twins differ"] = {}, {}
@@ -188,10 +199,14 @@ def quality(
         first, second = count(scenes), count(others)
         report["error"][name] = float(np.abs(first - test.count).mean())
         report["twins differ"][name] = float(np.abs(first - second).mean())
-    bits = flow.evaluate(model, params, test.images, folder / "flow")
+    bits = flow.evaluate(*law, test.images, folder / "flow")
     report["bits per dim"] = float(bits.mean())
-    sample = jax.jit(lambda p, key: model.law(p).sample(seed=key, sample_shape=len(test.count)))
-    samples = np.clip(sample(params, jax.random.key(1)), 0, 1)
+    sample = jax.jit(
+        lambda params: law.model.law(params).sample(
+            seed=jax.random.key(1), sample_shape=len(test.count)
+        )
+    )
+    samples = np.clip(sample(law.params["flow"]), 0, 1)
     counts = detected(samples)
     report["samples' counts"] = np.bincount(counts).tolist()
     report["scenes' counts"] = np.bincount(test.count).tolist()
@@ -214,8 +229,7 @@ def _counts(counter: Partial) -> Callable[[Any], np.ndarray]:
 
 
 def measure(
-    model: flows.InvertibleNet,
-    params: Any,
+    law: Law,
     counters: dict[str, Partial],
     starts: datasets.Scenes,
     found: images.Found,
@@ -235,7 +249,7 @@ def measure(
         [255 * c[o, 0].mean() for c, o in zip(change, outside, strict=True)]
     )
     stored = np.asarray(quantize(found.x))[..., 0]
-    values["bits/dim"] = flow.evaluate(model, params, stored, folder)
+    values["bits/dim"] = flow.evaluate(*law, stored, folder)
     return values
 
 

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
+from jax.tree_util import Partial
 
 from geodl import counterfactual as cf
 from geodl import train
@@ -52,8 +54,8 @@ def encode(generator: cf.Generator, images: np.ndarray, batch: int = 100) -> np.
     if made != images.shape[1:]:
         raise ValueError(f"encode: images of shape {made} are needed, got {images.shape[1:]}")
     parts = [
-        _encode(jax.tree_util.Partial(generator.encode), bin_centers(chunk))[:count]
-        for chunk, count in _batches(images, batch)
+        _encode(Partial(generator.encode), bin_centers(chunk))[:count]
+        for chunk, count in batches(images, batch)
     ]
     return np.concatenate(parts)
 
@@ -83,7 +85,7 @@ def search(
         }
 
     depends = jax.tree.leaves(rule), rule.steps, depends
-    parts = train.resumable_map(one, _batches((z, goal), batch), folder, depends)
+    parts = train.resumable_map(one, batches((z, goal), batch), folder, depends)
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Found(*(whole.pop(name) for name in ("x", "start", "z", "status")), measures=whole)
 
@@ -118,6 +120,44 @@ def search_all(
     return found
 
 
+def inverted(
+    generator: cf.Generator,
+    images: np.ndarray,
+    folder: Path,
+    batch: int = 100,
+    starts: int = 8,
+    steps: int = 200,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Base points (n, ...) of images for a generator whose encoder is no inverse, and their mean squared errors (n,).
+
+    Adam from what the encoder says, if there is one; else from the best of ``starts`` draws of N(0, I), a quarter of
+    the steps for each of them and as many as are left for that one. Finished batches are kept in ``folder``.
+    """
+
+    def one(chunk):
+        (images, index), count = chunk
+        x, first = bin_centers(images), None
+        if generator.encode is None:
+            dim = generator.manifold.dim
+            keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(index)
+            z = jax.vmap(lambda key: jax.random.normal(key, (starts, dim)), out_axes=1)(keys)
+            first = cf.invert(generator, x, SCREEN, steps // 4, z).z[None]
+        found = cf.invert(generator, x, REFINE, steps - steps // 4, first)
+        return {"z": np.asarray(found.z)[:count], "error": np.asarray(found.error)[:count]}
+
+    functions = [Partial(f) for f in generator[:2] if f is not None]
+    parts = train.resumable_map(
+        one,
+        batches((images, np.arange(len(images))), batch),
+        folder,
+        (jax.tree.leaves((functions, generator.manifold)), starts, steps),
+    )
+    return tuple(np.concatenate([part[name] for part in parts]) for name in ("z", "error"))
+
+
+SCREEN, REFINE = optax.adam(0.1), optax.adam(0.02)
+
+
 def as_far(
     rule: cf.Search, images: np.ndarray, goal: np.ndarray, radius: np.ndarray, batch: int = 100
 ) -> np.ndarray:
@@ -128,7 +168,7 @@ def as_far(
     """
 
     parts = []
-    for (some, goals, radii), count in _batches((images, goal, radius), batch):
+    for (some, goals, radii), count in batches((images, goal, radius), batch):
         state = rule.init(bin_centers(some), goals)
         for _ in range(rule.steps):
             state, on = _nearer_than(rule, state, jnp.asarray(radii, jnp.float32))
@@ -162,17 +202,24 @@ def trajectories(
     state, path = cf.run(rule, rule.init(z, goal), _position)
     steps = np.round(np.linspace(0, 1, frames) * np.asarray(state.steps)[:, None]).astype(int)
     shown = path[steps, np.arange(len(steps))[:, None]]
-    images = _decode(rule, shown.reshape(-1, *shown.shape[2:]))
-    return np.asarray(images).reshape(*shown.shape[:2], *images.shape[1:]), steps
+    images = decoded(rule.generator, shown.reshape(-1, *shown.shape[2:]))
+    return images.reshape(*shown.shape[:2], *images.shape[1:]), steps
 
 
 def _position(state):
     return state.position
 
 
+def decoded(generator: cf.Generator, z: Any, batch: int = 100) -> np.ndarray:
+    """Images of base points z (n, ...), as they would be stored."""
+    decode = Partial(generator.decode)
+    parts = [_decoded(decode, chunk)[:count] for chunk, count in batches(z, batch)]
+    return np.concatenate(parts)
+
+
 @jax.jit
-def _decode(rule, z):
-    return jax.vmap(lambda z: rule.finish(rule.generator.decode(z)))(z)
+def _decoded(decode, z):
+    return jax.vmap(lambda z: stored(decode(z)))(z)
 
 
 def spectra(rule: cf.Search, z: Any) -> np.ndarray:
@@ -185,12 +232,12 @@ def _spectrum(generator, z):
     return cf.singular_values(generator, z)
 
 
-def _batches(tree, size):
+def batches(tree: Any, size: int) -> list[tuple[Any, int]]:
     """Batches of one size with their counts of samples; the last is filled up by its own, to compile but once."""
     count = len(jax.tree.leaves(tree)[0])
-    batches = []
+    parts = []
     for first in range(0, count, size):
         m = min(size, count - first)
         index = first + np.arange(min(size, count)) % m
-        batches.append((jax.tree.map(lambda a, i=index: np.asarray(a)[i], tree), m))
-    return batches
+        parts.append((jax.tree.map(lambda a, i=index: np.asarray(a)[i], tree), m))
+    return parts

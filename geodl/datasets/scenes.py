@@ -21,7 +21,9 @@ _HALF = (3.15, 1.4)  # a figure's half height and half width
 _CONTRAST = 0.22  # of the body
 _NOISE = 0.01  # of the camera, standard deviation
 
+_MARGIN = 9
 _Y, _X = np.indices((SIDE, SIDE), np.float32)
+_WINDOW = np.indices((17, 11), np.float32) - np.float32([8, 5])[:, None, None]
 
 
 class Scenes(NamedTuple):
@@ -77,9 +79,8 @@ def detect(images: np.ndarray) -> list[Float[np.ndarray, "count 2"]]:
     figures are symmetric with contrasts that sum to zero.
     """
     rows, columns = _grid()
-    filters = _filters().reshape(len(rows) * len(columns), -1)
     residual = np.asarray(images, np.float32) / 255 - background()
-    response = residual.reshape(len(residual), -1) @ filters.T
+    response = residual.reshape(len(residual), -1) @ _filters().T
     response = response.reshape(-1, len(rows), len(columns))
     peaks = (response == maximum_filter(response, (1, 7, 7))) & (response > 0.5)
     return [np.stack([rows[i], columns[j]], -1) for i, j in map(np.nonzero, peaks)]
@@ -87,7 +88,8 @@ def detect(images: np.ndarray) -> list[Float[np.ndarray, "count 2"]]:
 
 def silhouettes(position: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "32 32"]:
     """Soft mask of figures at these positions."""
-    return np.sum(np.sum(_masks(np.asarray(position, np.float32)), 0), 0).clip(0, 1)
+    body, head, place = _masks(np.asarray(position, np.float32).reshape(-1, 2))
+    return _painted(1, np.zeros(len(body), int), place, body + head)[0].clip(0, 1)
 
 
 def _size(row):
@@ -96,7 +98,7 @@ def _size(row):
 
 def _place(count, rng):
     """Positions (n, 12, 2) without overlap, by rejection; scenes that fill up are begun anew."""
-    n, tries = len(count), 64
+    n, tries = len(count), 32
     position = np.zeros((n, MOST_FIGURES, 2), np.float32)
     todo = np.arange(n)
     while len(todo):
@@ -119,39 +121,50 @@ def _place(count, rng):
 
 
 def _masks(position):
-    """Soft masks of bodies and heads (..., 32, 32) of figures at positions (..., 2)."""
-    row, column = (position[..., i, None, None] for i in (0, 1))
+    """Soft masks of bodies and heads (k, 17, 11) of figures at positions (k, 2), in windows around them.
+
+    With the rows and columns (k, 17, 11) of these windows in a scene that has a margin.
+    """
+    row, column = position[:, 0, None, None], position[:, 1, None, None]
     size = _size(row)
-    down, right = (_Y - row) / size, (_X - column) / size
+    rows, columns = np.floor(row) + _WINDOW[0], np.floor(column) + _WINDOW[1]
+    down, right = (rows - row) / size, (columns - column) / size
     ellipse = np.sqrt(((down - _BODY) / _BODY_AXES[0]) ** 2 + (right / _BODY_AXES[1]) ** 2)
     body = expit((1 - ellipse) * _BODY_AXES[1] * size / 0.5)
     head = expit((_HEAD_RADIUS - np.sqrt((down - _HEAD) ** 2 + right**2)) * size / 0.5)
-    return body * (1 - head), head
+    return body * (1 - head), head, (rows.astype(int) + _MARGIN, columns.astype(int) + _MARGIN)
 
 
 def _figure(body, head):
     """What a figure of contrast 1 adds to the background; it sums to 0."""
     balance = body.sum((-2, -1)) / head.sum((-2, -1))
-    return _CONTRAST * (balance[..., None, None] * head - body)
+    return _CONTRAST * (balance[:, None, None] * head - body)
+
+
+def _painted(n, scene, place, windows):
+    """Scenes (n, 32, 32) that are the sums of the windows (k, 17, 11), each at its place in its scene."""
+    canvas = np.zeros((n, SIDE + 2 * _MARGIN, SIDE + 2 * _MARGIN), np.float32)
+    np.add.at(canvas, (scene[:, None, None], *place), windows)
+    return canvas[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
 
 def _render(position, contrast, light, rng):
     n = len(position)
-    contrast, light = np.float32(contrast), np.float32(light)
-    images = np.empty((n, SIDE, SIDE), np.uint8)
-    figures, heads = (np.empty((n, SIDE, SIDE), np.float32) for _ in range(2))
-    for i in range(0, n, 256):
-        chunk = slice(i, i + 256)
-        there = (contrast[chunk] > 0)[..., None, None]
-        body, head = _masks(position[chunk])
-        drawn = np.sum(contrast[chunk][..., None, None] * _figure(body, head), 1)
-        noise = _NOISE * rng.standard_normal(drawn.shape, np.float32)
-        scene = background(light[chunk]) + drawn + noise
-        images[chunk] = np.round(255 * np.clip(scene, 0, 1))
-        figures[chunk] = np.sum(there * (body + head), 1).clip(0, 1)
-        heads[chunk] = np.sum(there * head, 1).clip(0, 1)
-    count = np.sum(contrast > 0, -1)
-    return Scenes(images, count, position, contrast, light, figures, heads)
+    position, contrast, light = (np.asarray(a, np.float32) for a in (position, contrast, light))
+    scene, which = np.nonzero(contrast)
+    body, head, place = _masks(position[scene, which])
+    drawn = contrast[scene, which][:, None, None] * _figure(body, head)
+    noise = _NOISE * rng.standard_normal((n, SIDE, SIDE), np.float32)
+    images = background(light) + _painted(n, scene, place, drawn) + noise
+    return Scenes(
+        np.round(255 * np.clip(images, 0, 1)).astype(np.uint8),
+        np.sum(contrast > 0, -1),
+        position,
+        contrast,
+        light,
+        _painted(n, scene, place, body + head).clip(0, 1),
+        _painted(n, scene, place, head).clip(0, 1),
+    )
 
 
 def _grid():
@@ -160,8 +173,9 @@ def _grid():
 
 
 def _filters():
-    """For each point of the grid the filter whose response to the figure there is its contrast."""
+    """For each point of the grid the filter (32 * 32) whose response to the figure there is its contrast."""
     rows, columns = _grid()
     position = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).astype(np.float32)
-    figure = _figure(*_masks(position))
-    return figure / np.sum(figure**2, (-2, -1), keepdims=True)
+    body, head, place = _masks(position.reshape(-1, 2))
+    figure = _painted(len(body), np.arange(len(body)), place, _figure(body, head))
+    return figure.reshape(len(body), -1) / np.sum(figure**2, (1, 2))[:, None]

@@ -24,8 +24,9 @@ def glow(
     levels: Sequence[tuple[int, int]] = ((4, 6),),
     width: int = 64,
     coupling: Coupling = "affine",
+    alpha: float = 0.05,
 ) -> InvertibleNet:
-    """Glow of images (..., height, width, channels) in [0, 1], logits included.
+    """Glow of images (..., height, width, channels) in [0, 1], logits (:class:`~geodl.bijectors.Logit`) included.
 
     A level (factor, steps) squeezes by factor, takes its steps, and but for the last one hands half of the channels
     to the base, standardised by a net of the other half, with which the next level goes on. Conditioners are
@@ -37,7 +38,7 @@ def glow(
         raise ValueError(f"glow: levels of at least one step are needed, got {tuple(levels)}")
     check_divisible("glow", shape, math.prod(factor for factor, _ in levels))
     net = _level(shape, list(levels), width, elementwise(coupling))
-    return between(distrax.Block(Logit(), 3), net, None, shape)
+    return between(distrax.Block(Logit(alpha), 3), net, None, shape)
 
 
 def _level(shape, levels, width, kind: Elementwise):
@@ -53,7 +54,7 @@ def _level(shape, levels, width, kind: Elementwise):
     for i in range(steps):
         parts[f"step{i:02d}"] = sequence(
             {
-                "actnorm": actnorm(squeezed),
+                "actnorm": actnorm(squeezed, pixelwise=True),
                 "conv": invertible_conv(squeezed),
                 "coupling": split_coupling(squeezed, kept, net, kind),
             }
