@@ -1,8 +1,8 @@
-"""``python -m experiments.counterfactuals {toy,flow,mnist,crowd,clever-hans} --help``."""
+"""``python -m experiments.counterfactuals {toy,flow,mnist,crowd,faces,clever-hans} --help``."""
 
 import tyro
 
-from experiments.counterfactuals import clever_hans, crowd, flow, mnist, toy
+from experiments.counterfactuals import clever_hans, crowd, faces, flow, mnist, toy
 
 
 def main():
@@ -12,6 +12,7 @@ def main():
         "flow": (flow.FlowRun(), flow.run),
         "mnist": (mnist.Mnist(), mnist.run),
         "crowd": (crowd.Crowd(), crowd.run),
+        "faces": (faces.Faces(), faces.run),
         "clever-hans": (clever_hans.CleverHans(), clever_hans.run),
     }
     defaults = {name: default for name, (default, _) in commands.items()}

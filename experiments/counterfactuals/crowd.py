@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,9 @@ from jax.tree_util import Partial
 from scipy.stats import spearmanr, wasserstein_distance
 
 from experiments.counterfactuals import flow, images, models, pictures
+from experiments.counterfactuals.mnist import Law, fixed_length
 from geodl import counterfactual as cf
-from geodl import datasets, flows, nn, train
+from geodl import datasets, nn, train
 from geodl.bijectors import bin_centers, quantize
 
 
@@ -96,14 +97,6 @@ def run(config: Crowd) -> dict[str, Any]:
     return result
 
 
-class Law(NamedTuple):
-    """A trained flow, its noise, and the parameters of both."""
-
-    model: flows.InvertibleNet
-    noise: flows.LearnedNoise
-    params: Any
-
-
 def train_flow(config: Crowd, seen: datasets.Scenes, test: datasets.Scenes, folder: Path) -> Law:
     """The flow of the scenes. The camera's noise fills the bins: uniform noise within them will do."""
     settings = flow.FlowRun(
@@ -151,7 +144,7 @@ def make_rules(config: Crowd, generator: cf.Generator, counter: Partial) -> dict
     """The search in the flow's base, and among the images."""
 
     def rule(generator, rate):
-        ascent = optax.chain(optax.normalize_by_update_norm(), optax.sgd(rate))
+        ascent = fixed_length(rate)
         return cf.Search(
             generator, counter, cf.interval(), ascent, config.steps, finish=images.stored
         )

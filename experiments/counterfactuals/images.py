@@ -4,6 +4,7 @@ Images are uint8 (n, height, width, channels) outside, and the centres of their 
 as it would be stored: clipped, and rounded to 8 bits.
 """
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -222,14 +223,18 @@ def _decoded(decode, z):
     return jax.vmap(lambda z: stored(decode(z)))(z)
 
 
-def spectra(rule: cf.Search, z: Any) -> np.ndarray:
-    """Singular values (n, k) of the Jacobian of the rule's generator at base points z (n, ...), in units of pixels."""
-    return np.stack([_spectrum(rule.generator, point) for point in z])
+def spectra(rule: cf.Search, z: Any, count: int | None = None) -> np.ndarray:
+    """Singular values (n, k) of the Jacobian of the rule's generator at base points z (n, ...), in units of pixels.
+
+    All of them, or the ``count`` largest where images are large.
+    """
+    return np.stack([_spectrum(rule.generator, point, count) for point in z])
 
 
-@jax.jit  # one point at a time: on the CPU a convolution is slow in a loop over them
-def _spectrum(generator, z):
-    return cf.singular_values(generator, z)
+# one point at a time: on the CPU a convolution is slow in a loop over them
+@functools.partial(jax.jit, static_argnums=2)
+def _spectrum(generator, z, count):
+    return cf.singular_values(generator, z, count, jax.random.key(0))
 
 
 def batches(tree: Any, size: int) -> list[tuple[Any, int]]:
