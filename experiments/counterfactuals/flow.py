@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from experiments.counterfactuals.data import halves
 from experiments.pvae.mnist import load
-from geodl import datasets, flows, plotting, train
+from geodl import datasets, flows, nn, plotting, train
 from geodl.flows.coupling import Coupling
 
 
@@ -31,14 +31,16 @@ class FlowRun:
     coupling: Coupling = "affine"
     noise: Literal["uniform", "learned"] = "learned"
     """within the grey values' bins, in training and in scores"""
-    alpha: float = 1e-3
+    alpha: float = 1e-4
     """of the logits"""
-    levels: tuple[tuple[int, int], ...] = ((4, 6),)
+    levels: tuple[tuple[int, int], ...] = ((4, 8),)
     """of each scale the factor to squeeze by and the number of steps"""
+    conditioner: Literal["mixer", "conv"] = "mixer"
+    """the couplings' networks: for few positions, or for many"""
     width: int = 64
-    """channels of the couplings' networks"""
+    """their channels"""
     batch: int = 32
-    steps: int = 16_000
+    steps: int = 13_500
     learning_rate: float = 8e-3
     """falls to 0 along a cosine, after a warm-up"""
     warmup: int = 200
@@ -102,7 +104,8 @@ def make_model(
 ) -> tuple[flows.InvertibleNet, flows.LearnedNoise]:
     """The flow, from N(0, I) to images (height, width, 1) in [0, 1], and the noise of its scores."""
     shape = (*images.train_images.shape[1:], 1)
-    net = flows.glow(shape, config.levels, config.width, config.coupling, config.alpha)
+    conditioner = {"mixer": nn.mixer_net, "conv": nn.conv_net}[config.conditioner]
+    net = flows.glow(shape, config.levels, config.width, config.coupling, config.alpha, conditioner)
     return net, NOISES[config.noise]
 
 

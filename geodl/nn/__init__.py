@@ -5,10 +5,12 @@ from geodl.nn.conv import (
     ConvDecoder,
     ConvFeatures,
     ConvNet,
+    MixerNet,
     conv_classifier,
     conv_decoder,
     conv_features,
     conv_net,
+    mixer_net,
 )
 from geodl.nn.fourier import circle, fourier_features
 from geodl.nn.functional import Net, functional
@@ -23,6 +25,7 @@ __all__ = [
     "ConvFeatures",
     "ConvNet",
     "Gyroplane",
+    "MixerNet",
     "MobiusLinear",
     "Net",
     "circle",
@@ -34,5 +37,6 @@ __all__ = [
     "functional",
     "gyroplane",
     "linear",
+    "mixer_net",
     "mlp",
 ]
