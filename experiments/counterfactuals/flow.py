@@ -58,18 +58,18 @@ def run(config: FlowRun) -> dict[str, Any]:
     print(f"{source}: {len(images.train_images)} training, {len(images.test_images)} test images")
     model, noise = make_model(config, images)
     params, history = fit(config, model, noise, images, folder)
-    bits = evaluate(model, noise, params, images.test_images, folder)
+    scores = evaluate(model, noise, params, images.test_images, folder)
     result = train.circumstances() | {
         "coupling": config.coupling,
         "noise": config.noise,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "steps": config.steps,
         "cpu_minutes": sum(record["cpu_seconds"] for record in history) / 60,
-        "bits_per_dim": float(bits.mean()),
-        "standard_error": float(bits.std() / np.sqrt(len(bits))),
+        "bits_per_dim": float(scores.mean()),
+        "standard_error": float(scores.std() / np.sqrt(len(scores))),
     }
     train.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
-    table = results_table(result, source, len(bits))
+    table = results_table(result, source, len(scores))
     train.write_text(folder / "table.md", table + "\n")
     draw(model, params["flow"], images.test_images, folder / "samples.png")
     print(f"\n{table}\n\ntable: {folder / 'table.md'}\nsamples: {folder / 'samples.png'}")
