@@ -203,6 +203,9 @@ def test_flows_are_generators():
     assert flow.exact
     np.testing.assert_allclose(flow.decode(flow.encode(x)), x, rtol=1e-6)
     np.testing.assert_allclose(singular_values(flow, x), [2, 0.5], rtol=1e-6)
+    other = from_bijector(distrax.Block(distrax.ScalarAffine(jnp.zeros(2), jnp.ones(2)), 1))
+    structures = [jax.tree.structure(generator) for generator in (flow, other)]
+    assert structures[0] == structures[1]  # what is compiled for one serves the other
 
 
 def test_inversion_keeps_the_best_start():
