@@ -11,9 +11,9 @@ import numpy as np
 import optax
 from matplotlib.figure import Figure
 
+from experiments.counterfactuals.data import halves
 from experiments.pvae.mnist import load
-from geodl import datasets, flows, plotting, train
-from geodl.bijectors import dequantize
+from geodl import datasets, flows, nn, plotting, train
 from geodl.flows.coupling import Coupling
 
 
@@ -26,13 +26,21 @@ class FlowRun:
     """auto: MNIST where its files are found, else scikit-learn's digits"""
     download: bool = False
     """fetch MNIST once from its public mirrors where GEODL_DATA does not hold it"""
+    half: Literal["all", "A", "B"] = "all"
+    """of the training images, for judges that have seen none of the flow's"""
     coupling: Coupling = "affine"
-    levels: tuple[tuple[int, int], ...] = ((4, 6),)
+    noise: Literal["uniform", "learned"] = "learned"
+    """within the grey values' bins, in training and in scores"""
+    alpha: float = 1e-4
+    """of the logits"""
+    levels: tuple[tuple[int, int], ...] = ((4, 8),)
     """of each scale the factor to squeeze by and the number of steps"""
+    conditioner: Literal["mixer", "conv"] = "mixer"
+    """the couplings' networks: for few positions, or for many"""
     width: int = 64
-    """channels of the couplings' networks"""
+    """their channels"""
     batch: int = 32
-    steps: int = 16_000
+    steps: int = 13_500
     learning_rate: float = 8e-3
     """falls to 0 along a cosine, after a warm-up"""
     warmup: int = 200
@@ -46,16 +54,14 @@ class FlowRun:
 
 def run(config: FlowRun) -> dict[str, Any]:
     """Train, score on all test images, draw samples; everything lands in the run's folder."""
-    images, source = load(config)
-    protocol = asdict(config) | {"data": source}
-    del protocol["root"]
-    folder = train.start_run("counterfactuals", config.name, protocol, config.root)
+    images, source, folder = start(config)
     print(f"{source}: {len(images.train_images)} training, {len(images.test_images)} test images")
-    model = make_model(config, images)
-    params, history = fit(config, model, images, folder)
-    bits = evaluate(model, params, images.test_images, folder)
+    model, noise = make_model(config, images)
+    params, history = fit(config, model, noise, images, folder)
+    bits = evaluate(model, noise, params, images.test_images, folder)
     result = train.circumstances() | {
         "coupling": config.coupling,
+        "noise": config.noise,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "steps": config.steps,
         "cpu_minutes": sum(record["cpu_seconds"] for record in history) / 60,
@@ -65,31 +71,75 @@ def run(config: FlowRun) -> dict[str, Any]:
     train.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
     table = results_table(result, source, len(bits))
     train.write_text(folder / "table.md", table + "\n")
-    draw(model, params, images.test_images, folder / "samples.png")
+    draw(model, params["flow"], images.test_images, folder / "samples.png")
     print(f"\n{table}\n\ntable: {folder / 'table.md'}\nsamples: {folder / 'samples.png'}")
     return result
 
 
-def make_model(config: FlowRun, images: datasets.Images) -> flows.InvertibleNet:
-    """The flow, from N(0, I) to images (height, width, 1) in [0, 1]."""
+def trained(config: FlowRun) -> tuple[flows.InvertibleNet, Any]:
+    """The flow and its averaged parameters, of the run of this configuration: trained where it is not finished."""
+    model, _, params = with_noise(config)
+    return model, params["flow"]
+
+
+def with_noise(config: FlowRun) -> tuple[flows.InvertibleNet, flows.LearnedNoise, Any]:
+    """The same with the noise that it was trained with: {"flow": ..., "noise": ...} for :func:`bits`."""
+    images, _, folder = start(config)
+    model, noise = make_model(config, images)
+    return model, noise, fit(config, model, noise, images, folder)[0]
+
+
+def start(config: FlowRun) -> tuple[datasets.Images, str, Path]:
+    """The images that are asked for, the name of their source, and the run's folder."""
+    images, source = load(config)
+    if config.half != "all":
+        images = halves(images)[config.half]
+    protocol = asdict(config) | {"data": source}
+    del protocol["root"]
+    return images, source, train.start_run("counterfactuals", config.name, protocol, config.root)
+
+
+def make_model(
+    config: FlowRun, images: datasets.Images
+) -> tuple[flows.InvertibleNet, flows.LearnedNoise]:
+    """The flow, from N(0, I) to images (height, width, 1) in [0, 1], and the noise of its scores."""
     shape = (*images.train_images.shape[1:], 1)
-    return flows.glow(shape, config.levels, config.width, config.coupling)
+    conditioner = {"mixer": nn.mixer_net, "conv": nn.conv_net}[config.conditioner]
+    net = flows.glow(shape, config.levels, config.width, config.coupling, config.alpha, conditioner)
+    return net, NOISES[config.noise]
+
+
+NOISES = {
+    "uniform": flows.LearnedNoise(lambda key: {}, lambda params: flows.uniform_noise),
+    "learned": flows.logit_normal_noise(),
+}
+
+
+def bits(model: flows.InvertibleNet, noise: flows.LearnedNoise, params: Any, images: Any, key: Any):
+    """Bits per dimension of images (..., height, width, 1), with one draw of the noise."""
+    return flows.bits_per_dim(model.law(params["flow"]), images, key, noise.noise(params["noise"]))
 
 
 def fit(
-    config: FlowRun, model: flows.InvertibleNet, images: datasets.Images, folder: Path
+    config: FlowRun,
+    model: flows.InvertibleNet,
+    noise: flows.LearnedNoise,
+    images: datasets.Images,
+    folder: Path,
 ) -> tuple[Any, list[dict[str, Any]]]:
     """The averaged parameters, and the log; a run that was killed goes on where it was."""
     data = jnp.asarray(images.train_images[..., None])
     init_key, noise_key, key = jax.random.split(jax.random.key(config.seed), 3)
 
     def loss(params, batch, key):
-        bits = flows.bits_per_dim(model.law(params), batch.data, key)
-        return jnp.sum(batch.weight * bits) / jnp.sum(batch.weight), {}
+        score = bits(model, noise, params, batch.data, key)
+        return jnp.sum(batch.weight * score) / jnp.sum(batch.weight), {}
 
     @jax.jit
     def first(init_key, noise_key, some):
-        return model.data_init(model.init(init_key), dequantize(some, noise_key))
+        noise_params = noise.init(init_key)
+        x, _ = noise.noise(noise_params)(some, noise_key)
+        return {"flow": model.data_init(model.init(init_key), x), "noise": noise_params}
 
     warmup = min(config.warmup, config.steps // 10)
     rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
@@ -97,19 +147,25 @@ def fit(
     optimizer = train.averaged(adam, config.average)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
     run = train.chunked(step, convolutional=True)
-    state = train.init(first(init_key, noise_key, data[:256]), optimizer, key)
+    state = train.init(first(init_key, noise_key, data[:512]), optimizer, key)
     chunk = min(500, config.steps)
     state, history = train.fit(run, state, data, config.steps, folder, chunk=chunk)
     return state.opt_state.average, history
 
 
-def evaluate(model: flows.InvertibleNet, params: Any, images: np.ndarray, folder: Path):
-    """Bits per dimension of each image, with one draw of the noise; by chunks that a killed run keeps."""
+def evaluate(
+    model: flows.InvertibleNet,
+    noise: flows.LearnedNoise,
+    params: Any,
+    images: np.ndarray,
+    folder: Path,
+):
+    """Bits per dimension of each image; by chunks that a killed run keeps."""
 
     @jax.jit
     def score(params, images, first):
         key = jax.random.fold_in(jax.random.key(0), first)
-        return {"bits": flows.bits_per_dim(model.law(params), images[..., None], key)}
+        return {"bits": bits(model, noise, params, images[..., None], key)}
 
     size = 500
     chunks = [(images[i : i + size], np.int32(i)) for i in range(0, len(images), size)]
@@ -121,9 +177,10 @@ def evaluate(model: flows.InvertibleNet, params: Any, images: np.ndarray, folder
 
 def results_table(result: dict[str, Any], source: str, count: int) -> str:
     """One row: the flow, what it has cost, its score."""
-    header = "coupling, parameters, steps, CPU minutes, bits/dim, date, revision"
+    header = "coupling, noise, parameters, steps, CPU minutes, bits/dim, date, revision"
     row = [
         result["coupling"],
+        result["noise"],
         result["parameters"],
         result["steps"],
         f"{result['cpu_minutes']:.1f}",
@@ -132,7 +189,7 @@ def results_table(result: dict[str, Any], source: str, count: int) -> str:
         str(result["revision"])[:7],
     ]
     caption = (
-        f"Bits per dimension of {count} test images of {source}, uniform dequantisation in training and here, one "
+        f"Bits per dimension of {count} test images of {source}, the noise of the training, one "
         "draw; mean ± its standard error over images:"
     )
     return f"{caption}\n\n{train.markdown_table(header.split(', '), [row])}"

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.counterfactuals import toys
+from geodl import plotting
 
 
 DPI = 150
@@ -74,3 +75,81 @@ def paths(file: Path, found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     base.spines[["top", "right"]].set_visible(False)
     base.legend(*space.get_legend_handles_labels(), loc="lower right", frameon=False)
     figure.savefig(file, dpi=DPI)
+
+
+def panels(
+    file: Path,
+    originals: np.ndarray,
+    counterfactuals: np.ndarray,
+    adversarials: np.ndarray,
+    captions: Sequence[str],
+) -> None:
+    """A row for each image: original, counterfactual, their difference, adversarial example; (n, h, w, c) in [0, 1].
+
+    Differences are means over the channels, blue where the counterfactual is darker and red where it is brighter.
+    """
+    difference = (counterfactuals - originals).mean(-1)
+    # several blocks side by side, as wide as high
+    count = len(originals)
+    blocks = max(1, round((count / 4) ** 0.5))
+    rows = -(-count // blocks)
+    figure = Figure(figsize=(4.2 * blocks, 1.15 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, 5 * blocks, squeeze=False, width_ratios=[0.6, 1, 1, 1, 1] * blocks)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    titles = ("", "original", "counterfactual", "difference", "adversarial")
+    for i in range(count):
+        block, row = divmod(i, rows)
+        label, *shown = axes[row, 5 * block : 5 * block + 5]
+        label.text(1, 0.5, captions[i], ha="right", va="center", transform=label.transAxes)
+        images = originals[i], counterfactuals[i], difference[i], adversarials[i]
+        for ax, image in zip(shown, images, strict=True):
+            if image.ndim == 2:
+                ax.imshow(image, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+            else:
+                _show(ax, image)
+        if row == 0:
+            for ax, title in zip((label, *shown), titles, strict=True):
+                ax.set_title(title, size="small")
+    figure.savefig(file, dpi=DPI)
+
+
+def strip(file: Path, frames: np.ndarray, captions: Sequence[Sequence[str]]) -> None:
+    """Searches from left to right, (n, frames, h, w, c) in [0, 1], with a caption under each image."""
+    rows, columns = frames.shape[:2]
+    figure = Figure(figsize=(1.15 * columns, 1.4 * rows), layout="constrained")
+    for ax, image, caption in zip(
+        figure.subplots(rows, columns, squeeze=False).flat,
+        frames.reshape(-1, *frames.shape[2:]),
+        np.asarray(captions).ravel(),
+        strict=True,
+    ):
+        _show(ax, image)
+        ax.set_title(caption, size="x-small", y=-0.2)
+    figure.savefig(file, dpi=DPI)
+
+
+def spectrum(file: Path, values: Mapping[str, np.ndarray]) -> None:
+    """Singular values (n, k) of generators' Jacobians, median and deciles over the n points, largest first."""
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    ax = figure.subplots()
+    for color, (name, s) in zip(COLORS.values(), values.items(), strict=False):
+        index = np.arange(1, s.shape[-1] + 1)
+        low, median, high = np.quantile(s, (0.1, 0.5, 0.9), axis=0)
+        ax.fill_between(index, low, high, color=color, alpha=0.15, lw=0)
+        ax.plot(index, median, color=color, label=name)
+    ax.set(
+        yscale="log",
+        xlabel="index",
+        ylabel="singular value of the Jacobian, in pixel units",
+        xlim=(1, max(s.shape[-1] for s in values.values())),
+    )
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize="small")
+    figure.savefig(file, dpi=DPI)
+
+
+def _show(ax, image):
+    """An image (h, w, c): ink on paper where it is grey."""
+    grey = image.shape[-1] == 1
+    plotting.image_grid(ax, np.clip(image[..., 0] if grey else image, 0, 1)[None, None])

@@ -13,7 +13,10 @@ from jax.typing import ArrayLike
 
 
 class ActNorm(distrax.Bijector):
-    """y = shift + exp(log_scale) x for each channel (Kingma & Dhariwal 2018, 3.1), from base to data."""
+    """y = shift + exp(log_scale) x for each channel, from base to data (Kingma & Dhariwal 2018, 3.1); or each pixel.
+
+    An image whose parts have places, such as a centred digit, has other means and variances in every pixel.
+    """
 
     def __init__(
         self,
@@ -21,42 +24,44 @@ class ActNorm(distrax.Bijector):
         log_scale: ArrayLike,
         event_ndims: int = 3,
     ):
-        """Of (channels,) each. ``event_ndims`` counts the axes of one event, of which the last is the channels."""
+        """Of (channels,) each, or of an event's whole shape; ``event_ndims`` counts the axes of one event."""
         super().__init__(event_ndims_in=event_ndims, is_constant_jacobian=True)
         self._shift, self._log_scale = jnp.asarray(shift), jnp.asarray(log_scale)
 
     @classmethod
-    def standardizing(cls, y: ArrayLike, event_ndims: int = 3) -> "ActNorm":
-        """The one whose inverse gives a batch y of data mean 0 and variance 1 in every channel.
+    def standardizing(
+        cls, y: ArrayLike, event_ndims: int = 3, pixelwise: bool = False
+    ) -> "ActNorm":
+        """The one whose inverse gives a batch y of data mean 0 and variance 1 in every channel, or in every pixel.
 
-        A channel that is constant is not stretched by more than 1 / 1e-3.
+        What is constant is not stretched by more than 1 / 1e-3.
         """
         y = jnp.asarray(y)
-        axes = tuple(range(y.ndim - 1))
+        axes = tuple(range(y.ndim - (event_ndims if pixelwise else 1)))
         return cls(jnp.mean(y, axes), jnp.log(jnp.maximum(jnp.std(y, axes), 1e-3)), event_ndims)
 
     @property
     def shift(self) -> Array:
-        """(channels,)"""
+        """(channels,), or of an event's shape"""
         return self._shift
 
     @property
     def log_scale(self) -> Array:
-        """(channels,)"""
+        """(channels,), or of an event's shape"""
         return self._log_scale
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
-        """Scaled and shifted values, and the log-determinant (...). Raises ``ValueError`` for other channels."""
-        x = _event("ActNorm", x, self._shift.shape[-1], self.event_ndims_in)
+        """Scaled and shifted values, and the log-determinant (...). Raises ``ValueError`` for other shapes."""
+        x = _event("ActNorm", x, self._shift.shape, self.event_ndims_in)
         return x * jnp.exp(self._log_scale) + self._shift, self._log_det(x)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
-        """The values before, and minus the log-determinant. Raises ``ValueError`` for other channels."""
-        y = _event("ActNorm", y, self._shift.shape[-1], self.event_ndims_in)
+        """The values before, and minus the log-determinant. Raises ``ValueError`` for other shapes."""
+        y = _event("ActNorm", y, self._shift.shape, self.event_ndims_in)
         return (y - self._shift) * jnp.exp(-self._log_scale), -self._log_det(y)
 
     def _log_det(self, x):
-        return _at_every_pixel(jnp.sum(self._log_scale), x, self.event_ndims_in)
+        return _at_every_pixel(self._log_scale, x, self.event_ndims_in)
 
 
 class InvertibleConv(distrax.Bijector):
@@ -91,16 +96,16 @@ class InvertibleConv(distrax.Bijector):
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
         """W^-1 x at every pixel, and the log-determinant (...). Raises ``ValueError`` for other channels."""
-        x = _event("InvertibleConv", x, self._weight.shape[-1], self.event_ndims_in)
+        x = _event("InvertibleConv", x, self._log_scale.shape, self.event_ndims_in)
         return _matmul(x, self._inverse_weight.T), -self._inverse_log_det(x)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
         """W y at every pixel, and its log-determinant. Raises ``ValueError`` for other channels."""
-        y = _event("InvertibleConv", y, self._weight.shape[-1], self.event_ndims_in)
+        y = _event("InvertibleConv", y, self._log_scale.shape, self.event_ndims_in)
         return _matmul(y, self._weight.T), self._inverse_log_det(y)
 
     def _inverse_log_det(self, y):
-        return _at_every_pixel(jnp.sum(self._log_scale), y, self.event_ndims_in)
+        return _at_every_pixel(self._log_scale, y, self.event_ndims_in)
 
 
 def plu_of_rotation(key: Array, channels: int) -> dict[str, Array]:
@@ -148,18 +153,22 @@ class LeadingChannels(distrax.Bijector):
         return jnp.concatenate([first, x[..., self._channels :]], -1), jnp.asarray(log_det)
 
 
-def _event(name, x, channels, event_ndims):
+def _event(name, x, shape, event_ndims):
     x = jnp.asarray(x)
-    if x.ndim < event_ndims or x.shape[-1] != channels:
+    if x.ndim < event_ndims or x.shape[x.ndim - len(shape) :] != shape:
+        *pixels, channels = shape
         raise ValueError(
-            f"{name}: events of {event_ndims} axes and {channels} channels are needed, got {x.shape}"
+            f"{name}: events of {event_ndims} axes and {channels} channels are needed"
+            f"{f', of shape {shape}' if pixels else ''}, got {x.shape}"
         )
     return x
 
 
-def _at_every_pixel(log_det, x, event_ndims):
-    batch, pixels = x.shape[: x.ndim - event_ndims], x.shape[x.ndim - event_ndims : -1]
-    return jnp.broadcast_to(math.prod(pixels) * log_det, batch)
+def _at_every_pixel(log_scale, x, event_ndims):
+    """The log-determinant of exp(log_scale), which has the last axes of an event of x."""
+    batch, pixels = x.shape[: x.ndim - event_ndims], x.shape[x.ndim - event_ndims :]
+    repeats = math.prod(pixels[: len(pixels) - log_scale.ndim])
+    return jnp.broadcast_to(repeats * jnp.sum(log_scale), batch)
 
 
 def _matmul(a, b):

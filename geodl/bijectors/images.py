@@ -22,13 +22,13 @@ def dequantize(images: ArrayLike, key: Array) -> Float[Array, "*shape"]:
 
     log2 P(image) >= E log2 p(x) - 8 d (Theis, van den Oord & Bethge 2016). Raises ``TypeError`` unless uint8.
     """
-    images = _bytes("dequantize", images)
+    images = grey_values("dequantize", images)
     return (images + jax.random.uniform(key, images.shape)) / LEVELS
 
 
 def bin_centers(images: ArrayLike) -> Float[Array, "*shape"]:
     """The centres of the pixels' bins, (v + 1/2) / 256: where a search starts. Raises ``TypeError`` unless uint8."""
-    return (_bytes("bin_centers", images) + 0.5) / LEVELS
+    return (grey_values("bin_centers", images) + 0.5) / LEVELS
 
 
 def quantize(x: ArrayLike) -> UInt8[Array, "*shape"]:
@@ -36,7 +36,8 @@ def quantize(x: ArrayLike) -> UInt8[Array, "*shape"]:
     return jnp.clip(jnp.floor(jnp.asarray(x) * LEVELS), 0, LEVELS - 1).astype(jnp.uint8)
 
 
-def _bytes(name, images):
+def grey_values(name: str, images: ArrayLike) -> UInt8[Array, "*shape"]:
+    """The images as an array; ``TypeError`` in the name of the caller unless uint8."""
     images = jnp.asarray(images)
     if images.dtype != jnp.uint8:
         raise TypeError(f"{name}: grey values 0..255 as uint8 are needed, got {images.dtype}")

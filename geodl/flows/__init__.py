@@ -4,6 +4,7 @@ from geodl.flows import divergence
 from geodl.flows.clock import clock, random_times
 from geodl.flows.cnf import Flow, negative_log_likelihood, reverse_kl
 from geodl.flows.coupling import image_realnvp, realnvp
+from geodl.flows.dequantization import LearnedNoise, Noise, logit_normal_noise, uniform_noise
 from geodl.flows.glow import glow
 from geodl.flows.integrate import RK4, Stats, Tsit5
 from geodl.flows.invertible import InvertibleNet, bits_per_dim, negative_log_density
@@ -15,6 +16,8 @@ __all__ = [
     "RK4",
     "Flow",
     "InvertibleNet",
+    "LearnedNoise",
+    "Noise",
     "Stats",
     "Tsit5",
     "VectorField",
@@ -26,6 +29,7 @@ __all__ = [
     "glow",
     "image_realnvp",
     "jitter",
+    "logit_normal_noise",
     "matching_loss",
     "negative_log_density",
     "negative_log_likelihood",
@@ -33,5 +37,6 @@ __all__ = [
     "random_times",
     "realnvp",
     "reverse_kl",
+    "uniform_noise",
     "vector_field",
 ]

@@ -16,9 +16,9 @@ from geodl.bijectors import (
     Elementwise,
     InvertibleConv,
     LeadingChannels,
-    dequantize,
     plu_of_rotation,
 )
+from geodl.flows.dequantization import Noise, uniform_noise
 from geodl.nn import Net
 
 
@@ -52,16 +52,20 @@ def negative_log_density(law: distrax.Distribution, x: Array) -> Array:
 
 
 def bits_per_dim(
-    law: distrax.Distribution, images: ArrayLike, key: Array
+    law: distrax.Distribution,
+    images: ArrayLike,
+    key: Array,
+    noise: Noise = uniform_noise,
 ) -> Float[Array, "*batch"]:
-    """A bound on -log2 P(image) / d of 8-bit images under a law of images in [0, 1]^d, by uniform dequantisation.
+    """A bound on -log2 P(image) / d of 8-bit images under a law of images in [0, 1]^d, one draw of the noise.
 
-    Its mean is the loss to train with and the score to report: one draw of the noise is unbiased. Raises
+    Its mean is the loss to train with and the score to report, with the same noise: one draw is unbiased. Raises
     ``TypeError`` unless the images are uint8.
     """
     dims = math.prod(jnp.shape(images)[-3:])
-    log_p = jnp.asarray(law.log_prob(dequantize(images, key)))
-    return 8 - log_p / (dims * math.log(2))
+    x, log_q = noise(images, key)
+    log_p = jnp.asarray(law.log_prob(x))
+    return 8 + (log_q - log_p) / (dims * math.log(2))
 
 
 def sequence(parts: Mapping[str, InvertibleNet]) -> InvertibleNet:
@@ -115,18 +119,19 @@ def leading_channels(net: InvertibleNet, channels: int) -> InvertibleNet:
     return InvertibleNet((*net.shape[:-1], channels), net.init, bijector, data_init)
 
 
-def actnorm(shape: tuple[int, ...]) -> InvertibleNet:
-    """:class:`~geodl.bijectors.ActNorm`, the identity before ``data_init``."""
+def actnorm(shape: tuple[int, ...], pixelwise: bool = False) -> InvertibleNet:
+    """:class:`~geodl.bijectors.ActNorm` of channels or of pixels, the identity before ``data_init``."""
     ndims = len(shape)
 
     def init(key):
-        return {"shift": jnp.zeros(shape[-1]), "log_scale": jnp.zeros(shape[-1])}
+        start = jnp.zeros(shape if pixelwise else shape[-1])
+        return {"shift": start, "log_scale": start}
 
     def bijector(params):
         return ActNorm(params["shift"], params["log_scale"], ndims)
 
     def data_init(params, batch):
-        found = ActNorm.standardizing(batch, ndims)
+        found = ActNorm.standardizing(batch, ndims, pixelwise)
         return {"shift": found.shift, "log_scale": found.log_scale}
 
     return InvertibleNet(shape, init, bijector, data_init)

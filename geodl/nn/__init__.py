@@ -1,6 +1,17 @@
 """Neural networks as pure ``(init, apply)`` pairs over plain dicts of arrays."""
 
-from geodl.nn.conv import ConvNet, conv_net
+from geodl.nn.conv import (
+    ConvClassifier,
+    ConvDecoder,
+    ConvFeatures,
+    ConvNet,
+    MixerNet,
+    conv_classifier,
+    conv_decoder,
+    conv_features,
+    conv_net,
+    mixer_net,
+)
 from geodl.nn.fourier import circle, fourier_features
 from geodl.nn.functional import Net, functional
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
@@ -9,15 +20,23 @@ from geodl.nn.mlp import MLP, linear, mlp
 
 __all__ = [
     "MLP",
+    "ConvClassifier",
+    "ConvDecoder",
+    "ConvFeatures",
     "ConvNet",
     "Gyroplane",
+    "MixerNet",
     "MobiusLinear",
     "Net",
     "circle",
+    "conv_classifier",
+    "conv_decoder",
+    "conv_features",
     "conv_net",
     "fourier_features",
     "functional",
     "gyroplane",
     "linear",
+    "mixer_net",
     "mlp",
 ]

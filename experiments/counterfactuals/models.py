@@ -1,0 +1,265 @@
+"""The models of the image experiments: classifiers, judges that have seen other data, and generators."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from jax.tree_util import Partial
+
+from geodl import counterfactual as cf
+from geodl import datasets, flows, nn, train, vae
+from geodl.bijectors import bin_centers
+from geodl.distributions import WrappedNormal
+from geodl.manifolds import Euclidean, PoincareBall
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a classifier is trained: Adam with decoupled weight decay, its rate falling to 0 along a cosine."""
+
+    steps: int = 2000
+    batch: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.0
+    noise: float = 0.0
+    """the highest standard deviation of Gaussian noise on the images, uniform between 0 and it for each of them"""
+    seed: int = 0
+
+
+def classifier(net: nn.Net, images: datasets.Images, config: Training, folder: Path) -> Partial:
+    """The trained logits of one image in [0, 1]; a run that was killed goes on where it was."""
+
+    def loss(params, batch, key):
+        x, label = batch.data
+        x = bin_centers(x)
+        scale_key, noise_key = jax.random.split(key)
+        scale = jax.random.uniform(scale_key, (len(x), 1, 1, 1), maxval=config.noise)
+        logits = net.apply(params, x + scale * jax.random.normal(noise_key, x.shape))
+        nats = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+        return jnp.sum(batch.weight * nats) / jnp.sum(batch.weight), {}
+
+    rate = optax.cosine_decay_schedule(config.learning_rate, config.steps)
+    optimizer = optax.adamw(rate, weight_decay=config.weight_decay)
+    step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
+    data = jnp.asarray(with_channels(images.train_images)), jnp.asarray(images.train_labels)
+    key = jax.random.key(config.seed)
+    state = train.init(net.init(key), optimizer, key)
+    run = train.chunked(step, convolutional=True)
+    chunk = max(1, min(500, config.steps))
+    state, _ = train.fit(run, state, data, config.steps, folder, chunk=chunk)
+    return Partial(net.apply, state.params)
+
+
+def with_channels(images: np.ndarray) -> np.ndarray:
+    """Grey images (n, height, width) with an axis for their channel."""
+    return images if images.ndim == 4 else images[..., None]
+
+
+def smoothed(model: Partial, noise: Array) -> Partial:
+    """The mean of a model's outputs over copies of an image with fixed noise (k, height, width, channels) on them."""
+    return Partial(_smoothed, model, noise)
+
+
+def _smoothed(model, noise, x):
+    return jnp.mean(jax.vmap(model)(x + noise), 0)
+
+
+def classes(model: Partial, batch: int = 500) -> Callable[[Any], np.ndarray]:
+    """The model's classes (n,) of images (n, height, width, channels) in [0, 1]."""
+    return lambda x: outputs(model, x, batch).argmax(-1)
+
+
+def outputs(model: Partial, x: Any, batch: int = 500) -> np.ndarray:
+    """The model's outputs of images x (n, height, width, channels)."""
+    return np.concatenate([_outputs(model, x[i : i + batch]) for i in range(0, len(x), batch)])
+
+
+@jax.jit
+def _outputs(model, x):
+    return jax.vmap(model)(x)
+
+
+def support_vectors(kernel: str, images: datasets.Images, items: int, C: float) -> Callable:
+    """A support vector machine of the first ``items`` training images, from images (n, ...) in [0, 1] to classes."""
+    from sklearn.svm import SVC
+
+    x, labels = images.train_images[:items], images.train_labels[:items]
+    machine = SVC(kernel=kernel, C=C).fit(flat(bin_centers(x)), labels)
+    return lambda x: machine.predict(flat(x))
+
+
+def flat(x: Any) -> np.ndarray:
+    """Images as vectors."""
+    return np.asarray(x).reshape(len(x), -1)
+
+
+def flow(model: flows.InvertibleNet, params: Any) -> cf.Generator:
+    """The generator of a flow; its bijector, inverse matrices and all, is an argument of what is compiled."""
+    bijector = jax.jit(model.bijector)(params)
+    return cf.Generator(Partial(_forward, bijector), Partial(_inverse, bijector), exact=True)
+
+
+def _forward(bijector: distrax.Bijector, z):
+    return bijector.forward(z)
+
+
+def _inverse(bijector: distrax.Bijector, x):
+    return bijector.inverse(x)
+
+
+def standard_normal(z: Array) -> Array:
+    """Log-density of N(0, I), but for its constant."""
+    return -jnp.sum(jnp.square(z)) / 2
+
+
+def pca(images: np.ndarray) -> cf.Generator:
+    """Principal components, whitened: the linear flow of highest likelihood of dequantised images, grey, uint8.
+
+    The noise of dequantisation keeps directions in which the images do not vary from having no variance at all.
+    """
+    x = flat(bin_centers(images))
+    variance, directions = np.linalg.eigh(np.cov(x.T) + np.eye(x.shape[1]) / (12 * 256**2))
+    mean = x.mean(0).reshape(with_channels(images).shape[1:])
+    args = [jnp.asarray(a, jnp.float32) for a in (mean, directions, np.sqrt(variance))]
+    return cf.Generator(
+        Partial(_from_components, *args), Partial(_to_components, *args), exact=True
+    )
+
+
+def _from_components(mean, directions, scale, z):
+    return mean + (directions @ (scale * z)).reshape(mean.shape)
+
+
+def _to_components(mean, directions, scale, x):
+    return ((x - mean).reshape(-1) @ directions) / scale
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """How a generator without an exact inverse is trained: a VAE or a GAN."""
+
+    steps: int = 3000
+    batch: int = 64
+    learning_rate: float = 1e-3
+    dim: int = 10
+    """of the base"""
+
+
+def convolutional_vae(shape: tuple[int, int, int], dim: int) -> vae.VAE:
+    """A VAE of grey images as vectors (..., pixels), both networks convolutional, its base R^dim."""
+    look, draw = nn.conv_classifier(shape, 2 * dim), nn.conv_decoder(dim, shape)
+
+    def encode(params, x):
+        return look.apply(params, x.reshape(*x.shape[:-1], *shape))
+
+    def decode(params, z, manifold):
+        x = draw.apply(params, z)
+        return x.reshape(*z.shape[:-1], -1)
+
+    return vae.vae(
+        Euclidean(dim),
+        WrappedNormal,
+        nn.Net(look.init, encode),
+        nn.Net(draw.init, decode),
+        vae.bernoulli,
+    )
+
+
+def poincare_vae(shape: tuple[int, int, int], dim: int, c: float = 0.7) -> vae.VAE:
+    """The Poincaré VAE of Mathieu et al. (2019): wrapped normals on the ball, a decoder of gyroplanes."""
+    pixels = int(np.prod(shape))
+    encoder, decoder = nn.mlp([pixels, 400, 2 * dim]), vae.decoder("gyroplane", dim, [400, pixels])
+    return vae.vae(PoincareBall(dim, c), WrappedNormal, encoder, decoder, vae.bernoulli)
+
+
+def vae_generator(
+    model: vae.VAE, images: np.ndarray, config: Decoder, folder: Path, seed: int = 0
+) -> cf.Generator:
+    """The decoder of a VAE, trained on images (n, height, width, channels); encodes by the posterior's mean."""
+
+    def loss(params, batch, key):
+        bound = vae.elbo(model, params, bin_centers(batch.data).reshape(len(batch.data), -1), key)
+        return -jnp.sum(batch.weight * bound.elbo) / jnp.sum(batch.weight), {}
+
+    params = _fit(loss, model.init, images, config, folder, seed)
+    shape = images.shape[1:]
+
+    def decode(params, z):
+        return jax.nn.sigmoid(model.decode(params, z)).reshape(shape)
+
+    def encode(params, x):
+        return model.encode(params, x.reshape(-1)).loc
+
+    manifold = model.manifold(params)
+    return cf.Generator(Partial(decode, params), Partial(encode, params), manifold)
+
+
+def gan_generator(images: np.ndarray, config: Decoder, folder: Path, seed: int = 0) -> cf.Generator:
+    """The generator of a GAN in the manner of DCGAN, with no encoder (Radford, Metz & Chintala 2016).
+
+    No batch normalisation, which couples samples; instead noise on the discriminator's images (Sønderby et al. 2017).
+    """
+    shape = images.shape[1:]
+    draw, look = nn.conv_decoder(config.dim, shape), nn.conv_classifier(shape, 1, (32, 64), 128)
+
+    def init(key):
+        keys = jax.random.split(key)
+        return {"draw": draw.init(keys[0]), "look": look.init(keys[1])}
+
+    def decode(params, z):
+        return jax.nn.sigmoid(draw.apply(params, z))
+
+    def loss(params, batch, key):
+        z_key, *noise_keys = jax.random.split(key, 3)
+        real = bin_centers(batch.data)
+        fake = decode(params["draw"], jax.random.normal(z_key, (len(real), config.dim)))
+        real, fake = (
+            x + 0.2 * jax.random.normal(k, x.shape)
+            for x, k in zip((real, fake), noise_keys, strict=True)
+        )
+        judge, fixed = params["look"], jax.lax.stop_gradient(params["look"])
+        judged = look.apply(judge, real), look.apply(judge, jax.lax.stop_gradient(fake))
+        told_apart = jax.nn.softplus(-judged[0]) + jax.nn.softplus(judged[1])
+        taken = jax.nn.softplus(-look.apply(fixed, fake))
+        losses = (told_apart + taken)[:, 0]
+        return jnp.sum(batch.weight * losses) / jnp.sum(batch.weight), {"taken": jnp.mean(taken)}
+
+    params = _fit(loss, init, images, config, folder, seed, b1=0.5)
+    return cf.Generator(Partial(decode, params["draw"]), None, Euclidean(config.dim))
+
+
+def _fit(loss, init, images, config, folder, seed, b1=0.9):
+    """Averaged parameters."""
+    rate = optax.cosine_decay_schedule(config.learning_rate, config.steps, alpha=0.05)
+    optimizer = train.averaged(optax.adam(rate, b1=b1), 0.995)
+    step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
+    key = jax.random.key(seed)
+    state = train.init(init(key), optimizer, key)
+    run = train.chunked(step, convolutional=True)
+    chunk = max(1, min(500, config.steps))
+    state, _ = train.fit(run, state, jnp.asarray(images), config.steps, folder, chunk=chunk)
+    return state.opt_state.average
+
+
+def riemannian_flow(law: flows.Flow) -> cf.Generator:
+    """The generator of a flow along a vector field: from its base, on the same manifold, to the data.
+
+    The solver must be one of fixed steps (``flows.RK4``), as searches differentiate forwards.
+    """
+
+    def carried(law, x, start, end):
+        return law.path(x, jnp.array([start, end]))[-1]
+
+    return cf.Generator(
+        lambda z: carried(law, z, 0.0, 1.0),
+        lambda x: carried(law, x, 1.0, 0.0),
+        law.manifold,
+        exact=True,
+    )
