@@ -311,6 +311,7 @@ def run(
     state: State,
     record: Callable[[State], Any] | None = None,
     on_host: bool | None = None,
+    slots: int | None = None,
 ) -> tuple[State, Any]:
     """Step until no sample is running: the last state and the recorded path.
 
@@ -323,19 +324,54 @@ def run(
         record: what to keep of the state before each step, as ``lambda s: s.position`` for trajectories; use one
             function for all calls, as each new one is compiled.
         on_host: overrides the choice.
+        slots: step no more than so many samples at once, and where one has ended let the next in. The time is then that
+            of the mean number of steps instead of the largest, and the memory of a step does not grow with the samples.
+
+    Raises ``ValueError`` for slots below 1, or together with ``record``.
 
     The path, in NumPy arrays, has a leading axis: the longest search's positions (samples that have ended repeat their
     last). It is None without ``record``.
     """
     on_host = jax.default_backend() == "cpu" if on_host is None else on_host
+    length = 1 if on_host else CHUNK
+    if slots is not None:
+        if slots < 1 or record is not None:
+            raise ValueError(f"run: slots must be at least 1, and without record, got {slots}")
+        return _in_slots(search, state, slots, length), None
     before, seen, running = state.steps, [], True
     while running:
-        state, records, running = _advance(search, state, record, 1 if on_host else CHUNK)
+        state, records, running = _advance(search, state, record, length)
         seen.append(jax.device_get(records))
     if record is None:
         return state, None
-    length = int(jnp.max(state.steps - before)) + 1
-    return state, jax.tree.map(lambda *chunks: np.concatenate(chunks)[:length], *seen)
+    longest = int(jnp.max(state.steps - before)) + 1
+    return state, jax.tree.map(lambda *chunks: np.concatenate(chunks)[:longest], *seen)
+
+
+def _in_slots(search, state, slots, length):
+    """The last state; who has not ended comes first, and those that have ended only fill what is left."""
+    ended = np.asarray(state.status) != Status.RUNNING
+    order = np.argsort(ended, kind="stable")
+    rows, queue = order[:slots], [row for row in order[slots:] if not ended[row]]
+    part, running = _take(state, rows), True
+    while running:
+        part, _, running = _advance(search, part, None, length)
+        free = np.flatnonzero(np.asarray(part.status) != Status.RUNNING)[: len(queue)]
+        if len(free):
+            state = _put(state, rows, part)
+            rows[free], queue = queue[: len(free)], queue[len(free) :]
+            part, running = _take(state, rows), True
+    return _put(state, rows, part)
+
+
+@jax.jit
+def _take(state, rows):
+    return jax.tree.map(lambda leaf: leaf[rows], state)
+
+
+@jax.jit
+def _put(state, rows, part):
+    return jax.tree.map(lambda leaf, new: leaf.at[rows].set(new), state, part)
 
 
 @partial(jax.jit, static_argnums=(2, 3))

@@ -73,10 +73,12 @@ def test_every_sample_stops_by_itself():
         )
     assert run(SEARCH, state)[0].steps.tolist() == state.steps.tolist()  # ended is ended
 
-    # by the host or by a scan; all of them or one alone: the same numbers
+    # by the host or by a scan; all of them, two at a time or one alone: the same numbers
     chunked, other_path = run(SEARCH, SEARCH.init(STARTS, goal), position, on_host=False)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), chunked, state)
     np.testing.assert_allclose(other_path, path, rtol=1e-5, atol=1e-7)
+    two, _ = run(SEARCH, SEARCH.init(STARTS, goal), slots=2)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), two, state)
     alone, _ = run(SEARCH, SEARCH.init(STARTS[2:3], goal[2:3]))
     np.testing.assert_allclose(alone.best.z[0], state.best.z[2], rtol=1e-5)
 
@@ -265,6 +267,7 @@ def test_the_largest_singular_values():
         (lambda: confidence(1.0), "got 1.0"),
         (lambda: value(0.0), "got 0.0"),
         (lambda: data_space(1.0, 0.0), "got 1.0 and 0.0"),
+        (lambda: run(SEARCH, None, slots=0), "at least 1, .* got 0"),
         (lambda: invert(GENERATOR, jnp.zeros((3, 2)), ADAM, 9), "starts"),
         (lambda: invert(GENERATOR, jnp.zeros((3, 2)), ADAM, 9, jnp.zeros((3, 2))), r"\(k, 3, ...\)"),
         (lambda: invert(GENERATOR, jnp.zeros((3, 7)), ADAM, 9, jnp.zeros((1, 3, 2))), r"\(2,\) are"),
