@@ -242,7 +242,7 @@ class Torch:
             self.z = [z.contiguous() for z in self.frozen.inverse_and_log_det(self.x)[0]]
 
     def tensor(self, a):
-        return self.torch.from_numpy(np.array(a))
+        return self.torch.from_numpy(np.array(a, order="C"))
 
     def glow(self, normflows, params):
         torch, parts, tensor = self.torch, normflows.flows, self.tensor
