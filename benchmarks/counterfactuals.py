@@ -237,7 +237,7 @@ class Torch:
         self.classifier = self.make_classifier(given.classifier).requires_grad_(False)
         self.images = self.tensor(np.moveaxis(given.images, -1, 1))
         self.x = self.tensor(np.moveaxis(pixels(given.images), -1, 1))
-        self.goal = self.tensor(given.goal)
+        self.goal = self.tensor(given.goal).long()
         with torch.no_grad():
             self.z = [z.contiguous() for z in self.frozen.inverse_and_log_det(self.x)[0]]
 
