@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.tree_util import Partial
 
 from geodl.manifolds import Manifold
 from geodl.manifolds._record import register_record
@@ -89,8 +90,19 @@ class Bijector(Protocol):
 
 
 def from_bijector(bijector: Bijector, manifold: Manifold | Flat = Flat()) -> Generator:
-    """The generator of a flow: a distrax bijector from the base to the data."""
-    return Generator(bijector.forward, bijector.inverse, manifold, exact=True)
+    """The generator of a flow: a distrax bijector from the base to the data.
+
+    Its arrays are arguments of what is compiled, so that another flow of the same kind needs no new compilation.
+    """
+    return Generator(Partial(_forward, bijector), Partial(_inverse, bijector), manifold, exact=True)
+
+
+def _forward(bijector, z):
+    return bijector.forward(z)
+
+
+def _inverse(bijector, x):
+    return bijector.inverse(x)
 
 
 def data_space(low: float = 0.0, high: float = 1.0) -> Generator:
@@ -118,7 +130,7 @@ def linearise(
     curved one J E a and E^T J^T v for the frame E, hence push(pull(v)) = J g_Z^{-1} J^T v.
     """
     space = generator.manifold
-    shape = jax.eval_shape(space.to_frame, z, z)
-    a = jnp.zeros(shape.shape, shape.dtype)
+    # From z and not by jnp.zeros: in shard_map the gradient in what all devices share is summed over them.
+    a = space.to_frame(z, jax.tree.map(jnp.zeros_like, z))
     x, push = jax.linearize(lambda a: generator.decode(space.expmap_frame(z, a)), a)
     return x, push, lambda v: jax.linear_transpose(push, a)(v)[0]

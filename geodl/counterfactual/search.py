@@ -32,8 +32,9 @@ from jax import Array
 from jax.tree_util import Partial
 from jaxtyping import PRNGKeyArray
 
-from geodl.counterfactual.generator import Generator, identity, linearise
+from geodl.counterfactual.generator import Flat, Generator, identity, linearise
 from geodl.counterfactual.targets import Target
+from geodl.manifolds import Euclidean, Torus
 from geodl.manifolds._numerics import check
 from geodl.manifolds._record import register_record
 from geodl.manifolds.base import Point
@@ -61,6 +62,9 @@ class State(NamedTuple):
 
     position: Point
     opt_state: Any
+    frame: Array | None
+    """(n, dim, dim), on a curved base: the orthonormal frame whose components the optimizer sees, in rows of components
+    in the manifold's own frame at the position"""
     goal: Array
     start: Sample
     best: Sample
@@ -70,6 +74,9 @@ class State(NamedTuple):
     """taken so far"""
     status: Array
     """a ``Status``"""
+
+
+_PARALLEL = Flat, Euclidean, Torus  # their own frames are carried into one another
 
 
 @register_record
@@ -91,8 +98,8 @@ class Search:
     target: Target = field(metadata={"static": True})
     """``confidence``, ``margin``, ``value``, ``interval``, ``reconstruction``"""
     optimizer: optax.GradientTransformation = field(metadata={"static": True})
-    """any optax transformation of a gradient to descend; one state per sample, and on a curved base it sees components
-    in the orthonormal frame at z"""
+    """any optax transformation of a gradient to descend; one state per sample. On a curved base it sees components in
+    an orthonormal frame that is transported along the path, so that a momentum goes straight on"""
     steps: int = field(metadata={"static": True})
     """the most that a sample may take"""
     damping: Array | float | None = None
@@ -163,8 +170,8 @@ class Search:
         direction = gradient
         if self.damping is not None:
             direction = self._solve(lambda a: pull(push(a)) + self.damping * a, gradient)
-        update, opt_state = self.optimizer.update(-direction, s.opt_state)
-        position = self.generator.manifold.expmap_frame(s.position, jnp.asarray(update))
+        update, opt_state = self._update(direction, s)
+        position = self.generator.manifold.expmap_frame(s.position, update)
 
         valid = _finite((x, score))
         found = valid & reached
@@ -181,11 +188,32 @@ class Search:
         on = s._replace(
             position=position,
             opt_state=opt_state,
+            frame=self._carry(s.frame, s.position, position),
             best=here.best,
             score=here.score,
             steps=s.steps + 1,
         )
         return _select(status == Status.RUNNING, on, here)
+
+    def _update(self, direction, s):
+        """The optimizer's step up the direction, both in components of the manifold's own frame, and its next state."""
+        if s.frame is None:
+            update, opt_state = self.optimizer.update(-direction, s.opt_state)
+            return jnp.asarray(update), opt_state
+        seen = jnp.sum(s.frame * direction, -1)
+        update, opt_state = self.optimizer.update(-seen, s.opt_state)
+        return jnp.sum(s.frame * jnp.asarray(update)[:, None], 0), opt_state
+
+    def _carry(self, frame, z, to):
+        """The frame after parallel transport from z to another point."""
+        space = self.generator.manifold
+        if isinstance(space, _PARALLEL):
+            return frame
+
+        def carry(a):
+            return space.to_frame(to, space.transport(z, to, space.from_frame(z, a)))
+
+        return jax.vmap(carry)(frame)
 
     def _data_penalty(self, x, x0):
         penalty = 0.0
@@ -234,13 +262,17 @@ class Search:
 @jax.jit  # validation needs values, the rest need not be compiled operation by operation
 def _start(search, z, goal):
     start = Sample(z, jax.vmap(search._decode)(z))
-    zero = jax.tree.map(jnp.zeros_like, z)
-    n = len(goal)
+    space, n = search.generator.manifold, len(goal)
+    zero = jax.vmap(space.to_frame)(z, jax.tree.map(jnp.zeros_like, z))
+    frame = None
+    if not isinstance(space, _PARALLEL):
+        frame = jnp.broadcast_to(
+            jnp.eye(zero.shape[-1], dtype=zero.dtype), (*zero.shape, zero.shape[-1])
+        )
     return State(
         position=z,
-        opt_state=jax.vmap(search.optimizer.init)(
-            jax.vmap(search.generator.manifold.to_frame)(z, zero)
-        ),
+        opt_state=jax.vmap(search.optimizer.init)(zero),
+        frame=frame,
         goal=goal,
         start=start,
         best=start,
@@ -279,6 +311,7 @@ def run(
     state: State,
     record: Callable[[State], Any] | None = None,
     on_host: bool | None = None,
+    slots: int | None = None,
 ) -> tuple[State, Any]:
     """Step until no sample is running: the last state and the recorded path.
 
@@ -291,20 +324,54 @@ def run(
         record: what to keep of the state before each step, as ``lambda s: s.position`` for trajectories; use one
             function for all calls, as each new one is compiled.
         on_host: overrides the choice.
+        slots: step no more than so many samples at once, and where one has ended let the next in. The time is then that
+            of the mean number of steps instead of the largest, and the memory of a step does not grow with the samples.
+
+    Raises ``ValueError`` for slots below 1, or together with ``record``.
 
     The path, in NumPy arrays, has a leading axis: the longest search's positions (samples that have ended repeat their
     last). It is None without ``record``.
     """
     on_host = jax.default_backend() == "cpu" if on_host is None else on_host
+    length = 1 if on_host else CHUNK
+    if slots is not None:
+        if slots < 1 or record is not None:
+            raise ValueError(f"run: slots must be at least 1, and without record, got {slots}")
+        return _in_slots(search, state, slots, length), None
     before, seen, running = state.steps, [], True
     while running:
-        state, records = _advance(search, state, record, 1 if on_host else CHUNK)
+        state, records, running = _advance(search, state, record, length)
         seen.append(jax.device_get(records))
-        running = np.any(state.status == Status.RUNNING)
     if record is None:
         return state, None
-    length = int(jnp.max(state.steps - before)) + 1
-    return state, jax.tree.map(lambda *chunks: np.concatenate(chunks)[:length], *seen)
+    longest = int(jnp.max(state.steps - before)) + 1
+    return state, jax.tree.map(lambda *chunks: np.concatenate(chunks)[:longest], *seen)
+
+
+def _in_slots(search, state, slots, length):
+    """The last state; who has not ended comes first, and those that have ended only fill what is left."""
+    ended = np.asarray(state.status) != Status.RUNNING
+    order = np.argsort(ended, kind="stable")
+    rows, queue = order[:slots], [row for row in order[slots:] if not ended[row]]
+    part, running = _take(state, rows), True
+    while running:
+        part, _, running = _advance(search, part, None, length)
+        free = np.flatnonzero(np.asarray(part.status) != Status.RUNNING)[: len(queue)]
+        if len(free):
+            state = _put(state, rows, part)
+            rows[free], queue = queue[: len(free)], queue[len(free) :]
+            part, running = _take(state, rows), True
+    return _put(state, rows, part)
+
+
+@jax.jit
+def _take(state, rows):
+    return jax.tree.map(lambda leaf: leaf[rows], state)
+
+
+@jax.jit
+def _put(state, rows, part):
+    return jax.tree.map(lambda leaf, new: leaf.at[rows].set(new), state, part)
 
 
 @partial(jax.jit, static_argnums=(2, 3))
@@ -313,9 +380,11 @@ def _advance(search, state, record, length):
         return search.step(state), None if record is None else record(state)
 
     if length > 1:
-        return jax.lax.scan(step, state, length=length)
-    state, seen = step(state, None)
-    return state, jax.tree.map(lambda leaf: leaf[None], seen)
+        state, seen = jax.lax.scan(step, state, length=length)
+    else:
+        state, seen = step(state, None)
+        seen = jax.tree.map(lambda leaf: leaf[None], seen)
+    return state, seen, jnp.any(state.status == Status.RUNNING)
 
 
 def perturbed(

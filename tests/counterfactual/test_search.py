@@ -73,10 +73,12 @@ def test_every_sample_stops_by_itself():
         )
     assert run(SEARCH, state)[0].steps.tolist() == state.steps.tolist()  # ended is ended
 
-    # by the host or by a scan; all of them or one alone: the same numbers
+    # by the host or by a scan; all of them, two at a time or one alone: the same numbers
     chunked, other_path = run(SEARCH, SEARCH.init(STARTS, goal), position, on_host=False)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), chunked, state)
     np.testing.assert_allclose(other_path, path, rtol=1e-5, atol=1e-7)
+    two, _ = run(SEARCH, SEARCH.init(STARTS, goal), slots=2)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), two, state)
     alone, _ = run(SEARCH, SEARCH.init(STARTS[2:3], goal[2:3]))
     np.testing.assert_allclose(alone.best.z[0], state.best.z[2], rtol=1e-5)
 
@@ -203,6 +205,9 @@ def test_flows_are_generators():
     assert flow.exact
     np.testing.assert_allclose(flow.decode(flow.encode(x)), x, rtol=1e-6)
     np.testing.assert_allclose(singular_values(flow, x), [2, 0.5], rtol=1e-6)
+    other = from_bijector(distrax.Block(distrax.ScalarAffine(jnp.zeros(2), jnp.ones(2)), 1))
+    structures = [jax.tree.structure(generator) for generator in (flow, other)]
+    assert structures[0] == structures[1]  # what is compiled for one serves the other
 
 
 def test_inversion_keeps_the_best_start():
@@ -262,6 +267,7 @@ def test_the_largest_singular_values():
         (lambda: confidence(1.0), "got 1.0"),
         (lambda: value(0.0), "got 0.0"),
         (lambda: data_space(1.0, 0.0), "got 1.0 and 0.0"),
+        (lambda: run(SEARCH, None, slots=0), "at least 1, .* got 0"),
         (lambda: invert(GENERATOR, jnp.zeros((3, 2)), ADAM, 9), "starts"),
         (lambda: invert(GENERATOR, jnp.zeros((3, 2)), ADAM, 9, jnp.zeros((3, 2))), r"\(k, 3, ...\)"),
         (lambda: invert(GENERATOR, jnp.zeros((3, 7)), ADAM, 9, jnp.zeros((1, 3, 2))), r"\(2,\) are"),

@@ -131,7 +131,7 @@ def test_theorem_1_on_manifolds(space):
 
 
 def test_isometries_of_the_base_change_nothing():
-    """Neither the metric nor, with one scale for the whole gradient, the search."""
+    """Neither the metric nor, with one scale for the whole gradient, the search and its momentum."""
     z, v, sphere = random(3, seed=1), random(3, seed=2), curved(Sphere(2))
     start = z / np.linalg.norm(z)
 
@@ -140,7 +140,7 @@ def test_isometries_of_the_base_change_nothing():
     def found(rotation):
         tube = Generator(lambda z: toys.helix(0.1).decode(rotation @ z))
         turned = sphere._replace(decode=lambda z: sphere.decode(rotation @ z))
-        state = ascended(turned, rotation.T @ start, f, PLAIN, 20, 1e9)
+        state = ascended(turned, rotation.T @ start, f, optax.sgd(0.01, momentum=0.9), 20, 1e9)
         return inverse_metric(tube, rotation.T @ z, v), state.best.x, state.position
 
     metrics, x, position = found(np.stack([np.eye(3), np.linalg.qr(random(3, 3))[0]]))
