@@ -67,28 +67,62 @@ def _encode(encode, x):
 
 
 def search(
-    rule: cf.Search, z: Any, goal: np.ndarray, folder: Path, batch: int = 100, depends: Any = None
+    rule: cf.Search, z: Any, goal: np.ndarray, folder: Path, batch: int = 250, slots: int = 64
 ) -> Found:
-    """Counterfactuals of all samples with base points z, towards the goals (n, ...).
+    """Counterfactuals of all samples with base points z (n, ...), towards the goals (n, ...).
 
     Each finished batch is kept in ``folder``; what is kept is used again where the starts, goals, and the parameters
-    of generator and model are the same. Functions (target, optimizer) are not compared: their settings
-    belong to the run's configuration, or into ``depends``.
+    of generator and model are the same. Functions (target, optimizer) are not compared: their settings belong to the
+    run's configuration, or into the folder's name.
     """
 
     def one(chunk):
         (z, goal), count = chunk
-        state, _ = cf.run(rule, rule.init(z, goal))
+        state = run_refilled(rule, rule.init(z, goal), slots)
         measures = cf.evaluate.search_measures(rule.generator.manifold, state)
         kept = {"x": state.best.x, "start": state.start.x, "z": state.best.z}
-        return {k: np.asarray(v)[:count] for k, v in (measures | kept).items()} | {
-            "status": np.asarray(state.status)[:count]
-        }
+        kept |= measures | {"status": state.status}
+        return {name: np.asarray(value)[:count] for name, value in kept.items()}
 
-    depends = jax.tree.leaves(rule), rule.steps, depends
+    depends = jax.tree.leaves(rule), rule.steps
     parts = train.resumable_map(one, batches((z, goal), batch), folder, depends)
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Found(*(whole.pop(name) for name in ("x", "start", "z", "status")), measures=whole)
+
+
+def run_refilled(rule: cf.Search, state: cf.State, slots: int) -> cf.State:
+    """The same states as of ``cf.run``, ``slots`` samples at a time: who has ended makes room for who waits.
+
+    Most searches are short and few are long, so that whole batches would mostly wait for their last one. The host
+    calls the jitted step, as a convolution is slow in a loop on the CPU.
+    """
+    left = np.arange(len(state.status))
+    while len(left):
+        active = np.resize(left, min(slots, len(state.status)))  # few are there more than once
+        some = _take(state, active)
+        for _ in range(PATIENCE):
+            some = _step(rule, some)
+        state = _put(state, active, some)
+        left = left[np.asarray(state.status)[left] == cf.Status.RUNNING]
+    return state
+
+
+PATIENCE = 8  # steps between two looks at who has ended
+
+
+@jax.jit
+def _step(rule, state):
+    return rule.step(state)
+
+
+@jax.jit
+def _take(tree, index):
+    return jax.tree.map(lambda a: a[index], tree)
+
+
+@jax.jit
+def _put(tree, index, some):
+    return jax.tree.map(lambda a, b: a.at[index].set(b), tree, some)
 
 
 def search_all(
@@ -96,9 +130,8 @@ def search_all(
     images: np.ndarray,
     goal: np.ndarray,
     folder: Path,
-    batch: int = 100,
+    batch: int = 250,
     starts: Mapping[str, Any] | None = None,
-    depends: Any = None,
 ) -> dict[str, Found]:
     """Counterfactuals of the images by every rule, as {"base space": ..., "data space": ...}.
 
@@ -107,9 +140,8 @@ def search_all(
         images: uint8 (n, height, width, channels).
         goal: classes (n,), values (n,) or intervals (n, 2), as the rules' target has them.
         folder: gets a folder for each rule.
-        batch: samples at a time.
+        batch: samples that are kept at a time.
         starts: base points (n, ...) for rules whose generators have no exact encoder, as of ``cf.invert``.
-        depends: as for :func:`search`.
     """
     found = {}
     for name, rule in rules.items():
@@ -117,7 +149,7 @@ def search_all(
             z = starts[name]
         else:
             z = encode(rule.generator, images, batch)
-        found[name] = search(rule, z, goal, folder / name.replace(" ", "-"), batch, depends)
+        found[name] = search(rule, z, goal, folder / name.replace(" ", "-"), batch)
     return found
 
 

@@ -20,10 +20,11 @@ import numpy as np
 import optax
 from jax.tree_util import Partial
 
+from experiments.counterfactuals import flow as image_flows
 from experiments.counterfactuals import images as pipeline
 from experiments.counterfactuals import models, pictures
 from experiments.counterfactuals.data import halves
-from experiments.counterfactuals.flow import FlowRun, trained
+from experiments.counterfactuals.flow import FlowRun
 from experiments.counterfactuals.images import Found, stored
 from experiments.pvae.mnist import load
 from geodl import counterfactual as cf
@@ -54,8 +55,9 @@ class Mnist:
     samples: int = 1000
     """test images to explain"""
     fewer: int = 200
-    """of them, for what each lever does"""
-    batch: int = 100
+    """of them, for what each lever does; 0 leaves that out"""
+    batch: int = 250
+    """searches that are kept at a time"""
     confidence: float = 0.9999
     """that searches go on to; a result counts from 0.99 on"""
     steps: int = 300
@@ -134,10 +136,10 @@ def run(config: Mnist) -> dict[str, dict[str, np.ndarray]]:
     found = searches(config, task, generator, grey["A"], laws["A"], z, place)
     rows = judged(config, task, generator, parts["B"], found)
     levers = {}
-    if config.generator == "flow":
+    if config.generator == "flow" and config.fewer:
         plain = replace(config.classifier, noise=0.0, weight_decay=0.0)
         plain = models.classifier(net, parts["A"], plain, folder / "classifier-plain")
-        levers = judged_levers(config, task, generator, plain, place)
+        levers = judged_levers(config, task, generator, plain, found["base space"], place)
         notes.append(identity_check(config, task, found["data space"], place))
     text = report(config, source, rows, levers, notes)
     train.write_text(place / "table.md", text + "\n")
@@ -151,11 +153,19 @@ def run(config: Mnist) -> dict[str, dict[str, np.ndarray]]:
     return rows
 
 
-def trained_flow(config: Mnist, source: str, half: str) -> tuple[flows.InvertibleNet, Any]:
-    """The flow of one half of the training images and its parameters."""
+class Law(NamedTuple):
+    """A trained flow, the noise that it was trained with, and the parameters of both."""
+
+    model: flows.InvertibleNet
+    noise: flows.LearnedNoise
+    params: Any
+
+
+def trained_flow(config: Mnist, source: str, half: str) -> Law:
+    """The flow of one half of the training images."""
     name = f"{config.flow.name if source == 'mnist' else source}-{half}"
     asked = {"data": source, "download": config.download, "root": config.root}
-    return trained(replace(config.flow, name=name, half=half, **asked))
+    return Law(*image_flows.with_noise(replace(config.flow, name=name, half=half, **asked)))
 
 
 def make_task(
@@ -163,7 +173,7 @@ def make_task(
     images: datasets.Images,
     unseen: datasets.Images,
     explained: Partial,
-    laws: Mapping[str, tuple[flows.InvertibleNet, Any]],
+    laws: Mapping[str, Law],
     folder: Path,
 ) -> Task:
     """Test images that the classifier names rightly, the classes to reach, and judges trained on unseen images.
@@ -206,8 +216,8 @@ def make_task(
         look,
         cf.evaluate.Neighbours(look(bin_centers(x)), unseen.train_labels),
         {
-            "bits/dim": functools.partial(bits, *laws["A"]),
-            "bits/dim, flow of B": functools.partial(bits, *laws["B"]),
+            "bits/dim": functools.partial(bits, laws["A"]),
+            "bits/dim, flow of B": functools.partial(bits, laws["B"]),
         },
     )
 
@@ -218,21 +228,22 @@ def mlp_net(shape: tuple[int, ...]) -> nn.Net:
     return net._replace(apply=lambda params, x: net.apply(params, x.reshape(*x.shape[:-3], -1)))
 
 
-def bits(model: flows.InvertibleNet, params: Any, x: np.ndarray) -> np.ndarray:
-    """Bits per dimension (n,) of images as they are stored, one draw of uniform noise; NaN where x is."""
+def bits(law: Law, x: np.ndarray) -> np.ndarray:
+    """Bits per dimension (n,) of images as they are stored, one draw of the noise; NaN where x is."""
     valid = np.isfinite(x).all((1, 2, 3))
     stored = quantize(np.where(valid[:, None, None, None], x, 0))
     size = min(250, len(x))
     parts = [
-        _bits(model, params, images, np.int32(i))[:count]
+        _bits(law.model, law.noise, law.params, images, np.int32(i))[:count]
         for i, (images, count) in enumerate(pipeline.batches(stored, size))
     ]
     return np.where(valid, np.concatenate(parts), np.nan)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _bits(model, params, images, i):
-    return flows.bits_per_dim(model.law(params), images, jax.random.fold_in(jax.random.key(0), i))
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _bits(model, noise, params, images, i):
+    key = jax.random.fold_in(jax.random.key(0), i)
+    return image_flows.bits(model, noise, params, images, key)
 
 
 def accuracies(task: Task, images: datasets.Images) -> str:
@@ -250,14 +261,12 @@ def accuracies(task: Task, images: datasets.Images) -> str:
     return f"Share of test images named rightly: {named}."
 
 
-def make_generator(
-    config: Mnist, law: tuple[flows.InvertibleNet, Any], grey: np.ndarray, folder: Path
-) -> cf.Generator:
+def make_generator(config: Mnist, law: Law, grey: np.ndarray, folder: Path) -> cf.Generator:
     """The generator that is asked for, of the images that the explained classifier has seen."""
     shape, place = grey.shape[1:], folder / f"generator-{config.generator}"
     match config.generator:
         case "flow":
-            return models.flow(*law)
+            return models.flow(law.model, law.params["flow"])
         case "gan":
             return models.gan_generator(grey, replace(config.decoder, dim=64), place)
         case "vae":
@@ -333,14 +342,14 @@ def searches(
     task: Task,
     generator: cf.Generator,
     seen: np.ndarray,
-    law: tuple[flows.InvertibleNet, Any],
+    law: Law,
     z: np.ndarray | None,
     place: Path,
 ) -> dict[str, Found]:
     """By every method."""
     rules = {"base space": make_rule(config, task, generator)}
     if config.generator == "flow":
-        untrained = models.flow(law[0], models.untrained(law[0], seen))
+        untrained = models.flow(law.model, models.untrained(law.model, seen))
         rules["base space, untrained flow"] = make_rule(config, task, untrained)
     rules["principal components"] = make_rule(config, task, models.pca(seen), log_prob=None)
     rules["data space"] = in_data(config, task)
@@ -351,7 +360,6 @@ def searches(
         place,
         config.batch,
         None if z is None else {"base space": z},
-        (config.confidence, config.length, config.length_in_data),
     )
 
 
@@ -411,7 +419,12 @@ def nearest(x: np.ndarray, goal: np.ndarray, real: datasets.Images) -> np.ndarra
 
 
 def judged_levers(
-    config: Mnist, task: Task, generator: cf.Generator, plain: Partial, place: Path
+    config: Mnist,
+    task: Task,
+    generator: cf.Generator,
+    plain: Partial,
+    ours: Found,
+    place: Path,
 ) -> dict[str, dict[str, np.ndarray]]:
     """What each lever does, alone: rows that differ in one thing from the published settings, then all of ours."""
     some = slice(config.fewer)
@@ -438,11 +451,9 @@ def judged_levers(
         "plain classifier, averaged over noise": published(model=models.smoothed(plain, noise)),
         "log-density of the base": published(log_prob=prior(1.0)),
         "near the start in the base": published(near_base=jnp.float32(0.1)),
-        "ours": make_rule(config, task, generator),
     }
-    found = pipeline.search_all(
-        rules, task.images, task.goal, place / "levers", config.batch, depends=list(rules)
-    )
+    found = pipeline.search_all(rules, task.images, task.goal, place / "levers", config.batch)
+    found["ours"] = jax.tree.map(lambda a: a[some], ours)
     return {name: measure(task, f.x, f.start) | f.measures for name, f in found.items()}
 
 
