@@ -241,7 +241,9 @@ def measure(
 
 
 def rank_correlation(values: dict[str, np.ndarray], name: str, some: np.ndarray) -> float:
-    """Spearman's, of the changes that the explained counter and another one see."""
+    """Spearman's, of the changes that the explained counter and another one see; NaN where one of them sees none."""
+    if min(np.ptp(values[who][some]) for who in ("counter", name)) == 0:
+        return math.nan
     return float(spearmanr(values["counter"][some], values[name][some]).statistic)
 
 
@@ -321,7 +323,7 @@ def draw(
     captions = [f"{starts.count[i]} → {after[i]:.1f}" for i in shown]
     columns = (coloured(x[shown]) for x in (base.start, base.x, data.x))
     pictures.panels(folder / "panels.png", *columns, captions)
-    ways = np.array([shown[0], shown[4]])
+    ways = np.array([np.flatnonzero(~few)[0], np.flatnonzero(few)[0]])
     rule = rules["base space"]
     z = images.encode(rule.generator, starts.images[ways][..., None])
     frames, steps = images.trajectories(rule, z, goal[ways])
