@@ -19,10 +19,10 @@ from jax.tree_util import Partial
 from scipy.stats import spearmanr, wasserstein_distance
 
 from experiments.counterfactuals import flow, images, models, pictures
-from experiments.counterfactuals.mnist import Law, fixed_length
+from experiments.counterfactuals.mnist import Law, bits, fixed_length
 from geodl import counterfactual as cf
 from geodl import datasets, nn, train
-from geodl.bijectors import bin_centers, quantize
+from geodl.bijectors import bin_centers
 
 
 @dataclass(frozen=True)
@@ -71,20 +71,14 @@ def run(config: Crowd) -> dict[str, Any]:
     def count(params, x):
         return net.apply(params, x).count
 
-    counters = {
-        name: Partial(
-            count, train_counter(config, net, data, seed, folder / name.replace(" ", "-"))
-        )
-        for seed, (name, data) in enumerate({"counter": seen, "second counter": others}.items())
-    }
+    data = {"counter": seen, "second counter": others}
+    trained = train_counters(config, net, data, folder)
+    counters = {name: Partial(count, params) for name, params in trained.items()}
     report = quality(law, counters, test, folder)
     rules = make_rules(config, models.flow(law.model, law.params["flow"]), counters["counter"])
     starts, goal, few = tasks(config, test)
-    found = images.search_all(rules, starts.images[..., None], goal, folder / "searches", batch=50)
-    measures = {
-        name: measure(law, counters, starts, result, folder / name.replace(" ", "-"))
-        for name, result in found.items()
-    }
+    found = images.search_all(rules, starts.images[..., None], goal, folder / "searches")
+    measures = {name: measure(law, counters, starts, result) for name, result in found.items()}
     table = tables(config, report, measures, few)
     train.write_text(folder / "table.md", table + "\n")
     result = report | {
@@ -111,10 +105,10 @@ def train_flow(config: Crowd, seen: datasets.Scenes, test: datasets.Scenes, fold
     return Law(model, noise, flow.fit(settings, model, noise, data, folder)[0])
 
 
-def train_counter(
-    config: Crowd, net: nn.Net, data: datasets.Scenes, seed: int, folder: Path
-) -> Any:
-    """The parameters of a U-Net that has learnt counts and places of heads."""
+def train_counters(
+    config: Crowd, net: nn.Net, data: dict[str, datasets.Scenes], folder: Path
+) -> dict[str, Any]:
+    """Parameters of U-Nets that have learnt counts and places of heads, each from its own scenes and seed."""
 
     def loss(params, batch, key):
         scene, count, heads = batch.data
@@ -129,15 +123,18 @@ def train_counter(
     rate = optax.cosine_decay_schedule(config.counter_rate, config.counter_steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
-    key = jax.random.key(seed)
-    state = train.init(net.init(key), optimizer, key)
-    arrays = data.images[..., None], data.count.astype(np.float32), data.heads
     run = train.chunked(step, convolutional=True)
     chunk = min(500, config.counter_steps)
-    state, _ = train.fit(
-        run, state, jax.tree.map(jnp.asarray, arrays), config.counter_steps, folder, chunk=chunk
-    )
-    return state.params
+    params = {}
+    for seed, (name, scenes) in enumerate(data.items()):
+        key = jax.random.key(seed)
+        state = train.init(net.init(key), optimizer, key)
+        arrays = scenes.images[..., None], scenes.count.astype(np.float32), scenes.heads
+        place = folder / name.replace(" ", "-")
+        arrays = jax.tree.map(jnp.asarray, arrays)
+        state, _ = train.fit(run, state, arrays, config.counter_steps, place, chunk=chunk)
+        params[name] = state.params
+    return params
 
 
 def make_rules(config: Crowd, generator: cf.Generator, counter: Partial) -> dict[str, cf.Search]:
@@ -192,8 +189,7 @@ def quality(
         first, second = count(scenes), count(others)
         report["error"][name] = float(np.abs(first - test.count).mean())
         report["twins differ"][name] = float(np.abs(first - second).mean())
-    bits = flow.evaluate(*law, test.images, folder / "flow")
-    report["bits per dim"] = float(bits.mean())
+    report["bits per dim"] = float(bits(law, scenes).mean())
     sample = jax.jit(
         lambda params: law.model.law(params).sample(
             seed=jax.random.key(1), sample_shape=len(test.count)
@@ -226,7 +222,6 @@ def measure(
     counters: dict[str, Partial],
     starts: datasets.Scenes,
     found: images.Found,
-    folder: Path,
 ) -> dict[str, np.ndarray]:
     """What the search has measured, how the counts have changed, and how far the images have, (n,) each."""
     change = np.abs(found.x - found.start)
@@ -241,13 +236,14 @@ def measure(
     values["outside figures"] = np.array(
         [255 * c[o, 0].mean() for c, o in zip(change, outside, strict=True)]
     )
-    stored = np.asarray(quantize(found.x))[..., 0]
-    values["bits/dim"] = flow.evaluate(*law, stored, folder)
+    values["bits/dim"] = bits(law, found.x)
     return values
 
 
 def rank_correlation(values: dict[str, np.ndarray], name: str, some: np.ndarray) -> float:
-    """Spearman's, of the changes that the explained counter and another one see."""
+    """Spearman's, of the changes that the explained counter and another one see; NaN where one of them sees none."""
+    if min(np.ptp(values[who][some]) for who in ("counter", name)) == 0:
+        return math.nan
     return float(spearmanr(values["counter"][some], values[name][some]).statistic)
 
 
@@ -327,7 +323,7 @@ def draw(
     captions = [f"{starts.count[i]} → {after[i]:.1f}" for i in shown]
     columns = (coloured(x[shown]) for x in (base.start, base.x, data.x))
     pictures.panels(folder / "panels.png", *columns, captions)
-    ways = np.array([shown[0], shown[4]])
+    ways = np.array([np.flatnonzero(~few)[0], np.flatnonzero(few)[0]])
     rule = rules["base space"]
     z = images.encode(rule.generator, starts.images[ways][..., None])
     frames, steps = images.trajectories(rule, z, goal[ways])
