@@ -19,6 +19,7 @@ from geodl.flows.invertible import (
     leading_channels,
     masked_coupling,
     sequence,
+    split_coupling,
 )
 from geodl.nn import MLP, Net, conv_net, functional
 
@@ -53,13 +54,16 @@ def realnvp(
         raise ValueError(
             f"realnvp: dim must be at least 2 and couplings 1, got {dim} and {couplings}"
         )
-    kind = elementwise(coupling)
-    net = _mlp_from_zero([dim, *widths, kind.outputs * dim])
+    kind, half = elementwise(coupling), dim // 2
+    # By the split, not by a mask: the networks do not see the zeros, nor put out what is not used.
+    nets = [
+        _mlp_from_zero([seen, *widths, kind.outputs * (dim - seen)]) for seen in (half, dim - half)
+    ]
     parts = {}
     for i in range(couplings):
+        swap = i % 2 == 1
         parts[f"actnorm{i:02d}"] = actnorm((dim,))
-        mask = channel_mask(dim, second=i % 2 == 1)
-        parts[f"coupling{i:02d}"] = masked_coupling((dim,), mask, net, kind)
+        parts[f"coupling{i:02d}"] = split_coupling((dim,), half, nets[swap], kind, swap)
     return sequence(parts)
 
 

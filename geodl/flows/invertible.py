@@ -165,13 +165,16 @@ def masked_coupling(
 
 
 def split_coupling(
-    shape: tuple[int, ...], kept: int, net: Net, elementwise: Elementwise
+    shape: tuple[int, ...], kept: int, net: Net, elementwise: Elementwise, swap: bool = False
 ) -> InvertibleNet:
-    """``distrax.SplitCoupling``: the first ``kept`` channels stay, the others are changed as the net of them says."""
+    """``distrax.SplitCoupling``: the first ``kept`` channels stay, the others are changed as the net of them says.
+
+    With ``swap`` those others stay, and the first are changed.
+    """
 
     def bijector(params):
         conditioner = jax.tree_util.Partial(net.apply, params)
-        return distrax.SplitCoupling(kept, len(shape), conditioner, elementwise.bijector)
+        return distrax.SplitCoupling(kept, len(shape), conditioner, elementwise.bijector, swap)
 
     return InvertibleNet(shape, net.init, bijector, _unchanged)
 

@@ -73,7 +73,10 @@ def test_what_is_missing_is_downloaded(root, monkeypatch):
         (b"<htm", r"starts with 3c 68 74 6d, not 00 00 08"),
         (idx(np.zeros((6, 28, 28)))[:-1], r"holds 4703 values, its header says \(6, 28, 28\)"),
         (idx(np.zeros((6, 28, 28)))[:9], r"holds 0 values, its header"),
-        (gzip.compress(idx(np.zeros((6, 28, 28))), mtime=0)[:-9], "is damaged: Compressed file ended"),
+        (
+            gzip.compress(idx(np.zeros((6, 28, 28))), mtime=0)[:-9],
+            "is damaged: Compressed file ended",
+        ),
         (idx(np.zeros((5, 28, 28))), r"shape \(5, 28, 28\) do not go with labels of shape \(6,\)"),
         (idx(np.zeros(6)), r"shape \(6,\) do not go with labels"),
     ],
