@@ -26,14 +26,26 @@ def x64():
         yield
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """``@pytest.mark.quick("sphere", ...)``: the other cases of that test are slow ones."""
+    for item in items:
+        for mark in item.iter_markers("quick"):
+            if item.callspec.id not in mark.args:
+                item.add_marker(pytest.mark.slow)
+
+
 # Folders whose time is the compiler's. Not those of tests of accuracy: the code they are about is the optimised one.
 QUICKLY_COMPILED = {
     "bijectors",
     "counterfactual",
+    "datasets",
     "experiments",
     "explain",
     "flows",
     "plotting",
+    "tests",
+    "train",
     "vae",
 }
 

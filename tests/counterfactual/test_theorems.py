@@ -249,6 +249,7 @@ RULES = {
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.quick("plain", "Adam", "damped")
 def test_the_distance_to_the_data_after_a_search(rule):
     optimizer, options, expected = RULES[rule]
     delta = np.geomspace(1e-3, 3e-2, 4)

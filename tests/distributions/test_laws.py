@@ -40,6 +40,9 @@ def sampled(name):
 
 
 @pytest.mark.parametrize("name", LAWS)
+@pytest.mark.quick(
+    "wrapped sphere", "wrapped product", "wrapped torus", "von mises-fisher 2", "uniform 3"
+)
 def test_density_of_samples_is_the_density(name):
     case = LAWS[name]
     z, log_p, log_prob = sampled(name)

@@ -59,6 +59,7 @@ def test_likelihood_never_falls_and_the_mixture_is_found():
     np.testing.assert_allclose(law.mixture_distribution.probs[order], WEIGHTS, atol=0.03)
 
 
+@pytest.mark.slow
 def test_best_of_the_restarts():
     """Over two seeds by vmap."""
     x = sampled()[:500]

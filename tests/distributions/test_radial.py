@@ -69,6 +69,7 @@ def quantile_and_derivatives(u, scale, c, dim):
         ("float32", 30, 2e-4),
     ],
 )
+@pytest.mark.quick("float32-30-0.0002")
 def test_quantile_and_its_derivatives_against_mpmath(dim, dtype, tolerance):
     rows = [
         (u, cell["scale"], cell["c"], r, ds, dc)
@@ -102,6 +103,7 @@ def cells_cdf(dim, scale, c):
 
 
 @pytest.mark.parametrize("dim", [2, 5, 10, 20, 50, 100])
+@pytest.mark.quick("2", "100")
 def test_radii_follow_the_law_in_every_cell_of_the_grid(dim, key):
     scale, c = (jnp.asarray(a, jnp.float32) for a in zip(*ANCHOR, strict=True))
     r = jit(radial.sample, static_argnums=(1, 4))(key, (5000,), scale, c, dim)

@@ -8,6 +8,7 @@ import pytest
 from experiments.counterfactuals import flow, toy
 
 
+@pytest.mark.slow
 def test_toy_ends_with_the_exponents(tmp_path, capsys):
     config = replace(toy.Toy(), root=str(tmp_path), widths=(1e-3, 1e-2), starts=3)
     found = toy.run(config)
@@ -20,6 +21,7 @@ def test_toy_ends_with_the_exponents(tmp_path, capsys):
         assert (folder / f"{name}.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_flow_of_digits_ends_and_resumes(tmp_path, capsys):
     config = flow.FlowRun(
         root=str(tmp_path), data="digits", levels=((4, 1),), width=8, steps=4, average=0.5

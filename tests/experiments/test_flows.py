@@ -8,6 +8,7 @@ import pytest
 from experiments.flows import data, earth, known
 
 
+@pytest.mark.slow
 def test_earth_quick_ends_and_resumes(tmp_path, capsys):
     recipe = replace(earth.QUICK.recipe, steps=20, looks=2, width=8, batch=32)
     config = replace(

@@ -41,6 +41,7 @@ def test_branching_ends_and_resumes(tmp_path, capsys, monkeypatch):
         np.testing.assert_array_equal(again[cell], loss)
 
 
+@pytest.mark.slow
 def test_mnist_experiment_falls_back_to_digits(tmp_path, monkeypatch):
     monkeypatch.delenv("GEODL_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -48,7 +48,8 @@ def test_random_fields_on_the_disk_integrate_to_one():
     np.testing.assert_allclose(area @ np.exp(np.asarray(log_prob(law, x), float)), 1, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", [pytest.param("hyperboloid", marks=pytest.mark.slow), "product"])
+@pytest.mark.parametrize("name", ["hyperboloid", "product"])
+@pytest.mark.slow
 def test_samples_have_their_density(name):
     @jit
     def compute(law, key):
@@ -89,6 +90,7 @@ def test_few_fixed_steps_warn():
         jax.eval_shape(lambda law, x: law.log_prob(x), law, x)
 
 
+@pytest.mark.slow
 def test_likelihood_over_seeds():
     """One field for each seed, by vmap: as one after the other; gradients are finite; one trace."""
     manifold, field, _ = random_field("sphere")

@@ -18,6 +18,7 @@ def exact_of(name):
 
 
 @pytest.mark.parametrize("name", ["sphere", "ball", "hyperboloid ambient", "product"])
+@pytest.mark.quick("product")
 def test_hutchinson_is_unbiased(name):
     manifold, field, params = random_field(name)
     x, bound = points(manifold, 6), functools.partial(field.apply, params)
@@ -44,6 +45,7 @@ def test_hutchinson_is_unbiased(name):
 
 
 @pytest.mark.parametrize("name", ["sphere", "killing", "sphere 3", "so3 ambient", "product"])
+@pytest.mark.quick("sphere", "killing")
 def test_mean_over_a_compact_manifold_is_zero(name):
     manifold = CASES[name][0]
     x = manifold.random_uniform(jax.random.key(3), (20_000,))
@@ -64,6 +66,7 @@ def test_killing_fields_need_no_derivative_of_the_basis(name):
 
 
 @pytest.mark.parametrize("name", ["so3", "torus", "ball", "hyperboloid", "product"])
+@pytest.mark.quick("so3", "torus")
 def test_frames_need_no_derivative_of_themselves(name):
     manifold, field, params = random_field(name)
     x = points(manifold, 20)
@@ -74,6 +77,7 @@ def test_frames_need_no_derivative_of_themselves(name):
 
 
 @pytest.mark.parametrize("name", ["ball", "hyperboloid"])
+@pytest.mark.quick("ball")
 def test_the_divergence_far_out(name):
     """At distances up to 8 in float32 as in float64."""
     manifold, field, params = random_field(name)
@@ -102,6 +106,7 @@ def test_the_ambient_trace_is_the_divergence():
     np.testing.assert_allclose(jnp.trace(jacobian, axis1=1, axis2=2), div, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_charts_agree_with_the_embedding():
     """S^2 by polar angle and longitude, volume element sin(theta); ball and hyperboloid."""
     _, field, params = random_field("sphere")

@@ -61,6 +61,7 @@ def test_bijection_with_random_weights(name):
     check_bijection(NETS[name], "float32", 1e-4)
 
 
+@pytest.mark.slow
 def test_bijection_in_double_precision(x64):
     check_bijection(NETS["glow"], "float64", 1e-11)
 

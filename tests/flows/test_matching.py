@@ -20,6 +20,7 @@ SPACES = [
 
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
+@pytest.mark.quick("Sphere(dim=2)", "Torus(dim=2)", "PoincareBall(dim=2, c=0.7)")
 def test_paths_are_geodesics(space):
     """Ends, speed = distance, velocity = log_{x_t}(x_1) / (1 - t), for which the loss vanishes."""
     x0, x1 = points(space, 30, 1), points(space, 30, 2)

@@ -40,6 +40,7 @@ B, K = 4, 4
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", [name for name in SPACES if name != "product"])
+@pytest.mark.quick("sphere", "euclidean", "torus")
 def test_vmap_and_broadcasting_agree_with_batches(name):
     """vmap over B records and base points, inside it broadcasting over K vectors: as B K rows."""
     space = with_curvatures(SPACES[name], B)
@@ -99,6 +100,7 @@ def test_dtype_in_is_dtype_out(name, dtype):
 
 
 @pytest.mark.parametrize("name", ["ball", "hyperboloid", "sphere", "torus", "so3"])
+@pytest.mark.quick("ball", "torus")
 def test_half_precision_is_computed_in_single(name):
     """The results are those of float32 on the same inputs, rounded once."""
     space = SPACES[name]

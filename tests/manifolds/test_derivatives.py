@@ -65,6 +65,7 @@ def inner(g, v):
         for n in [*CURVED, "torus"]
     ],
 )
+@pytest.mark.quick("ball", "torus")
 def test_gradients_are_those_of_finite_differences(name):
     """Along curves that move the points, the vectors and the curvature."""
     space, h = SPACES[name], 1e-4
@@ -131,6 +132,7 @@ def special(space):
     ]
     + [("sphere", np.float32), ("so3", np.float32)],  # the others: test_hyperbolic_accuracy.py
 )
+@pytest.mark.quick("sphere-float32", "sphere-float64", "ball-float64", "so3-float64")
 def test_derivatives_are_finite_at_special_points(name, dtype):
     space = SPACES[name]
     with jax.enable_x64(True):

@@ -84,6 +84,15 @@ def test_dist_everywhere(d, dtype):
 
 @pytest.mark.parametrize("d", SIZES)
 @pytest.mark.parametrize("name", MAPS)
+@pytest.mark.quick(
+    "float32-transport-10",
+    "float64-expmap-64",
+    "float32-logmap-10",
+    "float32-expmap-2",
+    "float64-transport-2",
+    "float32-expmap-10",
+    "float64-logmap-2",
+)
 def test_maps(name, d, dtype):
     case = the_cases(d, dtype, bulk=SIZES[d][0] // 10)
     error = measure(name, *select(case, name), case.c)
@@ -170,6 +179,16 @@ def sheet_cases(d, dtype, kind, n=60):
 
 @pytest.mark.parametrize("kind", ["bulk", "near", "origin", "far", "far and close"])
 @pytest.mark.parametrize("d", [2, 10])
+@pytest.mark.quick(
+    "float32-10-origin",
+    "float32-10-near",
+    "float32-10-far",
+    "float64-2-bulk",
+    "float64-2-far and close",
+    "float32-2-far",
+    "float32-2-origin",
+    "float32-2-near",
+)
 def test_hyperboloid(d, kind, dtype):
     x, y, v, c = sheet_cases(d, dtype, kind)
     close = tolerance(dtype, 1e-6, 1e-12)
@@ -185,6 +204,7 @@ def test_hyperboloid(d, kind, dtype):
 
 
 @pytest.mark.parametrize("kind", ["near", "origin", "far", "far and close"])
+@pytest.mark.quick("float32-far")
 def test_hyperboloid_slopes(kind, dtype):
     """Of dist, where an end moves; the plain formula's lose exp(r) eps."""
     x, y, _, c = sheet_cases(10, dtype, kind)
@@ -221,6 +241,7 @@ def test_squared_distance_where_squares_overflow(reach):
     np.testing.assert_allclose(slope, 2 * reach * u, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_of_two_steps_from_the_origin():
     """A latent and its mean up to 40 far: float32 derivatives against float64's."""
     rng = np.random.default_rng(6)
@@ -249,6 +270,9 @@ def test_gradients_of_two_steps_from_the_origin():
 
 
 @pytest.mark.parametrize("aim", ["any", "across", "to the origin", "past the origin"])
+@pytest.mark.quick(
+    "float32-any", "float32-across", "float32-to the origin", "float64-past the origin"
+)
 def test_steps_from_far_out(aim, dtype):
     """expmap_frame, steps up to 15 long from points up to 25 far: the result, and its distance to the origin."""
     n, d = 60, 10
@@ -313,6 +337,7 @@ def distinct_pairs(dtype):
 
 
 @pytest.mark.parametrize("name", ["dist", *MAPS])
+@pytest.mark.quick("float64-transport", "float32-dist")
 def test_derivatives_against_differences(name, dtype):
     """Of both orders, along lines that move the points, the vector and the curvature at once."""
     case = distinct_pairs(dtype)
@@ -366,6 +391,7 @@ def special_points(dtype, d=3):
 
 
 @pytest.mark.parametrize("space", [poincare, hyperboloid], ids=["ball", "hyperboloid"])
+@pytest.mark.slow
 def test_two_derivatives_are_finite(space):
     """Forward over reverse mode of every function up to the edge, in float32, the first to overflow."""
     dtype = np.float32

@@ -21,6 +21,7 @@ def parameters(scale=1.0):
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.slow
 def test_gyroplane_is_the_signed_distance_to_the_papers_hyperplane():
     weight, bias, z = parameters()
     p = BALL.expmap0(
@@ -65,6 +66,7 @@ def test_gyroplane_gradients_are_finite(radius):
     assert all(jnp.all(jnp.isfinite(g)) for g in grads)
 
 
+@pytest.mark.slow
 def test_gyroplane_gradients_are_right_where_squares_overflow():
     """f = |r - t| along the normal: slope 1 in r, at a sum of offsets whose exponential has no float32 square."""
     space = Hyperboloid(1, 1.0)

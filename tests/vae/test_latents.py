@@ -77,6 +77,7 @@ def test_gradient_in_the_curvature_is_that_of_finite_differences(x64, family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_ball_and_hyperboloid_are_the_same_model(x64, family):
     models, params, bounds = learners(family)
     same = jax.eval_shape(models["hyperboloid"].init, jax.random.key(0))
@@ -106,6 +107,7 @@ def test_a_flat_space_has_no_curvature_to_learn():
 # ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_equal_prior_scales_are_one_scale():
     one, each = (make(PoincareBall(2, C), prior_scale=scale) for scale in (1.3, jnp.full(2, 1.3)))
     params = jit(one.init)(jax.random.key(0))

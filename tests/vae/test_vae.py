@@ -51,6 +51,7 @@ SLOW = ("wrapped, Möbius", "Riemannian, ball")  # to compile
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in MODELS]
 )
+@pytest.mark.quick("wrapped, gyroplane", "Euclidean")
 def test_every_model_trains_under_jit(name):
     model = make(**MODELS[name])
     params = jax.jit(model.init)(jax.random.key(0))
@@ -124,6 +125,7 @@ def test_bad_input_is_named():
         vae.decoder("spline", 2, [HIDDEN, ITEMS])
 
 
+@pytest.mark.slow
 def test_elbo_respects_the_entropy_floor():
     """The reference falls to -ELBO 36: its densities are not those of its samples."""
     tree = jax.jit(datasets.branching_diffusion)(jax.random.key(0))
