@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 from jax.tree_util import Partial
+from sklearn.linear_model import LogisticRegression
 
 from experiments.counterfactuals import data, flow, mnist, models, pictures
 from experiments.counterfactuals import images as pipeline
@@ -157,6 +158,17 @@ def test_principal_components_are_whitened():
     np.testing.assert_allclose(x[..., 0], bin_centers(images), atol=1e-6)
 
 
+def test_classifier_learns_digits(tmp_path):
+    images = datasets.digits()
+    net, config = mnist.mlp_net((8, 8, 1)), models.Training(steps=120, noise=0.3, weight_decay=0.01)
+    model = models.classifier(net, images, config, tmp_path)
+    x = bin_centers(images.test_images[..., None])
+    assert (models.classes(model)(x) == images.test_labels).mean() > 0.85
+    noise = jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
+    mean = np.mean([model(x[0] + e) for e in noise], 0)
+    np.testing.assert_allclose(models.smoothed(model, noise)(x[0]), mean, rtol=1e-4, atol=1e-4)
+
+
 def test_pictures(tmp_path):
     x = np.random.default_rng(0).uniform(size=(3, 8, 8, 3))
     pictures.panels(tmp_path / "rgb.png", x, x[::-1], x, ["a", "b", "c"])
@@ -191,8 +203,7 @@ TINY = mnist.Mnist(
     data="digits",
     samples=12,
     fewer=0,
-    batch=12,
-    steps=3,
+    steps=8,
     classifier=models.Training(steps=40, noise=0.3),
     flow=flow.FlowRun(levels=((4, 1),), width=4, steps=2, batch=16),
     decoder=models.Decoder(steps=2, dim=3),
@@ -200,17 +211,29 @@ TINY = mnist.Mnist(
 )
 
 
-def untrained_flow():
-    """In the place of two that are trained."""
-    shape = (8, 8, 1)
-    model, noise = flows.glow(shape, ((4, 1),), 4), flow.NOISES["uniform"]
+@pytest.fixture
+def quick(monkeypatch):
+    """No trainings: a flow as it starts, logistic regression to explain, two judges who know nothing."""
+    model, noise = flows.glow((8, 8, 1), ((4, 1),), 4), flow.NOISES["uniform"]
     params = models.untrained(model, datasets.digits().train_images[..., None])
-    return mnist.Law(model, noise, {"flow": params, "noise": {}})
+    law = mnist.Law(model, noise, {"flow": params, "noise": {}})
 
+    def classifier(net, images, config, folder):
+        if folder.name != "classifier":
+            return Partial(net.apply, net.init(jax.random.key(0)))
+        x = models.flat(bin_centers(images.train_images))
+        fit = LogisticRegression(max_iter=500).fit(x, images.train_labels)
+        return Partial(logits, *(jnp.asarray(a, jnp.float32) for a in (fit.coef_, fit.intercept_)))
 
-def test_digits_end_and_resume(tmp_path, capsys, monkeypatch):
-    law = untrained_flow()
     monkeypatch.setattr(mnist, "trained_flow", lambda *_: law)
+    monkeypatch.setattr(models, "classifier", classifier)
+
+
+def logits(weights, bias, x):
+    return weights @ x.reshape(-1) + bias
+
+
+def test_digits_end_and_resume(tmp_path, capsys, monkeypatch, quick):
     config = replace(TINY, root=str(tmp_path))
     rows = mnist.run(config)
     place = tmp_path / "mnist-counterfactual" / "tiny" / "flow"
