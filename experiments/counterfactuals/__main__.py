@@ -1,15 +1,24 @@
-"""``python -m experiments.counterfactuals {toy,flow} --help``."""
+"""``python -m experiments.counterfactuals {toy,flow,mnist,crowd,faces,clever-hans} --help``."""
 
 import tyro
 
-from experiments.counterfactuals import flow, toy
+from experiments.counterfactuals import clever_hans, crowd, faces, flow, mnist, toy
 
 
 def main():
     """Parse the command and run it."""
-    command = tyro.extras.subcommand_type_from_defaults({"toy": toy.Toy(), "flow": flow.FlowRun()})
-    config = tyro.cli(command, description=__doc__)
-    {toy.Toy: toy.run, flow.FlowRun: flow.run}[type(config)](config)
+    commands = {
+        "toy": (toy.Toy(), toy.run),
+        "flow": (flow.FlowRun(), flow.run),
+        "mnist": (mnist.Mnist(), mnist.run),
+        "crowd": (crowd.Crowd(), crowd.run),
+        "faces": (faces.Faces(), faces.run),
+        "clever-hans": (clever_hans.CleverHans(), clever_hans.run),
+    }
+    defaults = {name: default for name, (default, _) in commands.items()}
+    config = tyro.cli(tyro.extras.subcommand_type_from_defaults(defaults), description=__doc__)
+    runs = {type(default): run for default, run in commands.values()}
+    runs[type(config)](config)
 
 
 if __name__ == "__main__":

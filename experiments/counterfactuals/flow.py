@@ -12,6 +12,7 @@ import optax
 from matplotlib.figure import Figure
 
 from experiments.counterfactuals.data import halves
+from experiments.counterfactuals.models import with_channels
 from experiments.pvae.mnist import load
 from geodl import datasets, flows, nn, plotting, train
 from geodl.flows.coupling import Coupling
@@ -102,8 +103,8 @@ def start(config: FlowRun) -> tuple[datasets.Images, str, Path]:
 def make_model(
     config: FlowRun, images: datasets.Images
 ) -> tuple[flows.InvertibleNet, flows.LearnedNoise]:
-    """The flow, from N(0, I) to images (height, width, 1) in [0, 1], and the noise of its scores."""
-    shape = (*images.train_images.shape[1:], 1)
+    """The flow, from N(0, I) to images (height, width, channels) in [0, 1], and the noise of its scores."""
+    shape = with_channels(images.train_images).shape[1:]
     conditioner = {"mixer": nn.mixer_net, "conv": nn.conv_net}[config.conditioner]
     net = flows.glow(shape, config.levels, config.width, config.coupling, config.alpha, conditioner)
     return net, NOISES[config.noise]
@@ -116,7 +117,7 @@ NOISES = {
 
 
 def bits(model: flows.InvertibleNet, noise: flows.LearnedNoise, params: Any, images: Any, key: Any):
-    """Bits per dimension of images (..., height, width, 1), with one draw of the noise."""
+    """Bits per dimension of images (..., height, width, channels), with one draw of the noise."""
     return flows.bits_per_dim(model.law(params["flow"]), images, key, noise.noise(params["noise"]))
 
 
@@ -128,7 +129,7 @@ def fit(
     folder: Path,
 ) -> tuple[Any, list[dict[str, Any]]]:
     """The averaged parameters, and the log; a run that was killed goes on where it was."""
-    data = jnp.asarray(images.train_images[..., None])
+    data = jnp.asarray(with_channels(images.train_images))
     init_key, noise_key, key = jax.random.split(jax.random.key(config.seed), 3)
 
     def loss(params, batch, key):
@@ -165,7 +166,7 @@ def evaluate(
     @jax.jit
     def score(params, images, first):
         key = jax.random.fold_in(jax.random.key(0), first)
-        return {"bits": bits(model, noise, params, images[..., None], key)}
+        return {"bits": bits(model, noise, params, with_channels(images), key)}
 
     size = 500
     chunks = [(images[i : i + size], np.int32(i)) for i in range(0, len(images), size)]

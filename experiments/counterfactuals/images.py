@@ -4,6 +4,7 @@ Images are uint8 (n, height, width, channels) outside, and the centres of their 
 as it would be stored: clipped, and rounded to 8 bits.
 """
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
+from jax.tree_util import Partial
 
 from geodl import counterfactual as cf
 from geodl import train
@@ -52,8 +55,8 @@ def encode(generator: cf.Generator, images: np.ndarray, batch: int = 100) -> np.
     if made != images.shape[1:]:
         raise ValueError(f"encode: images of shape {made} are needed, got {images.shape[1:]}")
     parts = [
-        _encode(jax.tree_util.Partial(generator.encode), bin_centers(chunk))[:count]
-        for chunk, count in _batches(images, batch)
+        _encode(Partial(generator.encode), bin_centers(chunk))[:count]
+        for chunk, count in batches(images, batch)
     ]
     return np.concatenate(parts)
 
@@ -64,28 +67,62 @@ def _encode(encode, x):
 
 
 def search(
-    rule: cf.Search, z: Any, goal: np.ndarray, folder: Path, batch: int = 100, depends: Any = None
+    rule: cf.Search, z: Any, goal: np.ndarray, folder: Path, batch: int = 250, slots: int = 64
 ) -> Found:
-    """Counterfactuals of all samples with base points z, towards the goals (n, ...).
+    """Counterfactuals of all samples with base points z (n, ...), towards the goals (n, ...).
 
     Each finished batch is kept in ``folder``; what is kept is used again where the starts, goals, and the parameters
-    of generator and model are the same. Functions (target, optimizer) are not compared: their settings
-    belong to the run's configuration, or into ``depends``.
+    of generator and model are the same. Functions (target, optimizer) are not compared: their settings belong to the
+    run's configuration, or into the folder's name.
     """
 
     def one(chunk):
         (z, goal), count = chunk
-        state, _ = cf.run(rule, rule.init(z, goal))
+        state = run_refilled(rule, rule.init(z, goal), slots)
         measures = cf.evaluate.search_measures(rule.generator.manifold, state)
         kept = {"x": state.best.x, "start": state.start.x, "z": state.best.z}
-        return {k: np.asarray(v)[:count] for k, v in (measures | kept).items()} | {
-            "status": np.asarray(state.status)[:count]
-        }
+        kept |= measures | {"status": state.status}
+        return {name: np.asarray(value)[:count] for name, value in kept.items()}
 
-    depends = jax.tree.leaves(rule), rule.steps, depends
-    parts = train.resumable_map(one, _batches((z, goal), batch), folder, depends)
+    depends = jax.tree.leaves(rule), rule.steps
+    parts = train.resumable_map(one, batches((z, goal), batch), folder, depends)
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Found(*(whole.pop(name) for name in ("x", "start", "z", "status")), measures=whole)
+
+
+def run_refilled(rule: cf.Search, state: cf.State, slots: int) -> cf.State:
+    """The same states as of ``cf.run``, ``slots`` samples at a time: who has ended makes room for who waits.
+
+    Most searches are short and few are long, so that whole batches would mostly wait for their last one. The host
+    calls the jitted step, as a convolution is slow in a loop on the CPU.
+    """
+    left = np.arange(len(state.status))
+    while len(left):
+        active = np.resize(left, min(slots, len(state.status)))  # few are there more than once
+        some = _take(state, active)
+        for _ in range(PATIENCE):
+            some = _step(rule, some)
+        state = _put(state, active, some)
+        left = left[np.asarray(state.status)[left] == cf.Status.RUNNING]
+    return state
+
+
+PATIENCE = 8  # steps between two looks at who has ended
+
+
+@jax.jit
+def _step(rule, state):
+    return rule.step(state)
+
+
+@jax.jit
+def _take(tree, index):
+    return jax.tree.map(lambda a: a[index], tree)
+
+
+@jax.jit
+def _put(tree, index, some):
+    return jax.tree.map(lambda a, b: a.at[index].set(b), tree, some)
 
 
 def search_all(
@@ -93,9 +130,8 @@ def search_all(
     images: np.ndarray,
     goal: np.ndarray,
     folder: Path,
-    batch: int = 100,
+    batch: int = 250,
     starts: Mapping[str, Any] | None = None,
-    depends: Any = None,
 ) -> dict[str, Found]:
     """Counterfactuals of the images by every rule, as {"base space": ..., "data space": ...}.
 
@@ -104,9 +140,8 @@ def search_all(
         images: uint8 (n, height, width, channels).
         goal: classes (n,), values (n,) or intervals (n, 2), as the rules' target has them.
         folder: gets a folder for each rule.
-        batch: samples at a time.
+        batch: samples that are kept at a time.
         starts: base points (n, ...) for rules whose generators have no exact encoder, as of ``cf.invert``.
-        depends: as for :func:`search`.
     """
     found = {}
     for name, rule in rules.items():
@@ -114,8 +149,46 @@ def search_all(
             z = starts[name]
         else:
             z = encode(rule.generator, images, batch)
-        found[name] = search(rule, z, goal, folder / name.replace(" ", "-"), batch, depends)
+        found[name] = search(rule, z, goal, folder / name.replace(" ", "-"), batch)
     return found
+
+
+def inverted(
+    generator: cf.Generator,
+    images: np.ndarray,
+    folder: Path,
+    batch: int = 100,
+    starts: int = 4,
+    steps: int = 200,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Base points (n, ...) of images for a generator whose encoder is no inverse, and their mean squared errors (n,).
+
+    Adam from what the encoder says, if there is one; else from the best of ``starts`` draws of N(0, I), a quarter of
+    the steps for each of them and as many as are left for that one. Finished batches are kept in ``folder``.
+    """
+
+    def one(chunk):
+        (images, index), count = chunk
+        x, first = bin_centers(images), None
+        if generator.encode is None:
+            dim = generator.manifold.dim
+            keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(index)
+            z = jax.vmap(lambda key: jax.random.normal(key, (starts, dim)), out_axes=1)(keys)
+            first = cf.invert(generator, x, SCREEN, steps // 4, z).z[None]
+        found = cf.invert(generator, x, REFINE, steps - steps // 4, first)
+        return {"z": np.asarray(found.z)[:count], "error": np.asarray(found.error)[:count]}
+
+    functions = [Partial(f) for f in generator[:2] if f is not None]
+    parts = train.resumable_map(
+        one,
+        batches((images, np.arange(len(images))), batch),
+        folder,
+        (jax.tree.leaves((functions, generator.manifold)), starts, steps),
+    )
+    return tuple(np.concatenate([part[name] for part in parts]) for name in ("z", "error"))
+
+
+SCREEN, REFINE = optax.adam(0.1), optax.adam(0.02)
 
 
 def as_far(
@@ -128,7 +201,7 @@ def as_far(
     """
 
     parts = []
-    for (some, goals, radii), count in _batches((images, goal, radius), batch):
+    for (some, goals, radii), count in batches((images, goal, radius), batch):
         state = rule.init(bin_centers(some), goals)
         for _ in range(rule.steps):
             state, on = _nearer_than(rule, state, jnp.asarray(radii, jnp.float32))
@@ -162,35 +235,46 @@ def trajectories(
     state, path = cf.run(rule, rule.init(z, goal), _position)
     steps = np.round(np.linspace(0, 1, frames) * np.asarray(state.steps)[:, None]).astype(int)
     shown = path[steps, np.arange(len(steps))[:, None]]
-    images = _decode(rule, shown.reshape(-1, *shown.shape[2:]))
-    return np.asarray(images).reshape(*shown.shape[:2], *images.shape[1:]), steps
+    images = decoded(rule.generator, shown.reshape(-1, *shown.shape[2:]))
+    return images.reshape(*shown.shape[:2], *images.shape[1:]), steps
 
 
 def _position(state):
     return state.position
 
 
+def decoded(generator: cf.Generator, z: Any, batch: int = 100) -> np.ndarray:
+    """Images of base points z (n, ...), as they would be stored."""
+    decode = Partial(generator.decode)
+    parts = [_decoded(decode, chunk)[:count] for chunk, count in batches(z, batch)]
+    return np.concatenate(parts)
+
+
 @jax.jit
-def _decode(rule, z):
-    return jax.vmap(lambda z: rule.finish(rule.generator.decode(z)))(z)
+def _decoded(decode, z):
+    return jax.vmap(lambda z: stored(decode(z)))(z)
 
 
-def spectra(rule: cf.Search, z: Any) -> np.ndarray:
-    """Singular values (n, k) of the Jacobian of the rule's generator at base points z (n, ...), in units of pixels."""
-    return np.stack([_spectrum(rule.generator, point) for point in z])
+def spectra(rule: cf.Search, z: Any, count: int | None = None) -> np.ndarray:
+    """Singular values (n, k) of the Jacobian of the rule's generator at base points z (n, ...), in units of pixels.
+
+    All of them, or the ``count`` largest where images are large.
+    """
+    return np.stack([_spectrum(rule.generator, point, count) for point in z])
 
 
-@jax.jit  # one point at a time: on the CPU a convolution is slow in a loop over them
-def _spectrum(generator, z):
-    return cf.singular_values(generator, z)
+# one point at a time: on the CPU a convolution is slow in a loop over them
+@functools.partial(jax.jit, static_argnums=2)
+def _spectrum(generator, z, count):
+    return cf.singular_values(generator, z, count, jax.random.key(0))
 
 
-def _batches(tree, size):
+def batches(tree: Any, size: int) -> list[tuple[Any, int]]:
     """Batches of one size with their counts of samples; the last is filled up by its own, to compile but once."""
     count = len(jax.tree.leaves(tree)[0])
-    batches = []
+    parts = []
     for first in range(0, count, size):
         m = min(size, count - first)
         index = first + np.arange(min(size, count)) % m
-        batches.append((jax.tree.map(lambda a, i=index: np.asarray(a)[i], tree), m))
-    return batches
+        parts.append((jax.tree.map(lambda a, i=index: np.asarray(a)[i], tree), m))
+    return parts

@@ -15,7 +15,7 @@ from jax.tree_util import Partial
 
 from geodl import counterfactual as cf
 from geodl import datasets, flows, nn, train, vae
-from geodl.bijectors import bin_centers
+from geodl.bijectors import bin_centers, dequantize
 from geodl.distributions import WrappedNormal
 from geodl.manifolds import Euclidean, PoincareBall
 
@@ -112,6 +112,17 @@ def _forward(bijector: distrax.Bijector, z):
 
 def _inverse(bijector: distrax.Bijector, x):
     return bijector.inverse(x)
+
+
+def untrained(model: flows.InvertibleNet, images: np.ndarray) -> Any:
+    """The flow's parameters before the first step, for images (n, height, width, channels)."""
+
+    @jax.jit
+    def first(key, some):
+        return model.data_init(model.init(key), some)
+
+    key = jax.random.key(0)
+    return first(key, dequantize(images[:256], key))
 
 
 def standard_normal(z: Array) -> Array:

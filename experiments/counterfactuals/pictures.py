@@ -93,7 +93,7 @@ def panels(
     count = len(originals)
     blocks = max(1, round((count / 4) ** 0.5))
     rows = -(-count // blocks)
-    figure = Figure(figsize=(4.2 * blocks, 1.15 * rows + 0.3), layout="constrained")
+    figure = Figure(figsize=(4.2 * blocks, 0.95 * rows + 0.3), layout="constrained")
     axes = figure.subplots(rows, 5 * blocks, squeeze=False, width_ratios=[0.6, 1, 1, 1, 1] * blocks)
     for ax in axes.flat:
         ax.set_axis_off()
@@ -146,6 +146,32 @@ def spectrum(file: Path, values: Mapping[str, np.ndarray]) -> None:
     )
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize="small")
+    figure.savefig(file, dpi=DPI)
+
+
+def gallery(file: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """A row for each of n images: images (n, h, w, c) in [0, 1], signed maps (n, h, w) on own scales, red > 0."""
+    rows = len(next(iter(columns.values())))
+    figure = Figure(figsize=(1.2 * len(columns), 1.2 * rows + 0.4), layout="constrained")
+    axes = figure.subplots(rows, len(columns), squeeze=False)
+    for ax, (title, shown) in zip(axes.T, columns.items(), strict=True):
+        ax[0].set_title(title, size="x-small")
+        for cell, image in zip(ax, shown, strict=True):
+            cell.set_axis_off()
+            if image.ndim == 3:
+                _show(cell, image)
+            else:
+                most = np.abs(image).max() or 1
+                cell.imshow(image, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+    figure.savefig(file, dpi=DPI)
+
+
+def grids(file: Path, images: Mapping[str, np.ndarray]) -> None:
+    """Grids of images (rows, columns, h, w[, 3]) in [0, 1] side by side, under their names."""
+    figure = Figure(figsize=(4.6 * len(images), 3.3), layout="constrained")
+    for ax, (title, shown) in zip(figure.subplots(1, len(images)), images.items(), strict=True):
+        plotting.image_grid(ax, shown)
+        ax.set_title(title, size="small")
     figure.savefig(file, dpi=DPI)
 
 

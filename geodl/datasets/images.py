@@ -14,11 +14,11 @@ from geodl.datasets.files import data_dir, fetch
 
 
 class Images(NamedTuple):
-    """Grey images, 0 black to 255 white, and their labels."""
+    """Images, 0 black to 255 white, grey or with an axis of colours, and their labels."""
 
-    train_images: UInt8[np.ndarray, "train height width"]
+    train_images: UInt8[np.ndarray, "train height width *rgb"]
     train_labels: UInt8[np.ndarray, " train"]
-    test_images: UInt8[np.ndarray, "test height width"]
+    test_images: UInt8[np.ndarray, "test height width *rgb"]
     test_labels: UInt8[np.ndarray, " test"]
 
 

@@ -16,6 +16,7 @@ from geodl.nn.fourier import circle, fourier_features
 from geodl.nn.functional import Net, functional
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
 from geodl.nn.mlp import MLP, linear, mlp
+from geodl.nn.unet import Counted, UNetCounter, unet_counter
 
 
 __all__ = [
@@ -24,10 +25,12 @@ __all__ = [
     "ConvDecoder",
     "ConvFeatures",
     "ConvNet",
+    "Counted",
     "Gyroplane",
     "MixerNet",
     "MobiusLinear",
     "Net",
+    "UNetCounter",
     "circle",
     "conv_classifier",
     "conv_decoder",
@@ -39,4 +42,5 @@ __all__ = [
     "linear",
     "mixer_net",
     "mlp",
+    "unet_counter",
 ]

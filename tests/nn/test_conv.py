@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from geodl.nn import conv_net
+from geodl.nn import conv_classifier, conv_decoder, conv_features, conv_net
 
 
 def test_zero_at_first_and_any_batch():
@@ -21,3 +22,42 @@ def test_zero_at_first_and_any_batch():
     np.testing.assert_array_equal(first, jnp.zeros((2, 3, 5, 4, 6)))
     np.testing.assert_allclose(alone, y[1, 2], rtol=1e-4, atol=1e-4)
     assert jnp.std(y) > 0.1
+
+
+def test_classifier_of_any_batch_and_its_features():
+    shape, looks = (9, 8, 2), {"widths": (3, 4), "hidden": 6, "kernel": 5}
+    net, features = conv_classifier(shape, 5, **looks), conv_features(shape, **looks)
+    x = np.random.default_rng(0).normal(size=(2, 3, *shape)).astype(np.float32)
+
+    @jax.jit
+    def evaluate(x):
+        params = net.init(jax.random.key(0))
+        hidden = features.apply(params["features"], x)
+        last = params["logits"]
+        logits = hidden @ last["kernel"] + last["bias"]
+        return net.apply(params, x), logits, hidden
+
+    y, by_hand, hidden = evaluate(x)
+    assert y.shape == (2, 3, 5) and hidden.shape == (2, 3, 6) and hidden.min() >= 0
+    np.testing.assert_allclose(y, by_hand, rtol=1e-4, atol=1e-5)
+    alone = net.apply(net.init(jax.random.key(0)), x[1, 2])
+    np.testing.assert_allclose(alone, y[1, 2], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"at least 16 are needed, got \(9, 8, 2\)"):
+        conv_classifier(shape, 5, (2, 2, 2, 2))
+
+
+def test_decoder_makes_images_of_the_shape():
+    net = conv_decoder(3, (8, 12, 2), (4, 3))
+    z = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+
+    @jax.jit
+    def evaluate(z):
+        params = net.init(jax.random.key(0))
+        return net.apply(params, z)
+
+    x = evaluate(z)
+    assert x.shape == (2, 5, 8, 12, 2) and jnp.std(x) > 0.01
+    alone = net.apply(net.init(jax.random.key(0)), z[1, 4])
+    np.testing.assert_allclose(alone, x[1, 4], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"multiples of 4, got \(6, 8, 1\)"):
+        conv_decoder(3, (6, 8, 1))

@@ -1,0 +1,286 @@
+"""The pipeline of the image experiments on generators and models in closed form, and the digits' run made small."""
+
+import math
+import re
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.tree_util import Partial
+from sklearn.linear_model import LogisticRegression
+
+from experiments.counterfactuals import data, flow, mnist, models, pictures
+from experiments.counterfactuals import images as pipeline
+from geodl import counterfactual as cf
+from geodl import datasets, distributions, flows
+from geodl.bijectors import bin_centers
+from geodl.manifolds import Euclidean, Sphere
+
+
+SHAPE = (4, 4, 1)
+RATE = optax.sgd(5e-4)
+
+
+def test_halves_share_no_training_image():
+    images = datasets.Images(
+        *(np.arange(n).astype(np.uint8) for n in (101, 101, 7, 7))
+    )  # any arrays
+    parts = data.halves(images)
+    a, b = (set(parts[half].train_images.tolist()) for half in "AB")
+    assert len(a) == len(b) == 50 and not a & b
+    for part in parts.values():
+        np.testing.assert_array_equal(part.train_images, part.train_labels)
+        np.testing.assert_array_equal(part.test_images, images.test_images)
+    again = data.halves(images)["A"].train_images
+    np.testing.assert_array_equal(again, parts["A"].train_images)
+
+
+def brightness(scale, x):
+    """Logits of dark and bright."""
+    bright = scale * (jnp.mean(x) - 0.5)
+    return jnp.stack([-bright, bright])
+
+
+def linear(factor, z):
+    return 0.5 + factor * z
+
+
+def linear_inverse(factor, x):
+    return (x - 0.5) / factor
+
+
+def generator(factor=2.0):
+    factor = jnp.float32(factor)
+    return cf.Generator(Partial(linear, factor), Partial(linear_inverse, factor), exact=True)
+
+
+def rule(target=None, steps=60, generator=generator()):  # noqa: B008 (a constant)
+    model = Partial(brightness, jnp.float32(50.0))
+    target = target or cf.confidence(0.9)
+    return cf.Search(generator, model, target, RATE, steps, finish=pipeline.stored)
+
+
+def some_images(n):
+    """Dark ones, some more than others."""
+    noise = np.random.default_rng(0).integers(0, 20, (n, *SHAPE))
+    return (noise + np.linspace(20, 100, n).reshape(-1, 1, 1, 1)).astype(np.uint8)
+
+
+def test_a_killed_search_resumes_at_the_last_finished_batch(tmp_path, monkeypatch):
+    images, goal = some_images(10), np.ones(10, np.int32)
+    whole = pipeline.search_all({"base space": rule()}, images, goal, tmp_path / "whole", 4)
+    calls, run = [], pipeline.run_refilled
+
+    def dies(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run(*args)
+
+    monkeypatch.setattr(pipeline, "run_refilled", dies)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.search_all({"base space": rule()}, images, goal, tmp_path / "broken", 4)
+    resumed = pipeline.search_all({"base space": rule()}, images, goal, tmp_path / "broken", 4)
+    assert len(calls) == 2 + 2  # of three batches the first was not searched again
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    found = whole["base space"]
+    assert found.x.shape == (10, *SHAPE) and found.measures["found"].all()
+    np.testing.assert_allclose(found.start, bin_centers(images), atol=1e-6)
+    # another model is another search
+    other = replace(rule(), model=Partial(brightness, jnp.float32(60.0)))
+    pipeline.search_all({"base space": other}, images, goal, tmp_path / "broken", 4)
+    assert len(calls) == 4 + 3
+
+
+def test_refilled_slots_change_nothing():
+    search, goal = rule(), np.ones(7, np.int32)
+    z = jnp.asarray(pipeline.encode(generator(), some_images(7)))
+    state = search.init(z, goal)
+    together, _ = cf.run(search, state)
+    assert len(set(together.steps.tolist())) > 2  # some end earlier
+    in_turns = pipeline.run_refilled(search, state, slots=2)
+    for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(in_turns), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_one_bad_sample_spoils_nothing(tmp_path):
+    z = pipeline.encode(generator(), some_images(4))
+    z[1] = np.nan
+    found = pipeline.search(rule(), z, np.ones(4, np.int32), tmp_path / "nan")
+    assert [cf.Status(s).name for s in found.status] == ["FOUND", "NOT_FINITE", "FOUND", "FOUND"]
+    short = pipeline.search(rule(steps=1), z, np.ones(4, np.int32), tmp_path / "short")
+    assert cf.Status(short.status[0]) == cf.Status.EXHAUSTED and np.isfinite(short.x[0]).all()
+
+
+def test_bad_input_is_an_error(tmp_path):
+    images = some_images(3)
+    with pytest.raises(TypeError, match="uint8 are needed, got float32"):
+        pipeline.encode(generator(), images / np.float32(256))
+    whole = cf.Generator(lambda z: jnp.reshape(z, SHAPE), lambda x: x.reshape(-1)[:16])
+    with pytest.raises(ValueError, match=r"\(4, 4, 1\) are needed, got \(5, 4, 1\)"):
+        pipeline.encode(whole, np.zeros((2, 5, 4, 1), np.uint8))
+    with pytest.raises(ValueError, match="with an encoder"):
+        pipeline.encode(cf.Generator(lambda z: z), images)
+    with pytest.raises(ValueError, match="a class among 0"):
+        pipeline.search_all({"base": rule()}, images, np.full(3, 2, np.int32), tmp_path)
+
+
+def test_as_far_as_asked():
+    images, radius = some_images(5), np.array([0.3, 0.7, 1.1, np.nan, 0.0])
+    steps = optax.chain(optax.normalize_by_update_norm(), optax.sgd(0.05))
+    attack = replace(rule(cf.margin(math.inf), 200, cf.data_space()), optimizer=steps)
+    x = pipeline.as_far(attack, images, np.ones(5, np.int32), radius, batch=2)
+    far = np.sqrt(np.sum((x - bin_centers(images)) ** 2, (1, 2, 3)))
+    np.testing.assert_allclose(far[[0, 1, 2, 4]], radius[[0, 1, 2, 4]], atol=0.06)
+    assert np.isnan(far[3])
+
+
+def test_inversion_finds_the_images(tmp_path):
+    lossy = cf.Generator(Partial(linear, jnp.float32(0.5)), None, Euclidean(3))
+    images = np.random.default_rng(0).integers(60, 200, (5, 3)).astype(np.uint8)
+    z, error = pipeline.inverted(lossy, images, tmp_path, batch=3, starts=2, steps=200)
+    assert z.shape == (5, 3) and error.max() < 1e-5
+    np.testing.assert_allclose(0.5 + 0.5 * z, bin_centers(images), atol=0.01)
+
+
+def test_principal_components_are_whitened():
+    images = np.random.default_rng(0).integers(0, 256, (400, 3, 2)).astype(np.uint8)
+    images[:, 0, 0] = 7  # a pixel that never changes
+    linear = models.pca(images)
+    z = pipeline.encode(linear, images[..., None])
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-4)
+    spread = np.sort(np.var(z, axis=0))
+    assert spread[0] < 1e-3  # of that pixel only the dequantisation would vary
+    np.testing.assert_allclose(spread[1:], 1, rtol=0.01)
+    x = pipeline.decoded(linear, z)
+    np.testing.assert_allclose(x[..., 0], bin_centers(images), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_classifier_learns_digits(tmp_path):
+    images = datasets.digits()
+    net, config = mnist.mlp_net((8, 8, 1)), models.Training(steps=120, noise=0.3, weight_decay=0.01)
+    model = models.classifier(net, images, config, tmp_path)
+    x = bin_centers(images.test_images[..., None])
+    assert (models.classes(model)(x) == images.test_labels).mean() > 0.85
+    noise = jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
+    mean = np.mean([model(x[0] + e) for e in noise], 0)
+    np.testing.assert_allclose(models.smoothed(model, noise)(x[0]), mean, rtol=1e-4, atol=1e-4)
+
+
+def test_pictures(tmp_path):
+    x = np.random.default_rng(0).uniform(size=(3, 8, 8, 3))
+    pictures.panels(tmp_path / "rgb.png", x, x[::-1], x, ["a", "b", "c"])
+    pictures.panels(tmp_path / "grey.png", x[..., :1], x[..., 1:2], x[..., :1], ["a", "b", "c"])
+    pictures.strip(tmp_path / "strip.png", np.stack([x, x]), [["0", "1", "2"]] * 2)
+    pictures.spectrum(tmp_path / "spectrum.png", {"flow": x[:, 0, :, 0], "other": x[:1, 0, :, 1]})
+    assert all(file.stat().st_size > 4000 for file in tmp_path.iterdir())
+
+
+def test_search_in_the_base_of_a_riemannian_flow():
+    sphere = Sphere(2)
+    field = flows.vector_field(sphere, width=16, depth=1, frequencies=8)
+    base = distributions.Uniform(sphere)
+    params = field.init(jax.random.key(0))
+    generator = models.riemannian_flow(flows.Flow(sphere, base, field, params, flows.RK4(8)))
+    x = sphere.random_uniform(jax.random.key(1), (3,))
+    z = jax.jit(jax.vmap(generator.encode))(x)
+    np.testing.assert_allclose(jax.jit(jax.vmap(generator.decode))(z), x, atol=1e-4)
+    up = cf.Search(generator, hemisphere, cf.confidence(0.99), optax.sgd(0.02), 60)
+    state, _ = cf.run(up, up.init(z, jnp.ones(3, jnp.int32)))
+    assert (state.status == cf.Status.FOUND).all()
+    np.testing.assert_allclose(jnp.linalg.norm(state.best.z, axis=-1), 1, atol=1e-5)
+    assert (state.best.x[:, 2] > 0.2).all()
+
+
+def hemisphere(x):
+    return jnp.stack([-x[2], x[2]]) * 8
+
+
+TINY = mnist.Mnist(
+    name="tiny",
+    data="digits",
+    samples=12,
+    fewer=0,
+    steps=8,
+    classifier=models.Training(steps=40, noise=0.3),
+    flow=flow.FlowRun(levels=((4, 1),), width=4, steps=2, batch=16),
+    decoder=models.Decoder(steps=2, dim=3),
+    judge_items=200,
+)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """No trainings: a flow as it starts, logistic regression to explain, two judges who know nothing. No pictures."""
+    model, noise = flows.glow((8, 8, 1), ((4, 1),), 4), flow.NOISES["uniform"]
+    params = models.untrained(model, datasets.digits().train_images[..., None])
+    law = mnist.Law(model, noise, {"flow": params, "noise": {}})
+
+    def classifier(net, images, config, folder):
+        if folder.name != "classifier":
+            return Partial(net.apply, net.init(jax.random.key(0)))
+        x = models.flat(bin_centers(images.train_images))
+        fit = LogisticRegression(max_iter=500).fit(x, images.train_labels)
+        return Partial(logits, *(jnp.asarray(a, jnp.float32) for a in (fit.coef_, fit.intercept_)))
+
+    monkeypatch.setattr(mnist, "trained_flow", lambda *_: law)
+    monkeypatch.setattr(models, "classifier", classifier)
+    for picture in ("draw", "draw_fours"):
+        monkeypatch.setattr(mnist, picture, lambda *_: None)
+
+
+def logits(weights, bias, x):
+    return weights @ x.reshape(-1) + bias
+
+
+def test_digits_end_and_resume(tmp_path, capsys, monkeypatch, quick):
+    config = replace(TINY, root=str(tmp_path))
+    rows = mnist.run(config)
+    place = tmp_path / "mnist-counterfactual" / "tiny" / "flow"
+    printed = capsys.readouterr().out
+    assert (place / "table.md").read_text() in printed + "\n"
+    assert {"base space", "data space, same confidence", "data space, same l2"} < set(rows)
+    assert rows["originals"]["l2"].max() == 0 and rows["reconstructions"]["l2"].max() < 1e-3
+    assert rows["nearest real image of the class"]["RBF SVM"].mean() > 0.8
+    assert all(np.isfinite(m["bits/dim"]).all() for m in rows.values())
+    # a second start reads what the searches have found
+    monkeypatch.setattr(pipeline, "run_refilled", None)
+    again = mnist.run(config)
+    for name, row in rows.items():
+        for measure, values in row.items():
+            np.testing.assert_array_equal(values, again[name][measure], err_msg=measure)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["vae", "gan", "pvae"])
+def test_other_generators_end(tmp_path, kind):
+    decoder = models.Decoder(steps=400, dim=8)
+    config = replace(
+        TINY,
+        root=str(tmp_path),
+        generator=kind,
+        decoder=decoder,
+        samples=30,
+        steps=60,
+        classifier=models.Training(steps=300, noise=0.3),
+    )
+    rows = mnist.run(config)
+    assert rows["base space"]["found"].mean() > 0.5
+    text = (tmp_path / "mnist-counterfactual" / "tiny" / "tables.md").read_text()
+    assert "left out" in text and "mean squared error" in text
+
+
+@pytest.mark.slow
+def test_levers_and_the_identity(tmp_path):
+    config = replace(TINY, root=str(tmp_path), samples=40, fewer=6, steps=20)
+    mnist.run(config)
+    folder = tmp_path / "mnist-counterfactual" / "tiny"
+    for picture in ("panels", "fours", "paths", "spectrum"):
+        assert (folder / "flow" / f"{picture}.png").stat().st_size > 8000
+    text = (folder / "tables.md").read_text()
+    assert re.search(r"differ by at most 0\.\s", text) and "averaged over noise" in text

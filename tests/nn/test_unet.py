@@ -1,0 +1,55 @@
+"""The U-Net that counts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from geodl.nn import unet_counter
+
+
+def test_counts_and_maps_of_any_batch():
+    net = unet_counter((8, 8, 1), (4, 6), patch=2)
+    x = np.random.default_rng(0).normal(size=(2, 3, 8, 8, 1)).astype(np.float32)
+
+    @jax.jit
+    def evaluate(x):
+        params = net.init(jax.random.key(0))
+        low = jax.tree.map(jnp.copy, params)
+        low["count"]["bias"] = jnp.full(1, -12.0)
+
+        def count(x):
+            return net.apply(low, x).count
+
+        return net.apply(params, x), net.apply(params, x[1, 2]), jax.value_and_grad(count)(x[0, 0])
+
+    found, alone, (nothing, slope) = evaluate(x)
+    assert found.count.shape == (2, 3) and found.map_logits.shape == (2, 3, 8, 8)
+    assert np.all(found.count > 0) and np.ptp(found.count) > 0
+    np.testing.assert_allclose(alone.count, found.count[1, 2], rtol=1e-4)
+    np.testing.assert_allclose(alone.map_logits, found.map_logits[1, 2], rtol=1e-3, atol=1e-4)
+    # where nothing is counted there still is a way out
+    assert nothing < 1e-3 and np.abs(slope).max() > 0
+
+
+def test_the_map_lies_over_the_image():
+    """A shift of the image by a patch shifts the map, away from the border."""
+    net = unet_counter((32, 32, 1), (3, 3), patch=2)
+    x = np.zeros((32, 32, 1), np.float32)
+    x[10, 13] = 1
+
+    @jax.jit
+    def maps(x):
+        return net.apply(net.init(jax.random.key(0)), x).map_logits
+
+    here, there = maps(np.stack([x, np.roll(x, 4, 1)]))
+    np.testing.assert_allclose(there[:, 4:], here[:, :-4], atol=1e-6)
+    rows, columns = np.nonzero(np.abs(here - here[0, 0]) > 1e-7)
+    assert 0 < len(rows) and abs(rows.mean() - 10) < 3 and abs(columns.mean() - 13) < 3
+
+
+def test_bad_shapes_are_named():
+    with pytest.raises(ValueError, match=r"sides that 8 divides.* shape \(12, 16, 1\)"):
+        unet_counter((12, 16, 1), (4, 4, 4), patch=2)
+    with pytest.raises(ValueError, match=r"got widths \(4,\)"):
+        unet_counter((12, 16, 1), (4,))
