@@ -207,7 +207,7 @@ def tables(config: CleverHans, result: dict[str, Any], source: str) -> str:
                 ],
             ),
             f"{result['date'][:10]}, revision {str(result['revision'])[:7]}, "
-            f"`{' '.join(result['command'][1:])}`",
+            f"`python {' '.join(result['command'][1:])}`",
         ]
     )
 
