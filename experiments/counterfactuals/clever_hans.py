@@ -152,7 +152,7 @@ def attributions(classifier: Partial, scans: np.ndarray, digit: int) -> dict[str
         }
 
     found = explained(classifier, bin_centers(scans[..., None]))
-    return {name: np.asarray(values)[..., 0] for name, values in found.items()}
+    return {name: np.asarray(found[name])[..., 0] for name in methods}
 
 
 def share(maps: np.ndarray) -> tuple[float, float]:
@@ -207,7 +207,7 @@ def tables(config: CleverHans, result: dict[str, Any], source: str) -> str:
                 ],
             ),
             f"{result['date'][:10]}, revision {str(result['revision'])[:7]}, "
-            f"`{' '.join(result['command'][1:])}`",
+            f"`python {' '.join(result['command'][1:])}`",
         ]
     )
 

@@ -298,7 +298,8 @@ def tables(
             train.markdown_table(["search", *_some(shown, few)], rows),
             "Rank correlation of the change that the explained counter sees with the change that others see:",
             train.markdown_table(["search", *header], correlations),
-            f"{report['date'][:10]}, revision {str(report['revision'])[:7]}, `{' '.join(report['command'][1:])}`",
+            f"{report['date'][:10]}, revision {str(report['revision'])[:7]}, "
+            f"`python {' '.join(report['command'][1:])}`",
         ]
     )
 

@@ -42,8 +42,11 @@ class UNetCounter(nnx.Module):
             [convs(n + m, m) for n, m in zip(widths[:0:-1], widths[-2::-1], strict=True)]
         )
         self.patch = patch
-        self.map = nnx.Conv(widths[0], patch**2, (1, 1), rngs=rngs)
-        self.count = nnx.Linear(widths[-1] + 1, 1, rngs=rngs)
+        # Few things at first, and a count near 1: softplus of a large negative number hardly has a gradient.
+        rare = nnx.initializers.constant(-3.0)
+        zeros = nnx.initializers.zeros
+        self.map = nnx.Conv(widths[0], patch**2, (1, 1), bias_init=rare, rngs=rngs)
+        self.count = nnx.Linear(widths[-1] + 1, 1, kernel_init=zeros, rngs=rngs)
 
     def __call__(self, x: Array) -> Counted:
         *finer, coarsest = self.down

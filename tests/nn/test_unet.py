@@ -14,16 +14,19 @@ def test_counts_and_maps_of_any_batch():
 
     @jax.jit
     def evaluate(x):
-        params = net.init(jax.random.key(0))
-        low = jax.tree.map(jnp.copy, params)
-        low["count"]["bias"] = jnp.full(1, -12.0)
+        first = net.init(jax.random.key(0))
+        params = jax.tree.map(lambda a: a + 0.1, first)
+        low = params | {"count": params["count"] | {"bias": jnp.full(1, -12.0)}}
 
         def count(x):
             return net.apply(low, x).count
 
-        return net.apply(params, x), net.apply(params, x[1, 2]), jax.value_and_grad(count)(x[0, 0])
+        counts = net.apply(first, x).count
+        nothing = jax.value_and_grad(count)(x[0, 0])
+        return counts, net.apply(params, x), net.apply(params, x[1, 2]), nothing
 
-    found, alone, (nothing, slope) = evaluate(x)
+    at_first, found, alone, (nothing, slope) = evaluate(x)
+    np.testing.assert_allclose(at_first, np.log(2.0), rtol=1e-6)
     assert found.count.shape == (2, 3) and found.map_logits.shape == (2, 3, 8, 8)
     assert np.all(found.count > 0) and np.ptp(found.count) > 0
     np.testing.assert_allclose(alone.count, found.count[1, 2], rtol=1e-4)
