@@ -493,7 +493,7 @@ def report(
         f"steps; in data space of length {config.length_in_data:g}"
     )
     parts = [
-        f"### {NAMES[config.generator].capitalize()}",
+        f"### Generator: {NAMES[config.generator]}",
         f"`{command}`, {now['date'][:10]}, revision {str(now['revision'])[:7]}. {count} test images of {source}; "
         f"{method}. Shares with 95 % intervals, means ± standard errors.",
         *notes,
