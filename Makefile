@@ -16,7 +16,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo branching mnist-quick mnist vmf torus hyperbolic so3 earth-quick earth toy-counterfactual mnist-flow crowd-counterfactual faces-counterfactual clever-hans test slow lint format typecheck docs bench clean
+.PHONY: help setup demo branching mnist-quick mnist vmf torus hyperbolic so3 earth-quick earth toy-counterfactual mnist-flow mnist-counterfactual crowd-counterfactual faces-counterfactual clever-hans test slow lint format typecheck docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ toy-counterfactual: setup  ## counterfactuals off a helix: what each optimizer k
 
 mnist-flow: setup  ## a flow of MNIST's images, or of scikit-learn's digits where they are not found
 	$(PY) -m experiments.counterfactuals flow $(ARGS)
+
+mnist-counterfactual: setup  ## counterfactuals of digits, and what independent classifiers make of them
+	$(PY) -m experiments.counterfactuals mnist $(ARGS)
 
 crowd-counterfactual: setup  ## few and many figures in generated scenes, for a counter and for an independent detector
 	$(PY) -m experiments.counterfactuals crowd $(ARGS)

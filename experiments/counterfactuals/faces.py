@@ -101,6 +101,7 @@ def train_flow(config: Faces, data: datasets.Images, folder: Path) -> Law:
     """The flow of the faces that the classifier has seen."""
     settings = image_flows.FlowRun(
         levels=config.levels,
+        conditioner="conv",  # 32 x 32 positions at first
         width=config.width,
         steps=config.flow_steps,
         noise="uniform",

@@ -158,7 +158,7 @@ def inverted(
     images: np.ndarray,
     folder: Path,
     batch: int = 100,
-    starts: int = 8,
+    starts: int = 4,
     steps: int = 200,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Base points (n, ...) of images for a generator whose encoder is no inverse, and their mean squared errors (n,).

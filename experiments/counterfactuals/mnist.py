@@ -149,6 +149,7 @@ def run(config: Mnist) -> dict[str, dict[str, np.ndarray]]:
     result = train.circumstances() | {"rows": figures}
     train.write_text(place / "result.json", json.dumps(result) + "\n")
     draw(config, task, generator, found, grey["A"], place)
+    draw_fours(config, task, make_rule(config, task, generator), place)
     print(f"\n{text}\n\ntables: {folder / 'tables.md'}\npictures: {place}/*.png")
     return rows
 
@@ -268,7 +269,9 @@ def make_generator(config: Mnist, law: Law, grey: np.ndarray, folder: Path) -> c
         case "flow":
             return models.flow(law.model, law.params["flow"])
         case "gan":
-            return models.gan_generator(grey, replace(config.decoder, dim=64), place)
+            rate = config.decoder.learning_rate / 2
+            decoder = replace(config.decoder, dim=64, learning_rate=rate)
+            return models.gan_generator(grey, decoder, place)
         case "vae":
             model = models.convolutional_vae(shape, config.decoder.dim)
         case "pvae":
@@ -333,7 +336,7 @@ def _prior(weight, z):
 def in_data(config: Mnist, task: Task, **changes: Any) -> cf.Search:
     """The adversarial search."""
     optimizer = fixed_length(config.length_in_data)
-    settings = {"optimizer": optimizer, "steps": 10 * config.steps, "log_prob": None}
+    settings = {"optimizer": optimizer, "steps": 2 * config.steps, "log_prob": None}
     return make_rule(config, task, cf.data_space(), **settings | changes)
 
 
@@ -449,7 +452,7 @@ def judged_levers(
         "confidence 0.9999": published(target=cf.confidence(0.9999)),
         "classifier trained with noise, weight decay": published(model=task.explained),
         "plain classifier, averaged over noise": published(model=models.smoothed(plain, noise)),
-        "log-density of the base": published(log_prob=prior(1.0)),
+        "log-density of the base": published(log_prob=prior(0.1)),
         "near the start in the base": published(near_base=jnp.float32(0.1)),
     }
     found = pipeline.search_all(rules, task.images, task.goal, place / "levers", config.batch)
@@ -462,8 +465,7 @@ def identity_check(config: Mnist, task: Task, in_data_space: Found, place: Path)
     some = slice(config.fewer)
     identity = distrax.Block(distrax.ScalarAffine(jnp.float32(0), jnp.float32(1)), 3)
     generator = cf.from_bijector(identity, cf.Flat(0.0, 1.0))
-    settings = {"optimizer": fixed_length(config.length_in_data), "steps": 10 * config.steps}
-    rule = make_rule(config, task, generator, log_prob=None, **settings)
+    rule = replace(in_data(config, task), generator=generator)
     z = pipeline.encode(generator, task.images[some], config.batch)
     found = pipeline.search(rule, z, task.goal[some], place / "identity", config.batch)
     apart = np.abs(found.x - in_data_space.x[some]).max()
@@ -491,7 +493,7 @@ def report(
         f"steps; in data space of length {config.length_in_data:g}"
     )
     parts = [
-        f"### {NAMES[config.generator].capitalize()}",
+        f"### Generator: {NAMES[config.generator]}",
         f"`{command}`, {now['date'][:10]}, revision {str(now['revision'])[:7]}. {count} test images of {source}; "
         f"{method}. Shares with 95 % intervals, means ± standard errors.",
         *notes,
@@ -537,7 +539,7 @@ def draw(
     seen: np.ndarray,
     place: Path,
 ) -> None:
-    """Panels of the first images and of fours that become nines, paths of searches, spectra."""
+    """Panels of the first images, and spectra."""
     base, data = found["base space"], found["data space"]
     first = np.arange(min(24, len(task.images)))
     names = [f"{a} → {b}" for a, b in zip(task.labels, task.goal, strict=True)]
@@ -548,13 +550,26 @@ def draw(
         data.x[first],
         [names[i] for i in first],
     )
-    fours = np.flatnonzero(task.labels == 4)[:8]
+    few = slice(min(8, len(task.images)))
     rule = make_rule(config, task, generator)
+    components = make_rule(config, task, models.pca(seen), log_prob=None)
+    spectra = {
+        NAMES[config.generator]: pipeline.spectra(rule, base.z[few]),
+        "principal components": pipeline.spectra(components, found["principal components"].z[:1]),
+    }
+    pictures.spectrum(place / "spectrum.png", spectra)
+
+
+def draw_fours(config: Mnist, task: Task, rule: cf.Search, place: Path) -> None:
+    """Fours that become nines: the searches' paths, and panels."""
+    fours = np.flatnonzero(task.labels == 4)[:8]
+    if not len(fours):
+        return
     nines = np.full(len(fours), 9, np.int32)
-    if generator.exact:
-        z = pipeline.encode(generator, task.images[fours])
+    if rule.generator.exact:
+        z = pipeline.encode(rule.generator, task.images[fours])
     else:
-        z = pipeline.inverted(generator, task.images[fours], place / "inverse-fours")[0]
+        z = pipeline.inverted(rule.generator, task.images[fours], place / "inverse-fours")[0]
     frames, steps = pipeline.trajectories(rule, z, nines)
     logits = models.outputs(task.explained, frames.reshape(-1, *frames.shape[2:]))
     chance = np.asarray(jax.nn.softmax(logits))[:, 9].reshape(steps.shape)
@@ -570,10 +585,3 @@ def draw(
     pictures.panels(
         place / "fours.png", frames[:, 0], frames[:, -1], attacked.x, ["4 → 9"] * len(fours)
     )
-    few = slice(min(8, len(task.images)))
-    components = make_rule(config, task, models.pca(seen), log_prob=None)
-    spectra = {
-        NAMES[config.generator]: pipeline.spectra(rule, base.z[few]),
-        "principal components": pipeline.spectra(components, found["principal components"].z[:1]),
-    }
-    pictures.spectrum(place / "spectrum.png", spectra)

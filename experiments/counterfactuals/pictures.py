@@ -93,7 +93,7 @@ def panels(
     count = len(originals)
     blocks = max(1, round((count / 4) ** 0.5))
     rows = -(-count // blocks)
-    figure = Figure(figsize=(4.2 * blocks, 1.15 * rows + 0.3), layout="constrained")
+    figure = Figure(figsize=(4.2 * blocks, 0.95 * rows + 0.3), layout="constrained")
     axes = figure.subplots(rows, 5 * blocks, squeeze=False, width_ratios=[0.6, 1, 1, 1, 1] * blocks)
     for ax in axes.flat:
         ax.set_axis_off()

@@ -5,10 +5,12 @@ from geodl.nn.conv import (
     ConvDecoder,
     ConvFeatures,
     ConvNet,
+    MixerNet,
     conv_classifier,
     conv_decoder,
     conv_features,
     conv_net,
+    mixer_net,
 )
 from geodl.nn.fourier import circle, fourier_features
 from geodl.nn.functional import Net, functional
@@ -25,6 +27,7 @@ __all__ = [
     "ConvNet",
     "Counted",
     "Gyroplane",
+    "MixerNet",
     "MobiusLinear",
     "Net",
     "UNetCounter",
@@ -37,6 +40,7 @@ __all__ = [
     "functional",
     "gyroplane",
     "linear",
+    "mixer_net",
     "mlp",
     "unet_counter",
 ]

@@ -42,6 +42,45 @@ def conv_net(shape: tuple[int, int, int], width: int, channels_out: int) -> Net:
     return functional(lambda rngs: ConvNet(shape, width, channels_out, rngs))
 
 
+class MixerNet(nnx.Module):
+    """3 x 3 convolution, a matrix of all positions added to the identity, two 1 x 1 convolutions; ReLU between them.
+
+    With the matrix every position sees every other one, as in the token mixing of Tolstikhin et al. (2021), for less
+    than a 3 x 3 convolution costs as long as there are few positions: it has (height width)^2 parameters. 0 at first;
+    biases are learned for each pixel.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], width: int, channels_out: int, rngs: nnx.Rngs):
+        height, breadth, channels_in = shape
+        he, zeros = nnx.initializers.he_normal(), nnx.initializers.zeros
+
+        def biases(channels):
+            return nnx.Param(jnp.zeros((height, breadth, channels)))
+
+        self.look = nnx.Conv(channels_in, width, (3, 3), use_bias=False, kernel_init=he, rngs=rngs)
+        self.look_bias = biases(width)
+        positions = height * breadth
+        spread = nnx.initializers.lecun_normal()
+        self.positions = nnx.Param(spread(rngs.params(), (positions, positions)))
+        self.positions_bias = biases(width)
+        self.mix = nnx.Linear(width, width, kernel_init=he, rngs=rngs)
+        self.last = nnx.Linear(width, channels_out, use_bias=False, kernel_init=zeros, rngs=rngs)
+        self.last_bias = biases(channels_out)
+
+    def __call__(self, x):
+        x = jax.nn.relu(self.look(x) + self.look_bias[...])
+        tokens = x.reshape(*x.shape[:-3], -1, x.shape[-1])
+        seen = jnp.einsum("ij,...jc->...ic", self.positions[...], tokens).reshape(x.shape)
+        x = jax.nn.relu(x + seen + self.positions_bias[...])
+        x = jax.nn.relu(self.mix(x))
+        return self.last(x) + self.last_bias[...]
+
+
+def mixer_net(shape: tuple[int, int, int], width: int, channels_out: int) -> Net:
+    """:class:`MixerNet` of images of one shape (height, width, channels) as pure functions."""
+    return functional(lambda rngs: MixerNet(shape, width, channels_out, rngs))
+
+
 class ConvFeatures(nnx.Module):
     """Stages of a convolution, ReLU and 2 x 2 average pooling, then a layer of ``hidden`` units with ReLU.
 

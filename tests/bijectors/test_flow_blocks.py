@@ -38,6 +38,11 @@ def actnorm(weights):
     return ActNorm(weights["a"], weights["b"])
 
 
+def pixelwise_actnorm(weights):
+    shift, log_scale = (jnp.resize(weights["wide"][i], SHAPE) for i in range(2))
+    return ActNorm(shift, log_scale)
+
+
 def conv(weights):
     rotation = plu_of_rotation(jax.random.key(3), 2)
     rotation = jax.tree.map(lambda a: a.astype(weights["a"].dtype), rotation)
@@ -86,6 +91,7 @@ BLOCKS = {
     "unsqueeze": lambda weights: distrax.Chain([Squeeze(2), distrax.Inverse(Squeeze(2))]),
     "logit": logit,
     "actnorm": actnorm,
+    "actnorm of pixels": pixelwise_actnorm,
     "conv": conv,
     "two scales": two_scales,
     "affine, masked": coupling(True),
@@ -193,6 +199,10 @@ def test_actnorm_standardizes():
     x = ActNorm.standardizing(y).inverse(y)
     np.testing.assert_allclose(jnp.mean(x, (0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(jnp.std(x, (0, 1, 2)), 1, rtol=1e-5)
+    pixelwise = ActNorm.standardizing(y * jnp.arange(1.0, 5)[:, None], pixelwise=True)
+    x = pixelwise.inverse(y * jnp.arange(1.0, 5)[:, None])
+    np.testing.assert_allclose(jnp.mean(x, 0), 0, atol=1e-5)
+    np.testing.assert_allclose(jnp.std(x, 0), 1, rtol=1e-5)
     constant = ActNorm.standardizing(jnp.ones((5, 3)), event_ndims=1)
     assert jnp.all(jnp.isfinite(constant.inverse(jnp.ones((5, 3)))))
 
@@ -276,6 +286,10 @@ def test_masks():
         (lambda: Logit().inverse(-0.1), r"\[0, 1\], got -0.1"),
         (lambda: ActNorm(jnp.ones(2), jnp.ones(2)).inverse(jnp.ones((4, 4, 3))), r"2 channels.*3"),
         (lambda: ActNorm(jnp.ones(2), jnp.ones(2)).forward(jnp.ones((4, 2))), "3 axes"),
+        (
+            lambda: ActNorm(jnp.ones(SHAPE), jnp.ones(SHAPE)).inverse(jnp.ones((4, 3, 2))),
+            r"shape \(4, 4, 2\), got \(4, 3, 2\)",
+        ),
         (
             lambda: InvertibleConv(*3 * [jnp.eye(2)], *2 * [jnp.ones(2)]).forward(
                 jnp.ones((4, 4, 3))

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from geodl import flows, train
+from geodl import flows, nn, train
 from geodl.bijectors import bin_centers, quantize
 
 
@@ -15,7 +15,7 @@ SHAPE = (4, 4, 2)
 NETS = {
     "realnvp, vectors": flows.realnvp(3, 4, (8,)),
     "realnvp, images": flows.image_realnvp(SHAPE, 2, 8),
-    "glow": flows.glow(SHAPE, [(2, 1), (2, 1)], 8),
+    "glow": flows.glow(SHAPE, [(2, 1), (2, 1)], 8, "affine", 1e-3, nn.mixer_net),
 }
 
 
