@@ -28,6 +28,7 @@ def small(tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_crowd_ends_and_resumes(small, capsys):
     result = crowd.run(small)
     folder = Path(small.root) / "crowd-counterfactual" / "crowd"
@@ -87,6 +88,7 @@ def test_marks_tell_the_digit_or_nothing():
     assert clever_hans.share(maps) == (pytest.approx(8 / 68), pytest.approx(0))
 
 
+@pytest.mark.slow
 def test_faces_in_the_layout_of_celeba(tmp_path, monkeypatch, capsys):
     """Bright faces have the attribute."""
     folder = tmp_path / "celeba"
