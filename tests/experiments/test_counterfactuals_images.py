@@ -238,6 +238,7 @@ def logits(weights, bias, x):
     return weights @ x.reshape(-1) + bias
 
 
+@pytest.mark.slow
 def test_digits_end_and_resume(tmp_path, capsys, monkeypatch, quick):
     config = replace(TINY, root=str(tmp_path))
     rows = mnist.run(config)

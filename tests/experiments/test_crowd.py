@@ -54,6 +54,7 @@ def test_searches_start_where_there_is_a_way(small):
     np.testing.assert_array_equal(goal[few], [[-np.inf, 0.5]] * 10)
 
 
+@pytest.mark.slow
 def test_clever_hans_ends(tmp_path, capsys):
     config = clever_hans.CleverHans(
         root=str(tmp_path),

@@ -46,6 +46,7 @@ def test_classifier_of_any_batch_and_its_features():
         conv_classifier(shape, 5, (2, 2, 2, 2))
 
 
+@pytest.mark.slow
 def test_decoder_makes_images_of_the_shape():
     net = conv_decoder(3, (8, 12, 2), (4, 3))
     z = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)

@@ -16,7 +16,7 @@ def test_counts_and_maps_of_any_batch():
     def evaluate(x):
         first = net.init(jax.random.key(0))
         params = jax.tree.map(lambda a: a + 0.1, first)
-        low = params | {"count": params["count"] | {"bias": jnp.full(1, -12.0)}}
+        low = params | {"count": params["count"] | {"bias": jnp.full(1, -16.0)}}
 
         def count(x):
             return net.apply(low, x).count
