@@ -2,6 +2,8 @@
 
 Every scan carries a mark in its corner, faint as a rule, strong where it shows one digit; a classifier of these scans
 reads the mark. Another one has seen the same scans with the marks' strengths dealt out anew, and has to read the digit.
+So has the generator of the counterfactuals: for it marks and digits are independent, and what moves the mark is the
+classifier alone.
 """
 
 import json
@@ -35,7 +37,7 @@ class CleverHans:
     """the digit of the scans with a strong mark"""
     classifier_steps: int = 1000
     levels: tuple[tuple[int, int], ...] = ((2, 6),)
-    """of the flow of the marked scans, as its width and steps"""
+    """of the flow of the scans with marks dealt out anew, as its width and steps"""
     width: int = 32
     flow_steps: int = 4000
     explained: int = 100
@@ -64,7 +66,7 @@ def run(config: CleverHans) -> dict[str, Any]:
     }
     settings = flow.FlowRun(levels=config.levels, width=config.width, steps=config.flow_steps)
     model, noise = flow.make_model(settings, marked)
-    params, _ = flow.fit(settings, model, noise, marked, folder / "flow")
+    params, _ = flow.fit(settings, model, noise, dealt, folder / "flow")
 
     result: dict[str, Any] = train.circumstances() | {"area": float(corner(shape[0]).mean())}
     result["accuracy"] = {
