@@ -69,7 +69,7 @@ def run(config: Crowd) -> dict[str, Any]:
     net = nn.unet_counter((*seen.images.shape[1:], 1), config.counter_widths, patch=2)
 
     def count(params, x):
-        return net.apply(params, x).count
+        return net.apply(params, x).counts
 
     data = {"counter": seen, "second counter": others}
     trained = train_counters(config, net, data, folder)
@@ -100,7 +100,7 @@ def train_flow(config: Crowd, seen: datasets.Scenes, test: datasets.Scenes, fold
         noise="uniform",
         alpha=0.05,
     )
-    data = datasets.Images(seen.images, seen.count, test.images, test.count)
+    data = datasets.Images(seen.images, seen.counts, test.images, test.counts)
     model, noise = flow.make_model(settings, data)
     return Law(model, noise, flow.fit(settings, model, noise, data, folder)[0])
 
@@ -113,7 +113,7 @@ def train_counters(
     def loss(params, batch, key):
         scene, count, heads = batch.data
         found = net.apply(params, bin_centers(scene))
-        off = optax.huber_loss(found.count, count)
+        off = optax.huber_loss(found.counts, count)
         map_loss = optax.sigmoid_binary_cross_entropy(found.map_logits, heads).mean((-2, -1))
         weight = batch.weight / jnp.sum(batch.weight)
         return jnp.sum(weight * (off + config.map_weight * map_loss)), {
@@ -129,7 +129,7 @@ def train_counters(
     for seed, (name, scenes) in enumerate(data.items()):
         key = jax.random.key(seed)
         state = train.init(net.init(key), optimizer, key)
-        arrays = scenes.images[..., None], scenes.count.astype(np.float32), scenes.heads
+        arrays = scenes.images[..., None], scenes.counts.astype(np.float32), scenes.heads
         place = folder / name.replace(" ", "-")
         arrays = jax.tree.map(jnp.asarray, arrays)
         state, _ = train.fit(run, state, arrays, config.counter_steps, place, chunk=chunk)
@@ -156,12 +156,12 @@ def tasks(config: Crowd, test: datasets.Scenes) -> tuple[datasets.Scenes, np.nda
     """Scenes to set out from, intervals of counts (n, 2) to reach, and which are of the way to few."""
     most = datasets.MOST_FIGURES - config.more
     many, few = (
-        np.flatnonzero(mask)[: config.searched] for mask in (test.count <= most, test.count > 0)
+        np.flatnonzero(mask)[: config.searched] for mask in (test.counts <= most, test.counts > 0)
     )
     index = np.concatenate([many, few])
     starts = jax.tree.map(lambda a: a[index], test)
     to_few = np.arange(len(index)) >= len(many)
-    low = np.where(to_few, -math.inf, starts.count + config.more)
+    low = np.where(to_few, -math.inf, starts.counts + config.more)
     high = np.where(to_few, config.fewer, math.inf)
     return starts, np.stack([low, high], -1).astype(np.float32), to_few
 
@@ -187,19 +187,19 @@ def quality(
     report["error"], report["twins differ"] = {}, {}
     for name, count in [*((n, _counts(c)) for n, c in counters.items()), ("detector", detected)]:
         first, second = count(scenes), count(others)
-        report["error"][name] = float(np.abs(first - test.count).mean())
+        report["error"][name] = float(np.abs(first - test.counts).mean())
         report["twins differ"][name] = float(np.abs(first - second).mean())
     report["bits per dim"] = float(bits(law, scenes).mean())
     sample = jax.jit(
         lambda params: law.model.law(params).sample(
-            seed=jax.random.key(1), sample_shape=len(test.count)
+            seed=jax.random.key(1), sample_shape=len(test.counts)
         )
     )
     samples = np.clip(sample(law.params["flow"]), 0, 1)
     counts = detected(samples)
     report["samples' counts"] = np.bincount(counts).tolist()
-    report["scenes' counts"] = np.bincount(test.count).tolist()
-    report["distance of counts"] = float(wasserstein_distance(counts, test.count))
+    report["scenes' counts"] = np.bincount(test.counts).tolist()
+    report["distance of counts"] = float(wasserstein_distance(counts, test.counts))
     panels = {"test scenes": scenes, "samples of the flow": samples}
     pictures.grids(
         folder / "samples.png",
@@ -320,8 +320,8 @@ def draw(
     """Panels, the searches' way, and the spectrum of the flow's Jacobian."""
     base, data = found["base space"], found["data space"]
     shown = np.concatenate([np.flatnonzero(~few)[:4], np.flatnonzero(few)[:4]])
-    after = starts.count + measures["base space"]["counter"]
-    captions = [f"{starts.count[i]} → {after[i]:.1f}" for i in shown]
+    after = starts.counts + measures["base space"]["counter"]
+    captions = [f"{starts.counts[i]} → {after[i]:.1f}" for i in shown]
     columns = (coloured(x[shown]) for x in (base.start, base.x, data.x))
     pictures.panels(folder / "panels.png", *columns, captions)
     ways = np.array([np.flatnonzero(~few)[0], np.flatnonzero(few)[0]])

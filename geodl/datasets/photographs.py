@@ -20,7 +20,7 @@ class Crowds(NamedTuple):
     """Photographs of crowds, and where every head is; usually frames 1 to 800 are for training, the rest to test."""
 
     images: UInt8[np.ndarray, "n side side 3"]
-    count: Int[np.ndarray, " n"]
+    counts: Int[np.ndarray, " n"]
     position: list[Float[np.ndarray, "count 2"]]
     """row and column of each head, in pixels of these images"""
 

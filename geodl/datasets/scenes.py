@@ -23,14 +23,14 @@ _NOISE = 0.01  # of the camera, standard deviation
 
 _MARGIN = 9
 _Y, _X = np.indices((SIDE, SIDE), np.float32)
-_WINDOW = np.indices((17, 11), np.float32) - np.float32([8, 5])[:, None, None]
+_WINDOW = np.indices((17, 11), np.float32) - np.array([8, 5], np.float32)[:, None, None]
 
 
 class Scenes(NamedTuple):
     """Scenes with up to 12 figures, and the truth about them; rows of figures that are not there are 0."""
 
     images: UInt8[np.ndarray, "n 32 32"]
-    count: Int[np.ndarray, " n"]
+    counts: Int[np.ndarray, " n"]
     position: Float[np.ndarray, "n 12 2"]
     """row and column of each figure's centre, in pixels"""
     contrast: Float[np.ndarray, "n 12"]
@@ -62,7 +62,7 @@ def scenes(n: int, seed: int = 0, most: int = MOST_FIGURES) -> Scenes:
 def moved(found: Scenes, seed: int) -> Scenes:
     """Twins: as many figures of the same contrasts in the same light, at other places."""
     rng = np.random.default_rng(seed)
-    return _render(_place(found.count, rng), found.contrast, found.light, rng)
+    return _render(_place(found.counts, rng), found.contrast, found.light, rng)
 
 
 def background(light: Float[np.ndarray, "*n"] | float = 0.0) -> Float[np.ndarray, "*n 32 32"]:

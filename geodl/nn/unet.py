@@ -14,7 +14,7 @@ from geodl.nn.functional import Net, functional
 class Counted(NamedTuple):
     """What a counter says of images (..., height, width, channels)."""
 
-    count: Array
+    counts: Array
     """(...), above 0"""
     map_logits: Array
     """(..., height, width): whether something to count is here; its sigmoid is the location map"""

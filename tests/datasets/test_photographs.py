@@ -85,7 +85,7 @@ def mall(root, count, positions):
 def test_mall(tmp_path):
     mall(tmp_path, [2, 1, 0], [[[320, 120], [640, 480]], [[10, 30]], []])
     data = datasets.mall(tmp_path, side=32, progress=False)
-    assert data.images.shape == (3, 32, 32, 3) and data.count.tolist() == [2, 1, 0]
+    assert data.images.shape == (3, 32, 32, 3) and data.counts.tolist() == [2, 1, 0]
     np.testing.assert_allclose(data.images.mean((1, 2, 3)), [0, 50, 100], atol=1)
     np.testing.assert_allclose(data.position[0], [[8, 16], [32, 32]])
     np.testing.assert_allclose(data.position[1], [[2, 0.5]])

@@ -14,11 +14,11 @@ def drawn():
 
 def test_the_truth_is_in_the_scenes(drawn):
     assert drawn.images.shape == (200, 32, 32) and drawn.images.dtype == np.uint8
-    np.testing.assert_array_equal(drawn.count, np.sum(drawn.contrast > 0, -1))
-    assert np.bincount(drawn.count, minlength=13).min() > 5
+    np.testing.assert_array_equal(drawn.counts, np.sum(drawn.contrast > 0, -1))
+    assert np.bincount(drawn.counts, minlength=13).min() > 5
     found = datasets.detect(drawn.images)
-    assert [len(positions) for positions in found] == drawn.count.tolist()
-    for there, positions, count in zip(drawn.position, found, drawn.count, strict=True):
+    assert [len(positions) for positions in found] == drawn.counts.tolist()
+    for there, positions, count in zip(drawn.position, found, drawn.counts, strict=True):
         if count:
             off = np.abs(there[:count, None] - positions[None]).max(-1)
             assert off.min(1).max() <= 1 and off.min(0).max() <= 1
@@ -26,31 +26,31 @@ def test_the_truth_is_in_the_scenes(drawn):
 
 def test_brightness_does_not_count(drawn):
     brightness = drawn.images.mean((1, 2))
-    assert abs(np.corrcoef(brightness, drawn.count)[0, 1]) < 0.1
-    few, many = (brightness[c].mean() for c in (drawn.count <= 3, drawn.count >= 9))
+    assert abs(np.corrcoef(brightness, drawn.counts)[0, 1]) < 0.1
+    few, many = (brightness[c].mean() for c in (drawn.counts <= 3, drawn.counts >= 9))
     assert abs(few - many) < 0.6  # of 255
-    assert abs(np.corrcoef(drawn.contrast.sum(-1), drawn.count)[0, 1]) > 0.9
+    assert abs(np.corrcoef(drawn.contrast.sum(-1), drawn.counts)[0, 1]) > 0.9
 
 
 def test_masks_lie_where_the_figures_are(drawn):
     empty = drawn.figures < 0.01
     clean = datasets.scenes(200, seed=3, most=0)
-    np.testing.assert_array_equal(clean.count, 0)
+    np.testing.assert_array_equal(clean.counts, 0)
     assert clean.figures.max() == 0 and clean.heads.max() == 0
     # away from the figures there is background and camera noise
     rest = np.where(empty, drawn.images / 255 - background(drawn.light), 0)
     assert np.abs(rest).max() < 0.06
     assert np.all(drawn.heads <= drawn.figures)
-    assert 3 < drawn.heads.sum() / drawn.count.sum() < 8
+    assert 3 < drawn.heads.sum() / drawn.counts.sum() < 8
 
 
 def test_twins_are_the_same_figures_elsewhere(drawn):
     twins = datasets.moved(drawn, seed=4)
-    np.testing.assert_array_equal(twins.count, drawn.count)
+    np.testing.assert_array_equal(twins.counts, drawn.counts)
     np.testing.assert_array_equal(twins.contrast, drawn.contrast)
     np.testing.assert_array_equal(twins.light, drawn.light)
-    assert np.abs(twins.position - drawn.position).max((1, 2))[drawn.count > 0].mean() > 8
-    assert [len(positions) for positions in datasets.detect(twins.images)] == drawn.count.tolist()
+    assert np.abs(twins.position - drawn.position).max((1, 2))[drawn.counts > 0].mean() > 8
+    assert [len(positions) for positions in datasets.detect(twins.images)] == drawn.counts.tolist()
 
 
 def test_a_seed_is_a_data_set():

@@ -19,17 +19,17 @@ def test_counts_and_maps_of_any_batch():
         low = params | {"count": params["count"] | {"bias": jnp.full(1, -16.0)}}
 
         def count(x):
-            return net.apply(low, x).count
+            return net.apply(low, x).counts
 
-        counts = net.apply(first, x).count
+        counts = net.apply(first, x).counts
         nothing = jax.value_and_grad(count)(x[0, 0])
         return counts, net.apply(params, x), net.apply(params, x[1, 2]), nothing
 
     at_first, found, alone, (nothing, slope) = evaluate(x)
     np.testing.assert_allclose(at_first, np.log(2.0), rtol=1e-6)
-    assert found.count.shape == (2, 3) and found.map_logits.shape == (2, 3, 8, 8)
-    assert np.all(found.count > 0) and np.ptp(found.count) > 0
-    np.testing.assert_allclose(alone.count, found.count[1, 2], rtol=1e-4)
+    assert found.counts.shape == (2, 3) and found.map_logits.shape == (2, 3, 8, 8)
+    assert np.all(found.counts > 0) and np.ptp(found.counts) > 0
+    np.testing.assert_allclose(alone.counts, found.counts[1, 2], rtol=1e-4)
     np.testing.assert_allclose(alone.map_logits, found.map_logits[1, 2], rtol=1e-3, atol=1e-4)
     # where nothing is counted there still is a way out
     assert nothing < 1e-3 and np.abs(slope).max() > 0
