@@ -49,8 +49,8 @@ def test_searches_start_where_there_is_a_way(small):
     test = datasets.scenes(60, seed=2)
     starts, goal, few = crowd.tasks(replace(small, searched=10), test)
     assert len(starts.images) == 20 and few.tolist() == [False] * 10 + [True] * 10
-    assert starts.count[~few].max() <= 8 and starts.count[few].min() >= 1
-    np.testing.assert_array_equal(goal[~few, 0], starts.count[~few] + 4)
+    assert starts.counts[~few].max() <= 8 and starts.counts[few].min() >= 1
+    np.testing.assert_array_equal(goal[~few, 0], starts.counts[~few] + 4)
     np.testing.assert_array_equal(goal[few], [[-np.inf, 0.5]] * 10)
 
 
