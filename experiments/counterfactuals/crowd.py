@@ -320,8 +320,8 @@ def draw(
     """Panels, the searches' way, and the spectrum of the flow's Jacobian."""
     base, data = found["base space"], found["data space"]
     shown = np.concatenate([np.flatnonzero(~few)[:4], np.flatnonzero(few)[:4]])
-    after = starts.counts + measures["base space"]["counter"]
-    captions = [f"{starts.counts[i]} → {after[i]:.1f}" for i in shown]
+    change = measures["base space"]["counter"]
+    captions = [f"{starts.counts[i]} figures\n{change[i]:+.1f} counted" for i in shown]
     columns = (coloured(x[shown]) for x in (base.start, base.x, data.x))
     pictures.panels(folder / "panels.png", *columns, captions)
     ways = np.array([np.flatnonzero(~few)[0], np.flatnonzero(few)[0]])
