@@ -511,7 +511,7 @@ def agreement(results):
     """How near the results of both sides are; their latents are the same in another order."""
     lines = []
     for task, what in COMPARED.items():
-        found = {name: np.reshape(value, (-1, 1)) for name, value in results[task].items()}
+        found = {name: np.asarray(value).reshape(-1, 1) for name, value in results[task].items()}
         if task == GRADIENT:
             found = {n: np.linalg.norm(a.reshape(BATCH, -1), axis=1) for n, a in found.items()}
         ours = found.pop(OURS)
