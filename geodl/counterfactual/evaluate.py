@@ -122,7 +122,8 @@ def wilson(successes: int, n: int, quantile: float = 1.959964) -> tuple[float, f
         raise ValueError(f"wilson: 0 <= successes <= n and n >= 1 needed, got {successes} of {n}")
     p, q = successes / n, quantile**2 / n
     half = quantile * math.sqrt(p * (1 - p) / n + q / (4 * n))
-    return (p + q / 2 - half) / (1 + q), (p + q / 2 + half) / (1 + q)
+    low, high = ((p + q / 2 + side) / (1 + q) for side in (-half, half))
+    return max(low, 0.0), min(high, 1.0)  # rounding
 
 
 def summary(
