@@ -45,7 +45,6 @@ QUICKLY_COMPILED = {
     "flows",
     "plotting",
     "tests",
-    "train",
     "vae",
 }
 

@@ -267,7 +267,7 @@ def test_the_largest_singular_values():
         (lambda: confidence(1.0), "got 1.0"),
         (lambda: value(0.0), "got 0.0"),
         (lambda: data_space(1.0, 0.0), "got 1.0 and 0.0"),
-        (lambda: run(SEARCH, None, slots=0), "at least 1, .* got 0"),
+        (lambda: run(SEARCH, SEARCH.init(STARTS, jnp.zeros(5, int)), slots=0), "at least 1, .* got 0"),
         (lambda: invert(GENERATOR, jnp.zeros((3, 2)), ADAM, 9), "starts"),
         (lambda: invert(GENERATOR, jnp.zeros((3, 2)), ADAM, 9, jnp.zeros((3, 2))), r"\(k, 3, ...\)"),
         (lambda: invert(GENERATOR, jnp.zeros((3, 7)), ADAM, 9, jnp.zeros((1, 3, 2))), r"\(2,\) are"),
