@@ -77,14 +77,11 @@ def run(config: FlowRun) -> dict[str, Any]:
     return result
 
 
-def trained(config: FlowRun) -> tuple[flows.InvertibleNet, Any]:
-    """The flow and its averaged parameters, of the run of this configuration: trained where it is not finished."""
-    model, _, params = with_noise(config)
-    return model, params["flow"]
+def trained(config: FlowRun) -> tuple[flows.InvertibleNet, flows.LearnedNoise, Any]:
+    """Flow, noise and the averaged parameters {"flow", "noise"} of both, as the run of this configuration has them.
 
-
-def with_noise(config: FlowRun) -> tuple[flows.InvertibleNet, flows.LearnedNoise, Any]:
-    """The same with the noise that it was trained with: {"flow": ..., "noise": ...} for :func:`bits`."""
+    What is not finished is trained.
+    """
     images, _, folder = start(config)
     model, noise = make_model(config, images)
     return model, noise, fit(config, model, noise, images, folder)[0]

@@ -78,7 +78,7 @@ def search(
 
     def one(chunk):
         (z, goal), count = chunk
-        state = run_refilled(rule, rule.init(z, goal), slots)
+        state, _ = cf.run(rule, rule.init(z, goal), slots=slots)
         measures = cf.evaluate.search_measures(rule.generator.manifold, state)
         kept = {"x": state.best.x, "start": state.start.x, "z": state.best.z}
         kept |= measures | {"status": state.status}
@@ -88,41 +88,6 @@ def search(
     parts = train.resumable_map(one, batches((z, goal), batch), folder, depends)
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Found(*(whole.pop(name) for name in ("x", "start", "z", "status")), measures=whole)
-
-
-def run_refilled(rule: cf.Search, state: cf.State, slots: int) -> cf.State:
-    """The same states as of ``cf.run``, ``slots`` samples at a time: who has ended makes room for who waits.
-
-    Most searches are short and few are long, so that whole batches would mostly wait for their last one. The host
-    calls the jitted step, as a convolution is slow in a loop on the CPU.
-    """
-    left = np.arange(len(state.status))
-    while len(left):
-        active = np.resize(left, min(slots, len(state.status)))  # few are there more than once
-        some = _take(state, active)
-        for _ in range(PATIENCE):
-            some = _step(rule, some)
-        state = _put(state, active, some)
-        left = left[np.asarray(state.status)[left] == cf.Status.RUNNING]
-    return state
-
-
-PATIENCE = 8  # steps between two looks at who has ended
-
-
-@jax.jit
-def _step(rule, state):
-    return rule.step(state)
-
-
-@jax.jit
-def _take(tree, index):
-    return jax.tree.map(lambda a: a[index], tree)
-
-
-@jax.jit
-def _put(tree, index, some):
-    return jax.tree.map(lambda a, b: a.at[index].set(b), tree, some)
 
 
 def search_all(

@@ -166,7 +166,7 @@ def trained_flow(config: Mnist, source: str, half: str) -> Law:
     """The flow of one half of the training images."""
     name = f"{config.flow.name if source == 'mnist' else source}-{half}"
     asked = {"data": source, "download": config.download, "root": config.root}
-    return Law(*image_flows.with_noise(replace(config.flow, name=name, half=half, **asked)))
+    return Law(*image_flows.trained(replace(config.flow, name=name, half=half, **asked)))
 
 
 def make_task(

@@ -72,15 +72,15 @@ def some_images(n):
 def test_a_killed_search_resumes_at_the_last_finished_batch(tmp_path, monkeypatch):
     images, goal = some_images(10), np.ones(10, np.int32)
     whole = pipeline.search_all({"base space": rule()}, images, goal, tmp_path / "whole", 4)
-    calls, run = [], pipeline.run_refilled
+    calls, run = [], cf.run
 
-    def dies(*args):
+    def dies(*args, **options):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return run(*args)
+        return run(*args, **options)
 
-    monkeypatch.setattr(pipeline, "run_refilled", dies)
+    monkeypatch.setattr(cf, "run", dies)
     with pytest.raises(KeyboardInterrupt):
         pipeline.search_all({"base space": rule()}, images, goal, tmp_path / "broken", 4)
     resumed = pipeline.search_all({"base space": rule()}, images, goal, tmp_path / "broken", 4)
@@ -94,17 +94,6 @@ def test_a_killed_search_resumes_at_the_last_finished_batch(tmp_path, monkeypatc
     other = replace(rule(), model=Partial(brightness, jnp.float32(60.0)))
     pipeline.search_all({"base space": other}, images, goal, tmp_path / "broken", 4)
     assert len(calls) == 4 + 3
-
-
-def test_refilled_slots_change_nothing():
-    search, goal = rule(), np.ones(7, np.int32)
-    z = jnp.asarray(pipeline.encode(generator(), some_images(7)))
-    state = search.init(z, goal)
-    together, _ = cf.run(search, state)
-    assert len(set(together.steps.tolist())) > 2  # some end earlier
-    in_turns = pipeline.run_refilled(search, state, slots=2)
-    for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(in_turns), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def test_one_bad_sample_spoils_nothing(tmp_path):
