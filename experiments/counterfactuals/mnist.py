@@ -58,7 +58,7 @@ class Mnist:
     """of them, for what each lever does; 0 leaves that out"""
     batch: int = 250
     """searches that are kept at a time"""
-    confidence: float = 0.9999
+    confidence: float = 0.999
     """that searches go on to; a result counts from 0.99 on"""
     steps: int = 300
     """the most of a search"""
@@ -66,12 +66,10 @@ class Mnist:
     """of a step in the base"""
     length_in_data: float = 0.1
     """of a step of the adversarial search, in l2 of pixels"""
-    prior: float = 0.0
+    prior: float = 2.0
     """weight of the base's log-density"""
-    classifier: models.Training = field(
-        default_factory=lambda: models.Training(steps=1500, noise=0.6, weight_decay=0.01)
-    )
-    """of the explained one; that of the lever "plain" has neither noise nor weight decay"""
+    classifier: models.Training = field(default_factory=lambda: models.Training(steps=1500))
+    """of the explained one; the lever has another one, with noise and weight decay"""
     flow: FlowRun = field(default_factory=lambda: FlowRun(name="mnist"))
     """trained twice, on A and on B"""
     decoder: models.Decoder = field(default_factory=models.Decoder)
@@ -137,9 +135,9 @@ def run(config: Mnist) -> dict[str, dict[str, np.ndarray]]:
     rows = judged(config, task, generator, parts["B"], found)
     levers = {}
     if config.generator == "flow" and config.fewer:
-        plain = replace(config.classifier, noise=0.0, weight_decay=0.0)
-        plain = models.classifier(net, parts["A"], plain, folder / "classifier-plain")
-        levers = judged_levers(config, task, generator, plain, found["base space"], place)
+        noisy = replace(config.classifier, noise=0.6, weight_decay=0.01)
+        noisy = models.classifier(net, parts["A"], noisy, folder / "classifier-noisy")
+        levers = judged_levers(config, task, generator, noisy, found["base space"], place)
         notes.append(identity_check(config, task, found["data space"], place))
     text = report(config, source, rows, levers, notes)
     train.write_text(place / "table.md", text + "\n")
@@ -319,18 +317,18 @@ def make_rule(config: Mnist, task: Task, generator: cf.Generator, **changes: Any
         "optimizer": fixed_length(config.length),
         "steps": config.steps,
         "finish": stored,
-        "log_prob": prior(config.prior),
+        "log_prob": prior(config.prior, generator),
     }
     return cf.Search(**rule | changes)
 
 
-def prior(weight: float) -> Partial | None:
-    """The base's log-density, weighted; None for weight 0."""
-    return Partial(_prior, jnp.float32(weight)) if weight else None
+def prior(weight: float, generator: cf.Generator) -> Partial | None:
+    """The log-density of a generator's base, weighted; None for weight 0."""
+    return Partial(_prior, jnp.float32(weight), generator.manifold) if weight else None
 
 
-def _prior(weight, z):
-    return weight * models.standard_normal(z)
+def _prior(weight, space, z):
+    return weight * models.base_density(space, z)
 
 
 def in_data(config: Mnist, task: Task, **changes: Any) -> cf.Search:
@@ -354,7 +352,10 @@ def searches(
     if config.generator == "flow":
         untrained = models.flow(law.model, models.untrained(law.model, seen))
         rules["base space, untrained flow"] = make_rule(config, task, untrained)
-    rules["principal components"] = make_rule(config, task, models.pca(seen), log_prob=None)
+    components = models.pca(seen)
+    rules["principal components"] = make_rule(config, task, components, log_prob=None)
+    if config.prior:
+        rules["principal components, prior"] = make_rule(config, task, components)
     rules["data space"] = in_data(config, task)
     return pipeline.search_all(
         rules,
@@ -425,7 +426,7 @@ def judged_levers(
     config: Mnist,
     task: Task,
     generator: cf.Generator,
-    plain: Partial,
+    noisy: Partial,
     ours: Found,
     place: Path,
 ) -> dict[str, dict[str, np.ndarray]]:
@@ -436,7 +437,6 @@ def judged_levers(
 
     def published(**changes):
         settings = {
-            "model": plain,
             "target": cf.confidence(CONFIDENT),
             "optimizer": adam(0.05),
             "log_prob": None,
@@ -444,15 +444,16 @@ def judged_levers(
         return make_rule(config, task, generator, **settings | changes)
 
     rules = {
-        "Adam 0.05, plain classifier, 0.99": published(),
+        "Adam 0.05, 0.99": published(),
         "Adam 0.02": published(optimizer=adam(0.02)),
         "steps of fixed length": published(optimizer=fixed_length(config.length)),
         "steps of half that length": published(optimizer=fixed_length(config.length / 2)),
         "confidence 0.999": published(target=cf.confidence(0.999)),
         "confidence 0.9999": published(target=cf.confidence(0.9999)),
-        "classifier trained with noise, weight decay": published(model=task.explained),
-        "plain classifier, averaged over noise": published(model=models.smoothed(plain, noise)),
-        "log-density of the base": published(log_prob=prior(0.1)),
+        "classifier trained with noise, weight decay": published(model=noisy),
+        "classifier averaged over noise": published(model=models.smoothed(task.explained, noise)),
+        "log-density of the base, 0.1": published(log_prob=prior(0.1, generator)),
+        "log-density of the base, 1": published(log_prob=prior(1.0, generator)),
         "near the start in the base": published(near_base=jnp.float32(0.1)),
     }
     found = pipeline.search_all(rules, task.images, task.goal, place / "levers", config.batch)
@@ -489,8 +490,8 @@ def report(
     now, count = train.circumstances(), len(rows["originals"]["l2"])
     command = "python " + " ".join(now["command"][1:])
     method = (
-        f"steps of length {config.length:g} in the base, until p ≥ {config.confidence:g} or for {config.steps} "
-        f"steps; in data space of length {config.length_in_data:g}"
+        f"steps of length {config.length:g} in the base, its log-density weighted by {config.prior:g}, until p ≥ "
+        f"{config.confidence:g} or for {config.steps} steps; in data space of length {config.length_in_data:g}"
     )
     parts = [
         f"### Generator: {NAMES[config.generator]}",
@@ -524,7 +525,7 @@ def advantages(rows: Mapping[str, Mapping[str, np.ndarray]]) -> list[list[str]]:
     """How many more of the images the judges accept than of each rival's."""
     base, table = rows["base space"], []
     for name in rows:
-        if "data space" in name or name in ("principal components", "base space, untrained flow"):
+        if name.startswith(("base space, ", "principal components", "data space")):
             gaps = [1.0 * base[judge] - rows[name][judge] for judge in JUDGES]
             cells = [f"{g.mean():+.3f} ± {g.std() / math.sqrt(len(g)):.3f}" for g in gaps]
             table.append([name, *cells])

@@ -17,7 +17,7 @@ from geodl import counterfactual as cf
 from geodl import datasets, flows, nn, train, vae
 from geodl.bijectors import bin_centers, dequantize
 from geodl.distributions import WrappedNormal
-from geodl.manifolds import Euclidean, PoincareBall
+from geodl.manifolds import Euclidean, Manifold, PoincareBall
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,10 @@ def untrained(model: flows.InvertibleNet, images: np.ndarray) -> Any:
     return first(key, dequantize(images[:256], key))
 
 
-def standard_normal(z: Array) -> Array:
-    """Log-density of N(0, I), but for its constant."""
+def base_density(space: Manifold | cf.Flat, z: Array) -> Array:
+    """Log-density of a generator's base, but for its constant: N(0, I), on the ball the wrapped normal of scale 1."""
+    if isinstance(space, PoincareBall):
+        return WrappedNormal(space, space.origin(), jnp.ones(space.dim)).log_prob(z)
     return -jnp.sum(jnp.square(z)) / 2
 
 

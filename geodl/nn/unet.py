@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from geodl.nn.conv import Conv
 from geodl.nn.functional import Net, functional
 
 
@@ -30,10 +31,8 @@ class UNetCounter(nnx.Module):
     """
 
     def __init__(self, channels: int, widths: Sequence[int], patch: int, rngs: nnx.Rngs):
-        he = nnx.initializers.he_normal()
-
         def convs(n, m):
-            return nnx.List([nnx.Conv(i, m, (3, 3), kernel_init=he, rngs=rngs) for i in (n, m)])
+            return nnx.List([Conv(i, m, 3, rngs) for i in (n, m)])
 
         self.down = nnx.List(
             [convs(n, m) for n, m in zip((patch**2 * channels, *widths), widths, strict=False)]
@@ -45,7 +44,7 @@ class UNetCounter(nnx.Module):
         # Few things at first, and a count near 1: softplus of a large negative number hardly has a gradient.
         rare = nnx.initializers.constant(-3.0)
         zeros = nnx.initializers.zeros
-        self.map = nnx.Conv(widths[0], patch**2, (1, 1), bias_init=rare, rngs=rngs)
+        self.map = nnx.Linear(widths[0], patch**2, bias_init=rare, rngs=rngs)
         self.count = nnx.Linear(widths[-1] + 1, 1, kernel_init=zeros, rngs=rngs)
 
     def __call__(self, x: Array) -> Counted:

@@ -6,6 +6,30 @@ import numpy as np
 import pytest
 
 from geodl.nn import conv_classifier, conv_decoder, conv_features, conv_net
+from geodl.nn.conv import conv
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "side"), [(2, 9, 3), (9, 2, 3), (9, 10, 3), (3, 3, 5), (9, 2, 1)]
+)
+def test_convolution_is_that_of_lax(n, m, side):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 4, 5, n)).astype(np.float32)
+    kernel = rng.normal(size=(side, side, n, m)).astype(np.float32)
+    v = rng.normal(size=(2, 4, 5, m)).astype(np.float32)
+
+    def of_lax(x, kernel):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout)
+
+    @jax.jit
+    def both(x, kernel):
+        found, pull = jax.vjp(conv, x, kernel)
+        asked, pull_asked = jax.vjp(of_lax, x, kernel)
+        alone = jax.vmap(conv, (0, None))(x, kernel)
+        return (found, pull(v), alone), (asked, pull_asked(v), asked)
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-4), *both(x, kernel))
 
 
 def test_zero_at_first_and_any_batch():
