@@ -59,8 +59,8 @@ class Mnist:
     hidden: int = 600
     batch: int = 128
     learning_rate: float = 5e-4
-    decay: bool = False
-    """let the learning rate fall to 0 along a cosine; the paper's is constant"""
+    decay: float = 0.0
+    """share of the training, its end, in which the learning rate falls to 0 along a cosine; the paper's is constant"""
     samples: int = 5000
     """importance samples of the reported likelihood"""
     test_items: int = 10_000
@@ -187,7 +187,7 @@ def train_cell(config: Mnist, cell: Cell, images: datasets.Images, folder: Path)
     data = jnp.asarray(images.train_images)
     epoch = train.steps_per_epoch(len(data), config.batch)
     steps = config.epochs * epoch
-    optimizer = models.optimizer(config.learning_rate, steps if config.decay else None)
+    optimizer = models.optimizer(config.learning_rate, steps, config.decay)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
     states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key))(seed_keys(config))
     run = train.chunked(jax.vmap(step, (0, None)))
@@ -265,7 +265,7 @@ def classify(config: Mnist, cell: Cell, params, images, folder: Path) -> list[li
 
     epoch = train.steps_per_epoch(len(labels), config.batch)
     steps = 20 * epoch
-    optimizer = models.optimizer(2e-3, steps)
+    optimizer = models.optimizer(2e-3, steps, 1.0)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
     states = jax.vmap(lambda key: train.init(net.init(key), optimizer, key))(seed_keys(config))
     data = latents, jnp.broadcast_to(labels, latents.shape[:2])
