@@ -35,14 +35,16 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.slow)
 
 
-# Folders whose time is the compiler's. Not those of tests of accuracy: the code they are about is the optimised one.
+# Folders whose time is the compiler's. Tests of accuracy are elsewhere, or marked: they are about the optimised code.
 QUICKLY_COMPILED = {
     "bijectors",
     "counterfactual",
     "datasets",
+    "distributions",
     "experiments",
     "explain",
     "flows",
+    "nn",
     "plotting",
     "tests",
     "vae",
@@ -53,6 +55,7 @@ QUICKLY_COMPILED = {
 def _quick_compiler(request):
     """XLA without most optimisations."""
     quick = request.path.parent.name in QUICKLY_COMPILED
+    quick &= request.node.get_closest_marker("optimised") is None
     jax.config.update("jax_disable_most_optimizations", quick)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -114,6 +114,7 @@ def block_and_input(name, dtype):
 
 
 @pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.quick("squeeze", "logit", "actnorm of pixels", "conv", "spline")
 def test_block(name):
     build, w, x = block_and_input(name, "float32")
 

@@ -13,6 +13,7 @@ C = 1.2
 
 
 @pytest.mark.parametrize("family", [RiemannianNormal, WrappedNormal])
+@pytest.mark.quick("RiemannianNormal")
 def test_monte_carlo_kl_is_that_of_quadrature(family):
     ball = PoincareBall(2, C)
     radius, width = np.polynomial.legendre.leggauss(200)

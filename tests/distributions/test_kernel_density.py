@@ -67,6 +67,7 @@ def test_density_integrates_to_one():
 
 
 @pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.quick("2")
 def test_samples_have_the_density(dim):
     """E_q[p / q] and E_q[(p / q) x], q the samples' law, p uniform; and moments against the mixture's."""
 
@@ -136,6 +137,7 @@ def test_neighbors_on_the_sphere_against_a_tree():
 
 
 @pytest.mark.parametrize("manifold", [Hyperboloid(2, 0.7), Product(Torus(1), SO3())])
+@pytest.mark.quick("manifold1")
 def test_neighbors_on_other_spaces(manifold):
     points = manifold.random_uniform(jax.random.key(1), (40,))
 

@@ -103,6 +103,7 @@ def square_cell(a, _):
 
 
 @pytest.mark.parametrize("name", PLANE)
+@pytest.mark.quick("wrapped ball", "wrapped sphere", "wrapped torus", "riemannian hyperboloid")
 def test_density_integrates_to_one_and_is_that_of_the_samples(name):
     case = PLANE[name]
     z, _, log_prob = sampled(name)
@@ -151,6 +152,7 @@ def reference(name, law):
 @pytest.mark.parametrize(
     "name", ["wrapped sphere 4", "wrapped so3", "riemannian ball 5", "von mises-fisher 5"]
 )
+@pytest.mark.quick("wrapped so3", "riemannian ball 5")
 def test_density_by_importance_sampling(name):
     case = LAWS[name]
     z, _, log_prob = sampled(name)

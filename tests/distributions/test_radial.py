@@ -14,6 +14,9 @@ from scipy import special, stats
 from geodl.distributions import radial
 
 
+pytestmark = pytest.mark.optimised
+
+
 # The compiler works fastest so, and compiling is what these tests spend their time on.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -34,6 +37,13 @@ def log_normalizer_and_gradient(scale, c, dim):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-9)])
 @pytest.mark.parametrize("dim", DIMS)
+@pytest.mark.quick(
+    "2-float32-1e-05",
+    "10-float64-1e-09",
+    "20-float32-1e-05",
+    "100-float32-1e-05",
+    "1000-float64-1e-09",
+)
 def test_log_normalizer_and_its_derivatives(dim, dtype, tolerance):
     scale, c, log_z, dscale, dc = columns(dim, "scale", "c", "log_z", "dscale", "dc")
     padding = 24 - len(

@@ -49,6 +49,7 @@ def test_known_values():
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
+@pytest.mark.quick("2")
 def test_samples_and_their_derivatives(dim):
     n, kappa = 10_000, jnp.array([0.0, 1.0, 8.0, 1e4])
     loc = jnp.eye(dim + 1)[-1]

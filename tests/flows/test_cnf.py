@@ -132,6 +132,7 @@ def test_gradient_of_the_likelihood_is_that_of_finite_differences():
     np.testing.assert_allclose(value(0.0)[1], slope, rtol=2e-2)
 
 
+@pytest.mark.slow
 def test_reverse_kl_of_a_still_field_is_that_of_the_base(key):
     """The uniform law against a von Mises-Fisher one: log C - log area; a still path has no energy."""
     manifold, _, params = random_field("sphere")

@@ -57,6 +57,7 @@ def check_bijection(net, dtype, digits):
 
 
 @pytest.mark.parametrize("name", NETS)
+@pytest.mark.quick("glow")
 def test_bijection_with_random_weights(name):
     check_bijection(NETS[name], "float32", 1e-4)
 
@@ -67,6 +68,7 @@ def test_bijection_in_double_precision(x64):
 
 
 @pytest.mark.parametrize("coupling", ["affine", "spline", "mixture"])
+@pytest.mark.quick("spline")
 def test_mass_is_one(coupling):
     net = flows.realnvp(2, 2, (8,), coupling)
     ticks = np.linspace(-15, 15, 1200, dtype=np.float32)

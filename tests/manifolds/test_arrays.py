@@ -88,6 +88,16 @@ def test_leading_axes_broadcast(name):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
 @pytest.mark.parametrize("name", SPACES)
+@pytest.mark.quick(
+    "ball-bfloat16",
+    "ball-float16",
+    "ball-float64",
+    "hyperboloid-float16",
+    "sphere-float32",
+    "torus-float64",
+    "so3-bfloat16",
+    "product-float32",
+)
 def test_dtype_in_is_dtype_out(name, dtype):
     """Also where 64 bits are on: Python floats (c, t) and constants promote nothing."""
     space = SPACES[name]

@@ -65,7 +65,7 @@ def inner(g, v):
         for n in [*CURVED, "torus"]
     ],
 )
-@pytest.mark.quick("ball", "torus")
+@pytest.mark.quick("ball")
 def test_gradients_are_those_of_finite_differences(name):
     """Along curves that move the points, the vectors and the curvature."""
     space, h = SPACES[name], 1e-4

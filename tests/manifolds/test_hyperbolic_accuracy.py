@@ -67,6 +67,7 @@ def allowed(f, arguments, c, eps, times=8):
 
 
 @pytest.mark.parametrize("d", SIZES)
+@pytest.mark.quick("float32-2", "float32-64", "float64-10")
 def test_dist_everywhere(d, dtype):
     case = the_cases(d, dtype)
     x, y, c = case.x, case.y, case.c
@@ -228,6 +229,7 @@ def test_hyperboloid_slopes(kind, dtype):
 
 
 @pytest.mark.parametrize("reach", [43.0, 80.0])
+@pytest.mark.quick("80.0")
 def test_squared_distance_where_squares_overflow(reach):
     """float32 holds |X| at sqrt(c) r = 87, and |X|^2 at 43."""
     space = hyperboloid.Hyperboloid(5, 1.4)
@@ -437,6 +439,7 @@ def test_differential_of_logmap_at_its_base_point(dtype):
         )
 
 
+@pytest.mark.quick("float32")
 def test_hessian_of_sqdist_at_coincident_points(dtype):
     """2 lambda_x^2 I, from the origin to the edge, forward over reverse and reverse over forward."""
     c = dtype(1.4)

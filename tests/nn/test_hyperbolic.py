@@ -10,6 +10,9 @@ from geodl.manifolds import Hyperboloid, PoincareBall, poincare
 from geodl.nn import Gyroplane, MobiusLinear, functional, gyroplane
 
 
+pytestmark = pytest.mark.optimised
+
+
 DIM, FEATURES = 3, 7
 BALL = PoincareBall(DIM, 0.7)
 
