@@ -15,6 +15,9 @@ installed is left out. Prints Markdown, to a file with ``--output docs/results/c
 
 Targets: training never slower, dense training 1.5 times, search 5 times, and all else 2 times as fast.
 
+Run it by ``make bench``, or with ``GLIBC_TUNABLES=glibc.malloc.hugetlb=1`` in the environment: with huge pages neither
+side spends its time on page faults, a third of ours otherwise.
+
 One process, one core (it pins itself), process CPU time; the rivals take turns call by call, so that noise hits all
 alike; the least of the calls counts.
 """
@@ -569,7 +572,9 @@ def main():
     for name in ("jax", "torch", "normflows", "zuko"):
         if find_spec(name):
             versions.append(f"{name} {metadata.version(name)}")
-    command = " ".join(["python", "benchmarks/counterfactuals.py", *sys.argv[1:]])
+    tunables = os.environ.get("GLIBC_TUNABLES")
+    command = ["python", "benchmarks/counterfactuals.py", *sys.argv[1:]]
+    command = " ".join([f"GLIBC_TUNABLES={tunables}", *command] if tunables else command)
     parts = [
         f"`{command}` on {datetime.date.today()}, revision {revision()}, {cpu_name()} (one core, load average "
         f"{os.getloadavg()[1]:.1f}), {', '.join(versions)}: {'; '.join(sizes)}; batch {BATCH}, float32. The least (and "
