@@ -16,8 +16,8 @@ def samples() -> list[tuple[str, int]]:
     return [(block[1], text[: block.start(1)].count("\n")) for block in blocks]
 
 
-def test_there_are_four_samples():
-    assert len(samples()) == 4
+def test_there_are_five_samples():
+    assert len(samples()) == 5
 
 
 @pytest.mark.parametrize(("source", "above"), samples(), ids=lambda v: v if type(v) is int else "")
