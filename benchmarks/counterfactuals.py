@@ -58,7 +58,7 @@ CLASSIFIER = nn.conv_classifier(SHAPE, 10)
 LEARNING_RATE, TRAINED = 1e-3, (60, 200)  # steps of the Glow, of the classifier
 SEARCH_RATE, SEARCH_STEPS, CONFIDENCE = 5e-2, 500, 0.99
 SLOTS = 16  # of a search
-CHUNKS = 56, 112, 196  # of jacrev
+ROWS, CHUNKS = 28, (56, 112, 196)  # of the Jacobian at a time: ours; of jacrev
 TRAINING, GRADIENT, STEP, SEARCH = "training step", "gradient in z", "search step", "whole search"
 DENSITY, SAMPLES, JACOBIAN = "log-density", "samples", "Jacobian and spectrum"
 DENSE = "RealNVP, "
@@ -199,7 +199,9 @@ def our_calls(given: Problem):
         GRADIENT: jitted(jax.grad(log_odds), z, law, model),
         STEP: jitted(lambda search, state: search.step(state), search, start),
         SEARCH: {OURS: whole(None), IN_SLOTS: whole(SLOTS)},
-        JACOBIAN: jitted(cf.singular_values, generator, z[0]),
+        JACOBIAN: jitted(
+            lambda generator, z: cf.singular_values(generator, z, batch_size=ROWS), generator, z[0]
+        ),
     }
 
 
