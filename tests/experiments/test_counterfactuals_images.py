@@ -170,6 +170,14 @@ def test_pictures(tmp_path):
     assert all(file.stat().st_size > 4000 for file in tmp_path.iterdir())
 
 
+def test_density_of_a_base_is_that_of_its_prior():
+    model = models.poincare_vae((2, 2, 1), 3)
+    ball, z = model.manifold(None), jnp.array([[0.3, -0.2, 0.5], [0.0, 0.0, 0.0]])
+    ours = jax.vmap(models.base_density, (None, 0))(ball, z)
+    np.testing.assert_allclose(ours, model.prior({}).log_prob(z), rtol=1e-5)
+    assert jnp.isfinite(jax.grad(models.base_density, 1)(ball, z[1])).all()
+
+
 def test_search_in_the_base_of_a_riemannian_flow():
     sphere = Sphere(2)
     field = flows.vector_field(sphere, width=16, depth=1, frequencies=8)
@@ -196,6 +204,8 @@ TINY = mnist.Mnist(
     samples=12,
     fewer=0,
     steps=8,
+    confidence=0.99,
+    prior=0.1,
     classifier=models.Training(steps=40, noise=0.3),
     flow=flow.FlowRun(levels=((4, 1),), width=4, steps=2, batch=16),
     decoder=models.Decoder(steps=2, dim=3),
@@ -239,7 +249,7 @@ def test_digits_end_and_resume(tmp_path, capsys, monkeypatch, quick):
     assert rows["nearest real image of the class"]["RBF SVM"].mean() > 0.8
     assert all(np.isfinite(m["bits/dim"]).all() for m in rows.values())
     # a second start reads what the searches have found
-    monkeypatch.setattr(pipeline, "run_refilled", None)
+    monkeypatch.setattr(pipeline.cf, "run", None)
     again = mnist.run(config)
     for name, row in rows.items():
         for measure, values in row.items():
