@@ -4,10 +4,11 @@ import json
 from dataclasses import replace
 from functools import partial
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.pvae import baselines, branching, mnist
+from experiments.pvae import baselines, branching, mnist, models
 
 
 def test_branching_ends_and_resumes(tmp_path, capsys, monkeypatch):
@@ -72,3 +73,13 @@ def test_mnist_without_its_files_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("GEODL_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="train-images"):
         mnist.load(replace(mnist.QUICK, data="mnist"))
+
+
+def test_the_rate_falls_in_the_last_share_of_the_steps():
+    optimizer = models.optimizer(0.1, 10, 0.5)
+    state, sizes = optimizer.init(jnp.zeros(())), []
+    for _ in range(10):
+        update, state = optimizer.update(jnp.ones(()), state)
+        sizes.append(-update)
+    np.testing.assert_allclose(sizes[:6], 0.1, rtol=1e-4)
+    assert np.all(np.diff(sizes[5:]) < 0) and 0 < sizes[-1] < 0.01
