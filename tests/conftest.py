@@ -44,6 +44,7 @@ QUICKLY_COMPILED = {
     "experiments",
     "explain",
     "flows",
+    "manifolds",
     "nn",
     "plotting",
     "tests",

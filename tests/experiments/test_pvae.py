@@ -11,18 +11,12 @@ import pytest
 from experiments.pvae import baselines, branching, mnist, models
 
 
-def test_branching_ends_and_resumes(tmp_path, capsys, monkeypatch):
+TINY = replace(branching.DEMO, seeds=2, posterior="wrapped", epochs=4, hidden=8, samples=20)
+
+
+def test_branching_ends(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(baselines, "gplvm", partial(baselines.gplvm, steps=2))
-    config = replace(
-        branching.DEMO,
-        root=str(tmp_path),
-        seeds=2,
-        posterior="wrapped",
-        epochs=4,
-        hidden=8,
-        samples=20,
-    )
-    losses = branching.run(config)
+    losses = branching.run(replace(TINY, root=str(tmp_path)))
     folder = tmp_path / "branching" / "demo"
     table = (folder / "table.md").read_text()
     assert table in capsys.readouterr().out + "\n"
@@ -31,6 +25,12 @@ def test_branching_ends_and_resumes(tmp_path, capsys, monkeypatch):
     for name in ("latents", "baselines"):
         assert (folder / f"{name}.png").stat().st_size > 10_000
 
+
+@pytest.mark.slow
+def test_branching_resumes(tmp_path, monkeypatch):
+    monkeypatch.setattr(baselines, "gplvm", partial(baselines.gplvm, steps=2))
+    config = replace(TINY, root=str(tmp_path))
+    losses = branching.run(config)
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     (tmp_path / "branching").rename(moved / "branching")

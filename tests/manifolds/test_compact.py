@@ -10,6 +10,9 @@ from geodl.manifolds import SO3, Sphere, Torus, so3, sphere
 from tests.manifolds.spaces import Compiled, assert_close, components, random_setting
 
 
+pytestmark = pytest.mark.optimised
+
+
 N = 16
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 

@@ -13,6 +13,9 @@ from tests.oracles import hyperbolic as oracle
 from tests.oracles.hyperbolic_cases import cases
 
 
+pytestmark = pytest.mark.optimised
+
+
 DTYPES = (np.float32, np.float64)
 SIZES = {
     2: (1500, 80),

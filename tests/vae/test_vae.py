@@ -51,7 +51,7 @@ SLOW = ("wrapped, Möbius", "Riemannian, ball")  # to compile
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in MODELS]
 )
-@pytest.mark.quick("wrapped, gyroplane", "Euclidean")
+@pytest.mark.quick("wrapped, gyroplane")
 def test_every_model_trains_under_jit(name):
     model = make(**MODELS[name])
     params = jax.jit(model.init)(jax.random.key(0))
