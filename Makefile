@@ -11,7 +11,7 @@ INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constrain
 GEODL_DATA ?= $(abspath $(wildcard ../shared/data))
 export GEODL_DATA
 
-# Huge pages for the large buffers of convolutional networks: without them a third of a training step on the CPU goes to
+# Huge pages for the large buffers of convolutional networks: without them much of a training step on the CPU goes to
 # page faults (Linux with glibc 2.35 or later; ignored elsewhere).
 mnist-flow mnist-counterfactual crowd-counterfactual faces-counterfactual clever-hans bench: \
   export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1

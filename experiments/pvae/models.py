@@ -67,8 +67,6 @@ def optimizer(
     if not decay:
         return optax.adam(learning_rate)
     falls = round(decay * steps)
-    constant, cosine = (
-        optax.constant_schedule(learning_rate),
-        optax.cosine_decay_schedule(learning_rate, falls),
-    )
+    constant = optax.constant_schedule(learning_rate)
+    cosine = optax.cosine_decay_schedule(learning_rate, falls)
     return optax.adam(optax.join_schedules([constant, cosine], [steps - falls]))

@@ -20,7 +20,7 @@ def conv(x, kernel):
     """Convolution of images x (..., height, width, n) with a kernel (k, k, n, m), stride 1, zeros outside; k is odd.
 
     Where few channels meet on the CPU it is a product of matrices, shifted copies before it or after it: XLA's own
-    kernel takes 1.3 times as long there and its gradient 1.8 times, inside of loops many times (jax-ml/jax#12868).
+    kernel is slower there, its gradient more so, and inside of loops many times (jax-ml/jax#12868).
     """
     n, m = kernel.shape[2:]
     if jax.default_backend() == "cpu" and n <= min(_THIN, m):

@@ -249,7 +249,7 @@ def test_digits_end_and_resume(tmp_path, capsys, monkeypatch, quick):
     assert rows["nearest real image of the class"]["RBF SVM"].mean() > 0.8
     assert all(np.isfinite(m["bits/dim"]).all() for m in rows.values())
     # a second start reads what the searches have found
-    monkeypatch.setattr(pipeline.cf, "run", None)
+    monkeypatch.setattr(cf, "run", None)
     again = mnist.run(config)
     for name, row in rows.items():
         for measure, values in row.items():
