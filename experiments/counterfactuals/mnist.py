@@ -267,9 +267,7 @@ def make_generator(config: Mnist, law: Law, grey: np.ndarray, folder: Path) -> c
         case "flow":
             return models.flow(law.model, law.params["flow"])
         case "gan":
-            rate = config.decoder.learning_rate / 2
-            decoder = replace(config.decoder, dim=64, learning_rate=rate)
-            return models.gan_generator(grey, decoder, place)
+            return models.gan_generator(grey, replace(config.decoder, dim=64), place)
         case "vae":
             model = models.convolutional_vae(shape, config.decoder.dim)
         case "pvae":

@@ -217,18 +217,26 @@ def conv_classifier(
 class ConvDecoder(nnx.Module):
     """An image (..., height, width, channels) of a vector (..., dim): an affine layer, then doublings of the sides.
 
-    Each doubling repeats pixels, then comes a 3 x 3 convolution, with ReLU but for the last. ``ValueError`` unless the
-    sides can be halved once for each of ``widths``, the numbers of channels from the smallest image on.
+    Each doubling repeats pixels, then comes a 3 x 3 convolution, with ReLU but for the last. ``normalized`` scales the
+    channels of each pixel to a mean square of 1 after ReLU, which keeps the generator of a GAN from running away
+    (Karras, Aila, Laine & Lehtinen 2018, section 4.2). ``ValueError`` unless the sides can be halved once for each of
+    ``widths``, the numbers of channels from the smallest image on.
     """
 
     def __init__(
-        self, dim: int, shape: tuple[int, int, int], widths: Sequence[int], rngs: nnx.Rngs
+        self,
+        dim: int,
+        shape: tuple[int, int, int],
+        widths: Sequence[int],
+        normalized: bool,
+        rngs: nnx.Rngs,
     ):
         height, breadth, channels = shape
         factor = 2 ** len(widths)
         if height % factor or breadth % factor:
             raise ValueError(f"ConvDecoder: sides must be multiples of {factor}, got {shape}")
         self.small = (height // factor, breadth // factor, widths[0])
+        self.normalized = normalized
         self.first = nnx.Linear(dim, math.prod(self.small), kernel_init=_HE, rngs=rngs)
         self.convs = nnx.List(
             [Conv(n, m, 3, rngs) for n, m in itertools.pairwise([*widths, channels])]
@@ -238,10 +246,17 @@ class ConvDecoder(nnx.Module):
         x = self.first(z).reshape(*z.shape[:-1], *self.small)
         for conv in self.convs:
             x = jax.nn.relu(x)
+            if self.normalized:
+                x = x * lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + 1e-8)
             x = conv(jnp.repeat(jnp.repeat(x, 2, -3), 2, -2))
         return x
 
 
-def conv_decoder(dim: int, shape: tuple[int, int, int], widths: Sequence[int] = (64, 32)) -> Net:
+def conv_decoder(
+    dim: int,
+    shape: tuple[int, int, int],
+    widths: Sequence[int] = (64, 32),
+    normalized: bool = False,
+) -> Net:
     """:class:`ConvDecoder` as pure functions."""
-    return functional(lambda rngs: ConvDecoder(dim, shape, widths, rngs))
+    return functional(lambda rngs: ConvDecoder(dim, shape, widths, normalized, rngs))
