@@ -86,3 +86,17 @@ def test_decoder_makes_images_of_the_shape():
     np.testing.assert_allclose(alone, x[1, 4], rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match=r"multiples of 4, got \(6, 8, 1\)"):
         conv_decoder(3, (6, 8, 1))
+
+
+def test_a_normalized_decoder_does_not_see_the_scale_of_its_input():
+    net = conv_decoder(3, (4, 4, 1), (4,), normalized=True)
+    z = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+
+    @jax.jit
+    def evaluate(scale):
+        return net.apply(net.init(jax.random.key(0)), scale * z)
+
+    assert jnp.std(evaluate(1.0)) > 0.01
+    np.testing.assert_allclose(evaluate(10.0), evaluate(1.0), rtol=1e-4, atol=1e-5)
+    gradient = jax.jit(jax.grad(lambda scale: jnp.sum(evaluate(scale))))(0.0)
+    assert jnp.isfinite(gradient)  # no pixel has any channel
