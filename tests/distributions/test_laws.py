@@ -46,7 +46,7 @@ def sampled(name):
 def test_density_of_samples_is_the_density(name):
     case = LAWS[name]
     z, log_p, log_prob = sampled(name)
-    law = case.make(case.params)
+    law = jit(case.make)(case.params)
     assert log_p.shape == (SAMPLES, *law.batch_shape) and log_p.dtype == jnp.float32
     jax.tree.map(
         lambda x, s: np.testing.assert_equal(x.shape, (SAMPLES, *law.batch_shape, *s)),
@@ -107,7 +107,7 @@ def square_cell(a, _):
 def test_density_integrates_to_one_and_is_that_of_the_samples(name):
     case = PLANE[name]
     z, _, log_prob = sampled(name)
-    law = case.make(case.params)
+    law = jit(case.make)(case.params)
     manifold = getattr(law, "manifold", Sphere(2))
     reach = np.pi if isinstance(manifold, Sphere) else 9 * np.max(case.params["scale"])
     torus = isinstance(manifold, Torus)
@@ -156,7 +156,7 @@ def reference(name, law):
 def test_density_by_importance_sampling(name):
     case = LAWS[name]
     z, _, log_prob = sampled(name)
-    x, log_q = reference(name, case.make(case.params))
+    x, log_q = reference(name, jit(case.make)(case.params))
     w = np.exp(np.asarray(log_prob(x) - log_q, float))
     z, x = (np.asarray(p, float).reshape(SAMPLES, 2, -1) for p in (z, x))
     weighted = np.concatenate([w[..., None], w[..., None] * x], -1)
@@ -170,7 +170,7 @@ def test_density_by_importance_sampling(name):
 def test_product_density_is_the_product_of_densities():
     case = LAWS["wrapped product"]
     z, log_p, _ = sampled("wrapped product")
-    law = case.make(case.params)
+    law = jit(case.make)(case.params)
     parts = [
         WrappedNormal(factor, loc, law.scale).log_prob(point[:100])
         for factor, loc, point in zip(law.manifold.factors, law.loc, z, strict=True)

@@ -30,6 +30,7 @@ def columns(dim, *names):
     return [np.array([row[name] for row in rows]) for name in names]
 
 
+@functools.partial(jit, static_argnums=2)
 def log_normalizer_and_gradient(scale, c, dim):
     value, pullback = jax.vjp(lambda s, c: radial.log_normalizer(s, c, dim), scale, c)
     return value, pullback(jnp.ones_like(value))

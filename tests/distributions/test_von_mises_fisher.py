@@ -100,18 +100,19 @@ def sample_and_jacobian(draw, loc):
 
 
 def test_divergences_and_entropy():
-    p = VonMisesFisher(jnp.eye(3)[0], 5.0)
-    q = VonMisesFisher(jnp.eye(3)[:2], jnp.array([5.0, 2.0]))
-    uniform = Uniform(Sphere(2))
+    first, second = np.eye(3, dtype=np.float32)[:2]
 
     @jit
-    def evaluate(p, q):
+    def evaluate(first, second):
+        p = VonMisesFisher(first, 5.0)
+        q = VonMisesFisher(jnp.stack([first, second]), jnp.array([5.0, 2.0]))
         z, log_p = p.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(40_000, 1))
-        return log_p, q.log_prob(z), p.kl_divergence(q), p.kl_divergence(uniform), p.entropy()
+        divergences = p.kl_divergence(q), p.kl_divergence(Uniform(Sphere(2)))
+        return log_p, q.log_prob(z), *divergences, p.entropy(), p.mean()
 
-    log_p, log_q, kl, kl_uniform, entropy = evaluate(p, q)
+    log_p, log_q, kl, kl_uniform, entropy, mean = evaluate(first, second)
     np.testing.assert_allclose(kl[0], 0, atol=1e-5)
     np.testing.assert_allclose(np.mean(log_p[:, 0] - log_q[:, 1]), kl[1], rtol=0.02)
     np.testing.assert_allclose(entropy, -np.mean(log_p), rtol=0.02)
     np.testing.assert_allclose(kl_uniform, np.log(4 * np.pi) - entropy, rtol=1e-5)
-    np.testing.assert_allclose(p.mean(), bessel(5.0, 2)[1] * np.eye(3)[0], atol=1e-6)
+    np.testing.assert_allclose(mean, bessel(5.0, 2)[1] * first, atol=1e-6)
