@@ -221,8 +221,8 @@ def gan_generator(images: np.ndarray, config: Decoder, folder: Path, seed: int =
     """The generator of a GAN in the manner of DCGAN, with no encoder (Radford, Metz & Chintala 2016).
 
     No batch normalisation, which couples samples; the generator's pixels are normalised instead, without which it
-    ends in blank images, and the discriminator's slope at real images is held down, without which it wins (R1,
-    Mescheder, Geiger & Nowozin 2018, section 4.1).
+    ends in blank images, and the discriminator's slope at real images is held down (R1, Mescheder, Geiger & Nowozin
+    2018, section 4.1).
     """
     shape = images.shape[1:]
     draw = nn.conv_decoder(config.dim, shape, normalized=True)
