@@ -259,7 +259,7 @@ def test_digits_end_and_resume(tmp_path, capsys, monkeypatch, quick):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vae", "gan", "pvae"])
 def test_other_generators_end(tmp_path, kind):
-    decoder = models.Decoder(steps=400, dim=8)
+    decoder = models.Decoder(steps=1500, dim=8)
     config = replace(
         TINY,
         root=str(tmp_path),
@@ -267,11 +267,10 @@ def test_other_generators_end(tmp_path, kind):
         decoder=decoder,
         samples=30,
         steps=60,
-        classifier=models.Training(steps=300, noise=0.3),
+        classifier=models.Training(steps=800, learning_rate=1e-2),
     )
     rows = mnist.run(config)
-    # few images of the hyperbolic decoder reach 0.99 by this classifier, which has seen noise; a judge is asked instead
-    assert rows["base space"]["CNN" if kind == "pvae" else "found"].mean() > 0.5
+    assert rows["base space"]["found"].mean() > 0.5
     text = (tmp_path / "mnist-counterfactual" / "tiny" / "tables.md").read_text()
     assert "left out" in text and "mean squared error" in text
 
