@@ -39,22 +39,29 @@ def _of_pixels(function, x):
     return function(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
 
 
-def _shifts(x, k):
-    """What k x k kernels see: x shifted by each offset, row by row of the kernel."""
-    *_, height, width, _ = x.shape
-    around = (k // 2, k // 2)
-    x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [around, around, (0, 0)])
-    for i, j in itertools.product(range(k), repeat=2):
-        yield x[..., i : i + height, j : j + width, :]
-
-
 def _neighbours(x, k):
-    return jnp.concatenate(list(_shifts(x, k)), -1)
+    """What k x k kernels see: x at each offset, side by side."""
+    return jnp.concatenate([_seen(x, *offset) for offset in _offsets(k)], -1)
 
 
 def _gathered(x, k, m):
-    """The sum of x's k^2 blocks of m channels, each shifted by its offset."""
-    return sum(part[..., i * m : (i + 1) * m] for i, part in enumerate(_shifts(x, k)))
+    """The sum of x's k^2 blocks of m channels, each at its offset.
+
+    Split before it is moved: the gradient is then a concatenation, in place of a sum of k^2 arrays of x's size.
+    """
+    blocks = lax.split(x, [m] * (k * k), x.ndim - 1)
+    return sum(_seen(b, *offset) for b, offset in zip(blocks, _offsets(k), strict=True))
+
+
+def _offsets(k):
+    """Of the pixels under a k x k kernel, row by row."""
+    return itertools.product(range(-(k // 2), k // 2 + 1), repeat=2)
+
+
+def _seen(x, down, right):
+    """y[i, j] = x[i + down, j + right], zeros outside."""
+    edges = [(0, 0, 0)] * (x.ndim - 3) + [(-down, down, 0), (-right, right, 0), (0, 0, 0)]
+    return lax.pad(x, jnp.zeros((), x.dtype), edges)
 
 
 class Conv(nnx.Module):
