@@ -11,10 +11,10 @@ INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constrain
 GEODL_DATA ?= $(abspath $(wildcard ../shared/data))
 export GEODL_DATA
 
-# Huge pages for the large buffers of convolutional networks: without them much of a training step on the CPU goes to
-# page faults (Linux with glibc 2.35 or later; ignored elsewhere).
+# Huge pages for the large buffers of convolutional networks, kept when they are freed: without them much of a training
+# step on the CPU goes to page faults (Linux with glibc 2.35 or later; ignored elsewhere).
 mnist-flow mnist-counterfactual crowd-counterfactual faces-counterfactual clever-hans bench: \
-  export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+  export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592
 
 # More arguments for the command that a target runs, as in `make test ARGS="-k poincare"`.
 ARGS ?=

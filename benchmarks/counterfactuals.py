@@ -15,8 +15,8 @@ installed is left out. Prints Markdown, to a file with ``--output docs/results/c
 
 Targets: training never slower, dense training 1.5 times, search 5 times, and all else 2 times as fast.
 
-Run it by ``make bench``, or with ``GLIBC_TUNABLES=glibc.malloc.hugetlb=1`` in the environment: with huge pages neither
-side spends its time on page faults.
+Run it by ``make bench``, or with the Makefile's ``GLIBC_TUNABLES`` in the environment: with huge pages that are kept
+neither side spends its time on page faults.
 
 One process, one core (it pins itself), process CPU time; the rivals take turns call by call, so that noise hits all
 alike; the least of the calls counts.
