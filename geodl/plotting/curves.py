@@ -57,6 +57,9 @@ def learning_curves(
         offset = {"xytext": (-4, 3), "textcoords": "offset points", "ha": "right", "va": "bottom"}
         ax.annotate(name, **place, **offset, fontsize="small", color=INK)
     ax.set(xscale="log", xlabel="training points", ylabel="test NLL (nats)")
+    measured = np.unique(np.concatenate([np.ravel(sizes) for sizes, _ in curves.values()] or [[]]))
+    ax.set_xticks(measured, [f"{size:g}" for size in measured])
+    ax.minorticks_off()
     ax.grid(True, color=INK, alpha=0.12, linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
