@@ -58,7 +58,7 @@ class Tsit5:
         """End points, integrals and stats (see the module)."""
         start = x0, _zeros(rate, t0, x0)
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, state, _: rate(t, state[0])),
+            diffrax.ODETerm(jax.checkpoint(lambda t, state, _: rate(t, state[0]))),
             _ProjectedTsit5(manifold=manifold),
             t0,
             t1,
@@ -80,7 +80,7 @@ class RK4:
     """``steps`` equal steps of the classical method of order 4, in a scan: for training, also inside ``shard_map``.
 
     No error is controlled: by few steps a sharp density reads too high, by 0.1 to 5 nats in its logarithm, and
-    training on that pushes the error further. Reverse-mode derivatives keep one state a step.
+    training on that pushes the error further. Reverse-mode derivatives keep the states, and evaluate the rate again.
     """
 
     steps: int = 64
@@ -99,10 +99,10 @@ class RK4:
         # A scan over the stages too: the rate is compiled once.
         table = jnp.array([0, 1 / 2, 1 / 2, 1], dtype), jnp.array([1, 2, 2, 1], dtype) / 6
 
+        @jax.checkpoint
         def slope(t, state):
             return rate(t, state[0])
 
-        @jax.checkpoint
         def step(state, i):
             def stage(carry, place_and_weight):
                 k, end = carry
