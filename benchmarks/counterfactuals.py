@@ -168,6 +168,18 @@ def jitted(function, *arguments):
     return lambda: jax.block_until_ready(compiled(*arguments)), 1
 
 
+def density_and_samples(net, params, x):
+    """Both from the parameters; as in normflows and zuko, a call makes what depends on them alone."""
+
+    def samples(params, key):
+        return net.law(params).sample(seed=key, sample_shape=(BATCH,))
+
+    return {
+        DENSITY: jitted(lambda params, x: net.law(params).log_prob(x), params, x),
+        SAMPLES: jitted(samples, params, jax.random.key(2)),
+    }
+
+
 def our_calls(given: Problem):
     law = jax.jit(given.glow.law)(given.params)
     generator = cf.from_bijector(law.bijector)
@@ -180,8 +192,9 @@ def our_calls(given: Problem):
     search = cf.Search(generator, model, target, optimizer, SEARCH_STEPS, finish=clipped)
     start = search.init(z, goal)
 
-    def log_odds(z, law, model):
-        return jnp.sum(jax.vmap(target.objective)(model(law.bijector.forward(z)), goal))
+    def log_odds(z, params, model):
+        images = given.glow.bijector(params).forward(z)
+        return jnp.sum(jax.vmap(target.objective)(model(images), goal))
 
     def whole(slots):
         def call():
@@ -192,11 +205,8 @@ def our_calls(given: Problem):
 
     return {
         TRAINING: our_steps(given.steps, given.params, given.data, 3),
-        DENSITY: jitted(lambda law, x: law.log_prob(x), law, x),
-        SAMPLES: jitted(
-            lambda law, key: law.sample(seed=key, sample_shape=(BATCH,)), law, jax.random.key(2)
-        ),
-        GRADIENT: jitted(jax.grad(log_odds), z, law, model),
+        **density_and_samples(given.glow, given.params, x),
+        GRADIENT: jitted(jax.grad(log_odds), z, given.params, model),
         STEP: jitted(lambda search, state: search.step(state), search, start),
         SEARCH: {OURS: whole(None), IN_SLOTS: whole(SLOTS)},
         JACOBIAN: jitted(
@@ -210,7 +220,6 @@ def dense_calls():
     flow = flows.realnvp(DIMS, COUPLINGS, WIDTHS)
     x = jax.random.normal(jax.random.key(3), (BATCH, DIMS))
     params = jax.jit(flow.init)(jax.random.key(4))
-    law = jax.jit(flow.law)(params)
 
     def loss(params, data, key):
         return flows.negative_log_density(flow.law(params), data), {}
@@ -219,10 +228,7 @@ def dense_calls():
         TRAINING: our_steps(
             train.chunked(train.make_step(loss, optax.adam(LEARNING_RATE))), params, x, 5
         ),
-        DENSITY: jitted(lambda law, x: law.log_prob(x), law, x),
-        SAMPLES: jitted(
-            lambda law, key: law.sample(seed=key, sample_shape=(BATCH,)), law, jax.random.key(2)
-        ),
+        **density_and_samples(flow, params, x),
     }
     return {DENSE + name: call for name, call in calls.items()}, params
 

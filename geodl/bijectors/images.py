@@ -62,7 +62,7 @@ class Logit(distrax.Bijector):
         """Pixels of logits, and log dx/dy, both (...)."""
         y = jnp.asarray(x)
         pixels = (jax.nn.sigmoid(y) - self._alpha) / (1 - 2 * self._alpha)
-        return pixels, self._log_det(y)
+        return pixels, jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y) - self._log_stretch(y)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
         """Logits of pixels, and log dy/dx.
@@ -77,12 +77,11 @@ class Logit(distrax.Bijector):
         inside = (share >= -eps) & (share <= 1 + eps)
         check(inside, "Logit: pixels must be in [0, 1]", x)
         share = jnp.where(inside, jnp.clip(share, eps, 1 - eps), jnp.nan)
-        logits = jnp.log(share) - jnp.log1p(-share)
-        return logits, -self._log_det(logits)
+        log_share, log_rest = jnp.log(share), jnp.log1p(-share)
+        return log_share - log_rest, self._log_stretch(x) - (log_share + log_rest)
 
-    def _log_det(self, y):
-        stretch = np.log1p(-2 * self._alpha).astype(y.dtype)
-        return jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y) - stretch
+    def _log_stretch(self, x):
+        return np.log1p(-2 * self._alpha).astype(x.dtype)
 
     def same_as(self, other: distrax.Bijector) -> bool:
         """Whether ``other`` has the same alpha."""

@@ -26,7 +26,8 @@ class InvertibleNet(NamedTuple):
     """A bijector with parameters, from base to data, both of the same event ``shape``.
 
     ``init(key) -> params``; ``bijector(params)``, a pytree: what depends on the parameters alone, such as inverse
-    matrices, is computed once, and a function under ``jit`` takes it as an argument;
+    matrices, is computed once, for a loop that takes it as an argument (a function under ``jit`` is called some
+    milliseconds faster with the parameters: distrax takes its nested objects apart in Python);
     ``data_init(params, batch) -> params`` with every ActNorm set so that this batch (n, *shape) of data has mean 0
     and variance 1 in each channel there (Kingma & Dhariwal 2018).
     """
@@ -41,9 +42,33 @@ class InvertibleNet(NamedTuple):
 
         Sampling at a temperature scales the base: ``law(params, 0.7).sample(...)`` is of N(0, 0.7^2 I).
         """
-        loc = jnp.zeros(self.shape, jnp.result_type(*jax.tree.leaves(params)))
-        base = distrax.Independent(distrax.Normal(loc, temperature), len(self.shape))
+        dtype = jnp.result_type(*jax.tree.leaves(params))
+        base = _Normal(self.shape, jnp.asarray(temperature, dtype))
         return distrax.Transformed(base, self.bijector(params))
+
+
+class _Normal(distrax.Distribution):
+    """N(0, scale^2 I); ``distrax.Independent`` sums the constants, too, over an event, ten times slower on the CPU."""
+
+    def __init__(self, shape: tuple[int, ...], scale: Array):
+        super().__init__()
+        self._shape, self._scale = shape, scale
+
+    @property
+    def event_shape(self):
+        return self._shape
+
+    @property
+    def batch_shape(self):
+        return ()
+
+    def _sample_n(self, key, n):
+        return self._scale * jax.random.normal(key, (n, *self._shape), self._scale.dtype)
+
+    def log_prob(self, value):
+        dims, axes = math.prod(self._shape), tuple(range(-len(self._shape), 0))
+        square = jnp.sum(jnp.square(value), axes) / self._scale**2
+        return -(square + dims * math.log(2 * math.pi)) / 2 - dims * jnp.log(self._scale)
 
 
 def negative_log_density(law: distrax.Distribution, x: Array) -> Array:

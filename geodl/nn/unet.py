@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from geodl.nn.conv import Conv
+from geodl.nn.conv import Conv, relu
 from geodl.nn.functional import Net, functional
 
 
@@ -71,7 +71,7 @@ _PER_ITEM = 8.0  # pixels of the map for one thing to count, about: features of 
 
 def _through(convs, x):
     for conv in convs:
-        x = jax.nn.relu(conv(x))
+        x = relu(conv(x))
     return x
 
 
