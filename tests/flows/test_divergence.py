@@ -140,7 +140,7 @@ def test_charts_agree_with_the_embedding():
 
 def test_known_divergences(x64):
     rng = np.random.default_rng(5)
-    for dim in (2, 5):
+    for dim in (2, 20):
         space, e = Sphere(dim), rng.normal(size=dim + 1)
         x = sphere.project(rng.normal(size=(10, dim + 1)))
         field = lambda t, x: space.project_tangent(x, jnp.broadcast_to(e, x.shape))  # noqa: E731, B023

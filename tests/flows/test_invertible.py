@@ -132,6 +132,9 @@ def test_temperature_scales_the_base():
     warm, cold = (net.bijector(params).inverse(x) for x in evaluate(params))
     np.testing.assert_allclose(cold, warm / 2, atol=1e-4)
     assert 0.8 < jnp.std(warm) < 1.2
+    asked = distrax.Independent(distrax.Normal(jnp.zeros(net.shape), 0.5), len(net.shape))
+    found = net.law(params, 0.5).distribution.log_prob(cold)
+    np.testing.assert_allclose(found, asked.log_prob(cold), rtol=1e-5)
 
 
 def test_bijectors_are_arguments():

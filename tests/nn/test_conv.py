@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geodl.nn import conv_classifier, conv_decoder, conv_features, conv_net
-from geodl.nn.conv import conv
+from geodl.nn.conv import conv, relu
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,24 @@ def test_convolution_is_that_of_lax(n, m, side):
         return (found, pull(v), alone), (asked, pull_asked(v), asked)
 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-4), *both(x, kernel))
+
+
+def test_relu_and_its_derivatives_are_those_of_jax():
+    x = jnp.array([-jnp.inf, -1.5, -0.0, 0.0, 1e-30, 2.0, jnp.inf, jnp.nan])
+
+    @jax.jit
+    def derivatives(x):
+        def of(function):
+            def curved(x):
+                return jnp.sum(jnp.sin(function(x)) * jnp.cos(x))
+
+            reverse = jax.vmap(jax.value_and_grad(function))(x)
+            forward = jax.jvp(function, (x,), (jnp.cos(x),))
+            return reverse, forward, jax.hessian(curved)(x[1:6])
+
+        return of(relu), of(jax.nn.relu)
+
+    jax.tree.map(np.testing.assert_array_equal, *derivatives(x))
 
 
 def test_zero_at_first_and_any_batch():
