@@ -97,7 +97,7 @@ def image_realnvp(
         raise ValueError(f"image_realnvp: at least one level is needed, got {levels}")
     check_divisible("image_realnvp", shape, 2 ** (levels - 1))
     net = _realnvp_level(shape, levels, width, elementwise(coupling))
-    return between(distrax.Block(Logit(), 3), net, None, shape)
+    return between(Logit(event_ndims=3), net, None, shape)
 
 
 def _realnvp_level(shape, levels, width, kind):

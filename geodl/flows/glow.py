@@ -48,7 +48,7 @@ def glow(
         return conditioner(shape, width, channels_out)
 
     net = _level(shape, list(levels), net_of, elementwise(coupling))
-    return between(distrax.Block(Logit(alpha), 3), net, None, shape)
+    return between(Logit(alpha, 3), net, None, shape)
 
 
 def _level(shape, levels, net_of, kind: Elementwise):

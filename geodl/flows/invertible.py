@@ -63,7 +63,8 @@ class _Normal(distrax.Distribution):
         return ()
 
     def _sample_n(self, key, n):
-        return self._scale * jax.random.normal(key, (n, *self._shape), self._scale.dtype)
+        z = self._scale * jax.random.normal(key, (n, *self._shape), self._scale.dtype)
+        return jax.lax.optimization_barrier(z)  # or XLA draws again for each use of a part
 
     def log_prob(self, value):
         dims, axes = math.prod(self._shape), tuple(range(-len(self._shape), 0))

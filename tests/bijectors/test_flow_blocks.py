@@ -31,7 +31,7 @@ def squeeze(weights):
 
 
 def logit(weights):
-    return distrax.Block(Logit(), 3)
+    return Logit(event_ndims=3)
 
 
 def actnorm(weights):
