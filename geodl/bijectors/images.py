@@ -64,6 +64,7 @@ class Logit(distrax.Bijector):
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
         """Pixels of logits, and the log-determinant of dx/dy."""
         y = jnp.asarray(x)
+        self._check_forward_input_shape(y)
         pixels = (jax.nn.sigmoid(y) - self._alpha) / (1 - 2 * self._alpha)
         return pixels, self._log_det(jax.nn.log_sigmoid(y), jax.nn.log_sigmoid(-y))
 
@@ -74,6 +75,7 @@ class Logit(distrax.Bijector):
         traced values are NaN. The last bits before its ends are finite: of the logits of the nearest number inside.
         """
         x = jnp.asarray(y)
+        self._check_inverse_input_shape(x)
         x = x.astype(float_dtype(x))
         share = self._alpha + (1 - 2 * self._alpha) * x
         eps = float(jnp.finfo(x.dtype).eps)

@@ -285,6 +285,7 @@ def test_masks():
         (lambda: Logit(0.5), r"\[0, 1/2\), got 0.5"),
         (lambda: Logit().inverse(jnp.array([0.5, 200.0])), r"\[0, 1\], got 200"),
         (lambda: Logit().inverse(-0.1), r"\[0, 1\], got -0.1"),
+        (lambda: Logit(event_ndims=3).inverse(jnp.ones((28, 28))), "dimensions"),
         (lambda: ActNorm(jnp.ones(2), jnp.ones(2)).inverse(jnp.ones((4, 4, 3))), r"2 channels.*3"),
         (lambda: ActNorm(jnp.ones(2), jnp.ones(2)).forward(jnp.ones((4, 2))), "3 axes"),
         (
