@@ -58,7 +58,7 @@ class Tsit5:
         """End points, integrals and stats (see the module)."""
         start = x0, _zeros(rate, t0, x0)
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(jax.checkpoint(lambda t, state, _: rate(t, state[0]))),
+            diffrax.ODETerm(lambda t, state, _: rate(t, state[0])),
             _ProjectedTsit5(manifold=manifold),
             t0,
             t1,
