@@ -123,8 +123,9 @@ def train_cell(config: Branching, cell: Cell, trees, keys, folder: Path):
 
     optimizer = models.optimizer(config.learning_rate)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch, drop_last=True)
-    states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key))(keys)
-    per_epoch = train.steps_per_epoch(trees.train.shape[1], config.batch, drop_last=True)
+    items = trees.train.shape[1]
+    states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key, items))(keys)
+    per_epoch = train.steps_per_epoch(items, config.batch, drop_last=True)
     states, _ = train.fit(
         train.chunked(jax.vmap(step)),
         states,
