@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ class CheckpointError(RuntimeError):
     """No checkpoint can be trusted, although some were finished."""
 
 
-def save(folder: str | os.PathLike[str], step: int, state: Any, keep: int = 3) -> None:
+def save(folder: str | os.PathLike[str], step: SupportsFloat, state: Any, keep: int = 3) -> None:
     """Write `folder/<step>` and then delete all but the newest `keep`. Blocks until it is safe.
 
     Args:
@@ -75,8 +75,8 @@ def restore(folder: str | os.PathLike[str], like: Any) -> tuple[int, Any] | None
     found = _newest(folder, read)
     if found is None:
         return None
-    step, loaded = found
-    return step, jax.tree.map(lambda x, y: x if y is None else y, like, loaded)
+    step, written = found
+    return step, _as_it_was(like, written)
 
 
 def load(folder: str | os.PathLike[str], part: str = "params") -> Any:
@@ -104,6 +104,8 @@ def load(folder: str | os.PathLike[str], part: str = "params") -> Any:
 
     def read(path: Path, leaves: Mapping[str, str]) -> Any:
         tree: Any = ocp.metadata(str(path)).metadata
+        if tree is None:
+            raise FileNotFoundError("its metadata cannot be read")
         for i, name in enumerate(names):
             if not isinstance(tree, Mapping) or name not in tree:
                 has = ", ".join(tree) if isinstance(tree, Mapping) else "no parts with names"
@@ -168,21 +170,36 @@ def _steps(folder: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
 
 
-def _whole(name: str, value: Any, least: int) -> int:
-    if int(value) != value or value < least:
+def _whole(name: str, value: SupportsFloat, least: int) -> int:
+    number = float(value)
+    if not (number >= least and number.is_integer()):
         raise ValueError(f"{name} must be a whole number from {least} on, got {value!r}")
-    return int(value)
+    return int(number)
 
 
 def _writable(state: Any) -> Any:
-    """The state without what orbax can't write: empty arrays, and numpy's scalars as arrays."""
+    """The state as orbax can write it: no empty arrays, and numbers as arrays."""
 
     def leaf(x: Any) -> Any:
         if np.size(x) == 0:
             return None
-        return np.asarray(x) if isinstance(x, np.generic) else x
+        return np.asarray(x) if isinstance(x, _NUMBERS) else x
 
     return jax.tree.map(leaf, state)
+
+
+def _as_it_was(like: Any, written: Any) -> Any:
+    """What `_writable(like)` has made, with the values that were read."""
+
+    def leaf(x: Any, y: Any) -> Any:
+        if y is None:
+            return x
+        return type(x)(y) if isinstance(x, _NUMBERS) else y
+
+    return jax.tree.map(leaf, like, written)
+
+
+_NUMBERS = (np.generic, bool, int, float, complex)
 
 
 def _leaves(state: Any) -> dict[str, str]:

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +24,13 @@ def fit(
     run: Callable[[TrainState, Any, int], tuple[TrainState, Metrics]],
     state: TrainState,
     data: Any,
-    steps: int,
+    steps: SupportsIndex,
     folder: str | os.PathLike[str],
     *,
-    chunk: int,
+    chunk: SupportsIndex,
     evaluate: Callable[[TrainState], Mapping[str, Any]] | None = None,
     best: str | None = None,
-    save_every: int = 1,
+    save_every: SupportsIndex = 1,
     keep: int = 3,
     progress: bool = True,
 ) -> tuple[TrainState, list[dict[str, Any]]]:
@@ -75,7 +75,7 @@ def fit(
         raise ValueError(f"{folder} has already been trained for {step} steps, asked for {steps}")
     log = folder / "metrics.jsonl"
     writes = jax.process_index() == 0
-    history = read_lines(log, step) if writes else []
+    history = read_lines(log, step)
 
     with progress_bar(steps, step, progress, desc=folder.name, unit="step") as bar:
         while step < steps:

@@ -133,14 +133,17 @@ def on_minibatches(
         if len(sizes) != 1:
             raise ValueError(f"data leaves must share their leading axis, got {sorted(sizes)}")
         (size,) = sizes
+        per_epoch = steps_per_epoch(size, batch_size, drop_last)
         if state.order is None or state.order.shape != (size,):
             found = "no rows" if state.order is None else f"rows {list(state.order.shape)}"
             raise ValueError(
                 f"the data has {size} rows, but the state was made for {found}: "
                 f"init(params, optimizer, key, {size})"
             )
-        epoch, batch = jnp.divmod(state.step, steps_per_epoch(size, batch_size, drop_last))
+        epoch, batch = jnp.divmod(state.step, per_epoch)
         key = jax.random.fold_in(jax.random.fold_in(state.key, _SHUFFLE), epoch)
+        if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+            key = jax.random.wrap_key_data(key)
         order = _permuted_at(batch == 0, key, state.order)
         position = batch * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
         index = order[position % size]
@@ -154,7 +157,7 @@ def on_minibatches(
 
 @jax.custom_batching.custom_vmap
 def _permuted_at(
-    start: Bool[Array, "*seeds"], key: Key, order: Int[Array, "*seeds rows"]
+    start: Bool[Array, "*seeds"], key: Array, order: Int[Array, "*seeds rows"]
 ) -> Int[Array, "*seeds rows"]:
     """A permutation drawn anew where an epoch starts, elsewhere the order as it is."""
     permutation = jnp.vectorize(jax.random.permutation, excluded={1}, signature="()->(n)")
@@ -169,7 +172,10 @@ def _permuted_at(
 def _permuted_at_of_seeds(size: int, batched: Sequence[bool], *args: Array) -> tuple[Array, bool]:
     # A cond that is mapped over computes both branches in every step; one cond for all seeds does not.
     return _permuted_at(
-        *(a if b else jnp.broadcast_to(a, (size, *a.shape)) for a, b in zip(args, batched))
+        *(
+            a if mapped else jnp.broadcast_to(a, (size, *a.shape))
+            for a, mapped in zip(args, batched, strict=True)
+        )
     ), True
 
 
