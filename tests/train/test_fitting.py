@@ -217,7 +217,9 @@ def test_a_folder_of_other_things_is_told(tmp_path):
     for name in ("checkpoint", "7.txt", "-1", "007"):
         (tmp_path / name).mkdir()
     (tmp_path / "8").write_text("a file")
-    with pytest.warns(UserWarning, match=r"no checkpoint in .*, but -1, 007, 7\.txt, 8, checkpoint"):
+    with pytest.warns(
+        UserWarning, match=r"no checkpoint in .*, but -1, 007, 7\.txt, 8, checkpoint"
+    ):
         assert train.restore(tmp_path, {"a": jnp.ones(3)}) is None
     train.save(tmp_path, 6, {"a": jnp.ones(3)})
     assert train.restore(tmp_path, {"a": jnp.ones(3)})[0] == 6  # and the others stay

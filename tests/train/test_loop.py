@@ -78,7 +78,9 @@ def test_an_order_is_drawn_in_an_epochs_first_step_only():
     )
     program = jax.jit(jax.vmap(step, (0, None))).lower(state, jnp.arange(SIZE)).as_text()
     assert "stablehlo.sort" in program
-    assert program.count("stablehlo.case") == 1  # a cond that is mapped over is none: both branches run
+    assert (
+        program.count("stablehlo.case") == 1
+    )  # a cond that is mapped over is none: both branches run
 
 
 def test_the_orders_are_uniform():
@@ -116,7 +118,9 @@ def test_bad_data_is_named():
         step_on_data(drop_last=True)(state, (jnp.zeros((5, 3)), jnp.zeros(5)))
     with pytest.raises(ValueError, match=r"share their leading axis, got \[5, 6\]"):
         step_on_data()(state, (jnp.zeros((5, 3)), jnp.zeros(6)))
-    with pytest.raises(ValueError, match=r"data has 9 rows, but the state .* for rows \[53\]: init"):
+    with pytest.raises(
+        ValueError, match=r"data has 9 rows, but the state .* for rows \[53\]: init"
+    ):
         step_on_data()(state, (jnp.zeros((9, 3)), jnp.zeros(9)))
     with pytest.raises(ValueError, match="data has 53 rows, but the state was made for no rows"):
         step_on_data()(state._replace(order=None), data())
