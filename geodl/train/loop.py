@@ -6,8 +6,10 @@
     state, metrics = run(init(params, optimizer, key, len(data)), data, 1000)
 
 Everything random is a function of ``(state.key, state.step)``, and the order of an epoch's rows is
-kept in the state, so a resumed run sees the batches and the noise of an unbroken one. Several seeds are trained at once by stacking their states along
-a leading axis and ``jax.vmap(step, in_axes=(0, None))``, or ``(0, 0)`` where each has its own data.
+kept in the state, so a resumed run sees the batches and the noise of an unbroken one.
+
+Several seeds are trained at once by stacking their states along a leading axis and
+``jax.vmap(step, in_axes=(0, None))``, or ``(0, 0)`` where each has its own data.
 """
 
 from collections.abc import Callable, Sequence
@@ -113,8 +115,9 @@ def on_minibatches(
 ) -> Step:
     """A step on batches as a step on the whole data: `step(state, data) -> (state, metrics)`.
 
-    Each epoch is a fresh permutation of the data, drawn in its first step. The last partial batch is dropped, or kept and
-    filled up to `batch_size` by rows of weight 0, which the loss must use (`Batch.weight`).
+    Each epoch is a fresh permutation of the data, drawn in its first step (by a sort: for 60000 rows
+    0.1 s on a busy CPU core). The last partial batch is dropped, or kept and filled up to
+    `batch_size` by rows of weight 0, which the loss must use (`Batch.weight`).
 
     Args:
         step: as from `make_step`; it gets a `Batch`.

@@ -236,7 +236,7 @@ def test_parameters_alone(tmp_path):
     np.testing.assert_array_equal(train.load(tmp_path, "params/out"), state.params["out"])
     with pytest.raises(ValueError, match=r"has no 'params/average'; params has hidden, out"):
         train.load(tmp_path, "params/average")
-    with pytest.raises(FileNotFoundError, match="there is no checkpoint in .*elsewhere"):
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint in .*elsewhere"):
         train.load(tmp_path / "elsewhere")
 
 
