@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from functools import reduce
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import Any, SupportsFloat, cast
 
 import jax
 import numpy as np
@@ -38,12 +38,8 @@ def save(folder: str | os.PathLike[str], step: SupportsFloat, state: Any, keep: 
 
     folder, name = Path(folder).absolute(), _whole("step", step, least=0)
     keep = _whole("keep", keep, least=1)
-    ocp.save(
-        str(folder / str(name)),
-        _writable(state),
-        overwrite=True,
-        custom_metadata={_LEAVES: _leaves(state)},
-    )
+    path, about = str(folder / str(name)), cast(Any, {_LEAVES: _leaves(state)})
+    ocp.save(path, _writable(state), overwrite=True, custom_metadata=about)
     if jax.process_index() == 0:
         older = [s for s in _steps(folder) if s < name]
         # Later steps are broken ones that this run went back behind.
@@ -68,7 +64,7 @@ def restore(folder: str | os.PathLike[str], like: Any) -> tuple[int, Any] | None
     """
     from orbax.checkpoint import v1 as ocp
 
-    def read(path: Path, leaves: Mapping[str, str]) -> Any:
+    def read(path: Path, leaves: dict[str, str]) -> Any:
         _check_leaves(path, leaves, like)
         return ocp.load(str(path), _writable(like))
 
@@ -102,7 +98,7 @@ def load(folder: str | os.PathLike[str], part: str = "params") -> Any:
         loading=ocp.options.PyTreeOptions.Loading(partial_load=True)
     )
 
-    def read(path: Path, leaves: Mapping[str, str]) -> Any:
+    def read(path: Path, leaves: dict[str, str]) -> Any:
         tree: Any = ocp.metadata(str(path)).metadata
         if tree is None:
             raise FileNotFoundError("its metadata cannot be read")
@@ -132,7 +128,7 @@ class _Mismatch(ValueError):
 
 
 def _newest(
-    folder: str | os.PathLike[str], read: Callable[[Path, Mapping[str, str]], Any]
+    folder: str | os.PathLike[str], read: Callable[[Path, dict[str, str]], Any]
 ) -> tuple[int, Any] | None:
     """Step and content of the newest checkpoint that can be read: `read(path, leaves)`."""
     from orbax.checkpoint import v1 as ocp
@@ -144,8 +140,8 @@ def _newest(
     for step in reversed(_steps(folder)):
         path = folder / str(step)
         try:
-            metadata = ocp.metadata(str(path))
-            return step, read(path, (metadata.custom_metadata or {})[_LEAVES])
+            about = cast(Any, ocp.metadata(str(path)).custom_metadata)
+            return step, read(path, about[_LEAVES])
         except _Mismatch:
             raise
         except Exception as error:  # whatever reading half a file raises
@@ -212,7 +208,7 @@ def _leaves(state: Any) -> dict[str, str]:
     return {jax.tree_util.keystr(p, simple=True, separator="/"): kind(x) for p, x in leaves}
 
 
-def _check_leaves(path: Path, stored: Mapping[str, str], like: Any) -> None:
+def _check_leaves(path: Path, stored: dict[str, str], like: Any) -> None:
     expected = _leaves(like)
     names = [n for n in sorted(stored | expected) if stored.get(n) != expected.get(n)]
     if names:

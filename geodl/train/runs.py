@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -270,7 +270,7 @@ def _identify(value: Any, update: Callable[[bytes], None], where: str) -> None:
     elif isinstance(value, MethodType):
         parts("method", [(".__self__", value.__self__), (".__func__", value.__func__)])
     elif isinstance(value, type(_JITTED)):
-        parts("jit", [(".__wrapped__", value.__wrapped__)])
+        parts("jit", [(".__wrapped__", cast(Any, value).__wrapped__)])
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         parts(_class_name(value), ((f".{f.name}", getattr(value, f.name)) for f in fields))
@@ -280,8 +280,9 @@ def _identify(value: Any, update: Callable[[bytes], None], where: str) -> None:
     elif isinstance(value, tuple | list):
         parts(_class_name(value), ((f"[{i}]", child) for i, child in enumerate(value)))
     elif isinstance(value, jax.tree_util.PyTreeDef):
-        node, children = value.node_data(), value.children()
-        parts("tree", [("<node>", node), *((f"<{i}>", c) for i, c in enumerate(children))])
+        tree: Any = value
+        children = ((f"<{i}>", child) for i, child in enumerate(tree.children()))
+        parts("tree", [("<node>", tree.node_data()), *children])
     elif not jax.tree_util.all_leaves([value]):  # another registered pytree
         children, aux = jax.tree_util.default_registry.flatten_one_level(value)  # type: ignore[misc]
         content = {"aux": aux} | {str(i): child for i, child in enumerate(children)}
