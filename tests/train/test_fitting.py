@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import random
@@ -117,8 +118,16 @@ def leave_a_folder(checkpoint):
     checkpoint.mkdir()
 
 
-# Orbax leaves coroutines behind when it can't read a file.
-passed_over = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.fixture
+def collected():
+    yield
+    gc.collect()
+
+
+def passed_over(test):
+    """Orbax leaves coroutines behind when it can't read a file: they are collected within the test."""
+    ignored = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    return pytest.mark.usefixtures("collected")(ignored(test))
 
 
 @passed_over
