@@ -268,7 +268,7 @@ def _identify(value: Any, update: Callable[[bytes], None], where: str) -> None:
         content = {"func": value.func, "args": value.args, "keywords": value.keywords}
         parts("partial", ((f".{k}", v) for k, v in content.items()))
     elif isinstance(value, MethodType):
-        parts("method", [(".__self__", value.__self__), (".__func__", value.__func__)])
+        parts("method", [(".__self__", value.__self__), (".__name__", value.__name__)])
     elif isinstance(value, type(_JITTED)):
         parts("jit", [(".__wrapped__", cast(Any, value).__wrapped__)])
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):

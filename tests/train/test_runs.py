@@ -192,6 +192,7 @@ LASTING = {
     "larger record": PoincareBall(3, 1.0),
     "space": Sphere(2),
     "method of a record": Sphere(2).dist,
+    "another method": Sphere(2).sqdist,
     "law": WrappedNormal(Sphere(2), jnp.array([1.0, 0.0, 0.0]), 1.0),
     "wider law": WrappedNormal(Sphere(2), jnp.array([1.0, 0.0, 0.0]), 2.0),
     "enum": Colour.RED,
