@@ -135,9 +135,8 @@ def _tail(law, table, offset, below, theta):
     panel = jnp.floor(PANELS * lax.stop_gradient((offset - low) / (high - low)))
     edge = jnp.clip(panel, 0, PANELS - 1).astype(int) + jnp.where(below, 0, 1)
     lower, upper = _pick(edge, table.lower, table.upper)
-    part = (
-        _integral(law, table.mode, theta, low + (high - low) * edge / PANELS, offset) / table.total
-    )
+    start = low + (high - low) * edge.astype(low.dtype) / PANELS
+    part = _integral(law, table.mode, theta, start, offset) / table.total
     return jnp.where(below, lower + part, upper - part)
 
 

@@ -97,7 +97,7 @@ def _log_wound(a, scale, period):
     """
     r = safe_norm(a)[..., None]
     floor = jnp.maximum(r, 1e-3)
-    first = jnp.arange(a.shape[-1]) == 0  # direction of the turns at v = 0
+    first = jnp.eye(1, a.shape[-1], dtype=a.dtype)[0]  # direction of the turns at v = 0
     unit = jnp.where(r < floor, first, a / floor)
     precision = jnp.sum(jnp.square(unit / scale), -1, keepdims=True)
     turns = np.delete(np.arange(-WINDINGS, WINDINGS + 1), WINDINGS).astype(a.dtype)

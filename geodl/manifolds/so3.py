@@ -323,7 +323,8 @@ def random_uniform(key: Array, shape: tuple[int, ...] = (3, 3)) -> Array:
     q = jax.random.normal(key, (*shape[:-2], 4))
     q = q / safe_norm(q)[..., None]
     w, v = q[..., 0], q[..., 1:]
-    diagonal = (w * w - dot(v, v))[..., None, None] * jnp.eye(3, dtype=q.dtype)
+    identity = jnp.expand_dims(jnp.eye(3, dtype=q.dtype), range(w.ndim))
+    diagonal = (w * w - dot(v, v))[..., None, None] * identity
     return diagonal + 2 * v[..., :, None] * v[..., None, :] + 2 * hat(scale(w, v))
 
 
