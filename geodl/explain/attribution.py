@@ -1,8 +1,8 @@
 """Gradient saliency, integrated gradients, SmoothGrad, occlusion.
 
 f is evaluated in the precision of x, averages are taken in float32 at least, and the attribution has the dtype of x,
-that of a float where x is of integers. Averages over inputs are taken at once, by ``vmap``, or ``batch_size`` inputs
-at a time: then the memory is that of so many, but on the CPU a convolution in a loop is slow.
+that of a float where x is of integers. No more than ``batch_size`` inputs are evaluated at once, in the memory of so
+many.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def integrated_gradients(
     x: ArrayLike,
     baseline: ArrayLike = 0.0,
     steps: int = 32,
-    batch_size: int | None = None,
+    batch_size: int | None = 64,
 ) -> Array:
     """(x - baseline) times the mean gradient on the straight line from the baseline (Sundararajan et al. 2017, eq. 1).
 
@@ -42,7 +42,7 @@ def integrated_gradients(
         x: the input, of any shape.
         baseline: what says nothing, of the shape of x or broadcast to it.
         steps: nodes of the quadrature.
-        batch_size: how many gradients at once, by default all.
+        batch_size: how many gradients at once; None for all.
 
     Raises:
         ValueError: a baseline whose shape is not that of x (nor broadcasts to it), steps or batch_size < 1.
@@ -72,7 +72,7 @@ def smooth_grad(
     key: PRNGKeyArray,
     scale: ArrayLike,
     samples: int = 32,
-    batch_size: int | None = None,
+    batch_size: int | None = 64,
 ) -> Array:
     """The mean gradient over normal noise of standard deviation ``scale`` around x (Smilkov et al. 2017).
 
@@ -84,7 +84,7 @@ def smooth_grad(
         key: of the noise.
         scale: its standard deviation, in the units of x.
         samples: how many draws.
-        batch_size: how many gradients at once, by default all.
+        batch_size: how many gradients at once; None for all.
 
     Raises:
         ValueError: samples or batch_size < 1.
@@ -103,7 +103,7 @@ def occlusion(
     window: tuple[int, ...],
     baseline: ArrayLike = 0.0,
     stride: int = 1,
-    batch_size: int | None = None,
+    batch_size: int | None = 64,
 ) -> Array:
     """What f loses where a window is covered by the baseline, averaged over the windows that cover an entry.
 
@@ -116,7 +116,7 @@ def occlusion(
         window: its sides in entries.
         baseline: what covers, of the shape of x or broadcast to it.
         stride: entries from one window to the next.
-        batch_size: how many windows at once, by default all: of an image of 64 x 64 there are some 4000, and each
+        batch_size: how many windows at once; None for all: of an image of 64 x 64 there are some 4000, and each
             needs the memory of one evaluation of f.
 
     Raises:
