@@ -18,7 +18,9 @@ _SAME = {
 }
 
 
-def over(artist: type[Artist], defaults: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def over(
+    artist: type[Artist], defaults: Mapping[str, Any], given: dict[str, Any]
+) -> dict[str, Any]:
     """The given style of an artist, and of the defaults what it does not say by this or another name.
 
     Raises ``TypeError`` where two of the given names are aliases.
