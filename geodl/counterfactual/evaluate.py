@@ -69,9 +69,9 @@ def data_measures(
             f"data_measures: starts of shape {x.shape} and goals ({n},) are needed, got {start.shape} and {goal.shape}"
         )
     flat = _rows(x)
-    change = np.abs(flat - _rows(start))
+    valid = np.isfinite(flat).all(-1)
+    change = np.abs(np.where(valid[:, None], flat, np.nan) - _rows(start))
     measures = {"l1": change.sum(-1), "l2": np.sqrt(np.sum(change**2, -1)), "l∞": change.max(-1)}
-    valid = np.all(np.isfinite(flat), -1)
     # scikit-learn's judges refuse a batch with a NaN in it
     clean = jnp.asarray(np.where(valid.reshape(n, *[1] * (x.ndim - 1)), x, x.dtype.type(0)))
     for name, judge in (judges or {}).items():

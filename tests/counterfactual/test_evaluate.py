@@ -125,7 +125,7 @@ def test_neighbours_are_those_of_differences(place, dtype):
     index, x = (place(rng.normal(size=(n, 6))).astype(dtype) for n in (500, 60))
     labels = np.arange(500)  # who it is
     near = sklearn_nearest(index.astype(np.float64), x.astype(np.float64), 3)
-    for goal, column in ((near[:, 0], 0), (near[:, 2], 2), ((near[:, 0] + 1) % 500, None)):
+    for goal in (near[:, 0], near[:, 2], (near[:, 0] + 1) % 500):
         share, _ = agreement(x, goal, Neighbours(index, labels, 3))
         expected = np.any(near == goal[:, None], -1) / 3
         np.testing.assert_array_equal(share, expected)
@@ -145,6 +145,7 @@ def test_what_is_not_finite_has_no_neighbours():
     np.testing.assert_array_equal(share[::2], plain)
     measured = data_measures(x, x, np.zeros(5, int), neighbours=Neighbours(index, labels, 5))
     assert measured["5-NN share"][[1, 3]].tolist() == [0, 0]
+    assert all(np.all(np.isnan(measured[name][[1, 3]])) for name in ("l1", "l2", "l∞"))
     index[7, 1] = np.nan
     with pytest.raises(ValueError, match="finite data are needed, row 7 is not"):
         agreement(x, np.zeros(5, int), Neighbours(index, labels, 5))

@@ -329,7 +329,9 @@ def test_integers_and_lists_are_numbers():
     np.testing.assert_allclose(jnp.sum(state.best.x, -1), [3, 250, 0], atol=0.0101)
     around = perturbed(jax.random.key(0), GENERATOR, starts, 2, 0.1)
     np.testing.assert_array_equal(around[::2], starts)
-    np.testing.assert_allclose(singular_values(GENERATOR, jnp.array([1, 2])), np.linalg.svd(MATRIX)[1], 1e-6)
+    np.testing.assert_allclose(
+        singular_values(GENERATOR, jnp.array([1, 2])), np.linalg.svd(MATRIX)[1], 1e-6
+    )
     inverse = inverse_metric(GENERATOR, jnp.array([1, 2]), jnp.array([1, 0]))
     np.testing.assert_allclose(inverse, (MATRIX @ MATRIX.T)[:, 0], rtol=1e-6)
     x = jnp.array([[3, 4], [200, 100]], jnp.uint8)
