@@ -69,7 +69,7 @@ def data_measures(
             f"data_measures: starts of shape {x.shape} and goals ({n},) are needed, got {start.shape} and {goal.shape}"
         )
     flat = _rows(x)
-    valid = np.isfinite(flat).all(-1)
+    valid = np.all(np.isfinite(flat), axis=-1)
     change = np.abs(np.where(valid[:, None], flat, np.nan) - _rows(start))
     measures = {"l1": change.sum(-1), "l2": np.sqrt(np.sum(change**2, -1)), "l∞": change.max(-1)}
     # scikit-learn's judges refuse a batch with a NaN in it
@@ -107,7 +107,7 @@ def agreement(x: Any, goal: Any, neighbours: Neighbours) -> tuple[np.ndarray, np
     spoiled = np.flatnonzero(~np.isfinite(index).all(-1))
     if len(spoiled):
         raise ValueError(f"agreement: finite data are needed, row {spoiled[0]} is not")
-    valid = np.isfinite(x).all(-1)
+    valid = np.all(np.isfinite(x), axis=-1)
     seen = labels[_nearest(x[valid], index, k)]
     mine = seen == np.asarray(goal)[valid, None]
     # votes for the class of each neighbour that is not the goal's
