@@ -45,7 +45,7 @@ class Status(IntEnum):
     RUNNING = 0
     FOUND = 1
     EXHAUSTED = 2  # the steps are used up
-    NOT_FINITE = 3  # the start, the decoder, the model, a gradient, the optimizer or a step's length is inf or NaN
+    NOT_FINITE = 3  # start, decoder, model or the square of a gradient or step gave inf or NaN
     NO_GRADIENT = 4  # it is exactly zero: the model is flat here, or a tree
 
 
@@ -131,7 +131,7 @@ class Search:
     def init(self, z: Any, goal: Any) -> State:
         """The searches at their starts z (n, ...), towards the goals (n, ...) of the target.
 
-        Lists are read as arrays, integers in z as floats. A start that is not finite ends as such at the first step.
+        Lists are read as arrays, integers in z as floats. A start that is not finite has ended as such.
 
         Raises ``ValueError`` where the model's output does not suit the target, the goals do not suit the model (a
         class that does not exist; seen outside of jit only) or have another leading axis than z.
@@ -176,11 +176,10 @@ class Search:
         update, opt_state = self._update(direction, s)
         position = self.generator.manifold.expmap_frame(s.position, update)
 
-        # Each stage by itself: Adam divides by an overflown square and stands still, a manifold may bring back any
-        # step, however wild, to one of its points.
-        valid = _finite((s.position, decoded, x, score))
-        moves = _finite((gradient, update, _dot(update, update), position))
-        moves &= _still_finite(s.opt_state, opt_state)
+        # Each stage by itself, by squares: Adam divides by an overflown one and stands still, a manifold may bring back
+        # any step, however wild, to one of its points.
+        valid = _finite((decoded, x, score))
+        moves = _finite((jnp.sum(gradient * gradient + update * update), position))
         found = valid & reached
         status = jnp.select(
             [found, ~valid | ~moves, jnp.all(gradient == 0)],
@@ -287,7 +286,7 @@ def _start(search, z, goal):
         best=start,
         score=jnp.full(n, -jnp.inf, start.x.dtype),
         steps=jnp.zeros(n, jnp.int32),
-        status=jnp.full(n, Status.RUNNING.value, jnp.int32),
+        status=jnp.where(jax.vmap(_finite)(z), Status.RUNNING.value, Status.NOT_FINITE.value),
     )
 
 
@@ -301,17 +300,6 @@ def _dot(a, b):  # not vdot, which may run in bf16 or TF32 on an accelerator
 
 def _finite(tree):
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
-
-
-def _still_finite(before, after):
-    """Whether no entry has ceased to be finite (some optimizers start with an inf)."""
-    leaves = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
-    spoiled = [
-        jnp.any(jnp.isfinite(old) & ~jnp.isfinite(new))
-        for old, new in leaves
-        if jnp.issubdtype(new.dtype, jnp.inexact)
-    ]
-    return ~jnp.any(jnp.array(spoiled, bool))
 
 
 def _select(mask, a, b):
