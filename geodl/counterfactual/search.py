@@ -179,10 +179,11 @@ class Search:
         # Each stage by itself, by squares: Adam divides by an overflown one and stands still, a manifold may bring back
         # any step, however wild, to one of its points.
         valid = _finite((decoded, x, score))
-        moves = _finite((jnp.sum(gradient * gradient + update * update), position))
+        steepest = jnp.max(jnp.abs(gradient))
+        moves = _finite((jnp.square(steepest), _dot(update, update), position))
         found = valid & reached
         status = jnp.select(
-            [found, ~valid | ~moves, jnp.all(gradient == 0)],
+            [found, ~valid | ~moves, steepest == 0],
             [Status.FOUND, Status.NOT_FINITE, Status.NO_GRADIENT],
             jnp.where(s.steps < self.steps, Status.RUNNING, Status.EXHAUSTED),
         ).astype(s.status.dtype)
