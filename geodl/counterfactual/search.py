@@ -291,7 +291,9 @@ def _start(search, z, goal):
         best=start,
         score=jnp.full(n, -jnp.inf, start.x.dtype),
         steps=jnp.zeros(n, jnp.int32),
-        status=jnp.where(jax.vmap(_finite)(z), Status.RUNNING.value, Status.NOT_FINITE.value),
+        status=jnp.where(
+            jax.vmap(_finite)(z), Status.RUNNING.value, Status.NOT_FINITE.value
+        ).astype(jnp.int32),
     )
 
 
