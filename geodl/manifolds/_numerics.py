@@ -198,8 +198,8 @@ def power_of_two_above(a: Array) -> Array:
 
 def safe_sqrt(q: Array) -> Array:
     """sqrt with derivative 0 (not infinity) at 0: the subgradient that a norm gets at its kink."""
-    positive = q > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, q, 1.0)), 0.0)
+    zero = q <= 0  # not "> 0": NaN must stay NaN
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, q)))
 
 
 def safe_norm(v: Array) -> Array:
