@@ -21,10 +21,13 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from geodl.manifolds._numerics import (
+    as_shape,
     atanc,
+    binade,
     check,
     dot,
     log_sinc,
@@ -93,13 +96,17 @@ def hat(w: Vector) -> Matrix:
 @primitive("m")
 def vee(m: Matrix) -> Vector:
     """Inverse of hat; of a matrix that is not skew, its skew part."""
+    return _vee(m) + 0 * jnp.diagonal(m, axis1=-2, axis2=-1)
+
+
+def _vee(m):
     twice = [m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]]
     return jnp.stack(twice, -1) / 2
 
 
 def _body(x, v):
     """w of the tangent part x hat(w) of v."""
-    return vee(_mul(_t(x), v))
+    return _vee(_mul(_t(x), v))
 
 
 def _ambient(x, w):
@@ -271,7 +278,8 @@ def project(x: Matrix) -> Matrix:
     singular values (all rotations have them); 0 is returned where the nearest rotation is not
     unique.
     """
-    return _nearest_rotation(x)
+    size = binade(x.reshape(*x.shape[:-2], 9))
+    return _nearest_rotation(x / size[..., None, None])
 
 
 @jax.custom_jvp
@@ -300,18 +308,21 @@ def _nearest_rotation_jvp(primals, tangents):
     )
 
 
-def origin(dim: int = 3) -> Float[Array, "3 3"]:
+def origin(dim: int = 3, dtype: DTypeLike | None = None) -> Float[Array, "3 3"]:
     """The identity matrix; ``dim`` can only be 3."""
     if dim != 3:
         raise ValueError(f"so3: the dimension is 3, got {dim}")
-    return jnp.eye(3)
+    return jnp.eye(3, dtype=dtype)
 
 
-def random_uniform(key: Array, shape: tuple[int, ...] = (3, 3)) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...] = (3, 3), dtype: DTypeLike | None = None
+) -> Array:
     """Rotations of the given full shape (..., 3, 3), uniform (Haar): uniform quaternions."""
-    if tuple(shape[-2:]) != (3, 3):
-        raise ValueError(f"so3.random_uniform: shape must end in (3, 3), got {tuple(shape)}")
-    q = jax.random.normal(key, (*shape[:-2], 4))
+    shape = as_shape(shape)
+    if shape[-2:] != (3, 3):
+        raise ValueError(f"so3.random_uniform: shape must end in (3, 3), got {shape}")
+    q = jax.random.normal(key, (*shape[:-2], 4), dtype)
     q = q / safe_norm(q)[..., None]
     w, v = q[..., 0], q[..., 1:]
     diagonal = (w * w - dot(v, v))[..., None, None] * jnp.eye(3, dtype=q.dtype)
@@ -379,8 +390,8 @@ class SO3:
     def tangent_basis(self, x):
         return tangent_basis(x)
 
-    def origin(self):
-        return origin()
+    def origin(self, dtype=None):
+        return origin(dtype=dtype)
 
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, 3, 3))
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), 3, 3), dtype)

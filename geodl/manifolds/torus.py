@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl.manifolds._numerics import dot, primitive, safe_norm, scale
+from geodl.manifolds._numerics import as_shape, check_dim, dot, primitive, safe_norm, scale
 from geodl.manifolds._record import register_record
 from geodl.manifolds.euclidean import (
     egrad_to_rgrad,
@@ -94,9 +95,11 @@ def project(x: Vector) -> Vector:
     return _difference(jnp.zeros_like(x), x)
 
 
-def random_uniform(key: Array, shape: tuple[int, ...]) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...], dtype: DTypeLike | None = None
+) -> Array:
     """Points of the given full shape (..., d), uniform on the torus."""
-    return jax.random.uniform(key, shape, minval=-np.pi, maxval=np.pi)
+    return jax.random.uniform(key, as_shape(shape), dtype, minval=-np.pi, maxval=np.pi)
 
 
 @register_record
@@ -105,6 +108,9 @@ class Torus:
     """The flat torus (S^1)^dim as a :class:`~geodl.manifolds.base.Manifold`."""
 
     dim: int = field(metadata={"static": True})
+
+    def __post_init__(self):
+        check_dim("Torus", self.dim)
 
     @property
     def event_shape(self):
@@ -158,8 +164,8 @@ class Torus:
     def tangent_basis(self, x):
         return tangent_basis(x)
 
-    def origin(self):
-        return origin(self.dim)
+    def origin(self, dtype=None):
+        return origin(self.dim, dtype)
 
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, self.dim))
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), self.dim), dtype)
