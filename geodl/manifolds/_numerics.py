@@ -180,6 +180,11 @@ def _add(a, b):  # one function, whose compiled reductions jax remembers
     return tuple(u + v for u, v in zip(a, b, strict=True))
 
 
+def zero_of(x: Array) -> Array:
+    """0 (...) for every vector x, NaN where x is: for formulas that ignore a point."""
+    return dot(x, jnp.zeros_like(x))
+
+
 @jax.custom_jvp
 def scale(s: Array, v: Array) -> Array:
     """The vectors ``v`` (..., d) times the scalars ``s`` (...)."""

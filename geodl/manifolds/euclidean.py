@@ -21,6 +21,7 @@ from geodl.manifolds._numerics import (
     safe_norm,
     safe_sqrt,
     scale,
+    zero_of,
 )
 from geodl.manifolds._record import register_record
 from geodl.manifolds.base import ModuleManifold, Winding
@@ -30,17 +31,9 @@ Vector = Float[Array, "*#batch d"]
 Scalar = Float[Array, "*#batch"]
 
 
-# Formulas that ignore a point: NaN in it must be NaN in the result.
-
-
 def _at(x, v):
     """v for every point x, NaN where x is."""
     return v + 0 * x
-
-
-def _zero(x):
-    """0 (...) for every point x, NaN where x is."""
-    return dot(x, jnp.zeros_like(x))
 
 
 @primitive("x", "v")
@@ -70,13 +63,13 @@ def sqdist(x: Vector, y: Vector) -> Scalar:
 @primitive("x", "u", "v")
 def inner(x: Vector, u: Vector, v: Vector) -> Scalar:
     """<u, v> in the coordinates."""
-    return dot(u, v) + _zero(x)
+    return dot(u, v) + zero_of(x)
 
 
 @primitive("x", "v")
 def norm(x: Vector, v: Vector) -> Scalar:
     """|v| in the coordinates, gradient 0 at 0."""
-    return safe_sqrt(dot(v, v) + _zero(x))
+    return safe_sqrt(dot(v, v) + zero_of(x))
 
 
 @primitive("x", "y")
@@ -112,7 +105,7 @@ def egrad_to_rgrad(x: Vector, g: Vector) -> Vector:
 @primitive("x", "v")
 def logdetexp(x: Vector, v: Vector) -> Scalar:
     """0: expmap is a translation."""
-    return _zero(x + v)
+    return zero_of(x + v)
 
 
 @primitive("x", "a")

@@ -37,6 +37,7 @@ from geodl.manifolds._numerics import (
     safe_sqrt,
     scale,
     sinc,
+    zero_of,
 )
 from geodl.manifolds._record import register_record
 from geodl.manifolds.base import ModuleManifold, Winding
@@ -79,6 +80,14 @@ def _mul(a, b):
 
 def _t(a):
     return jnp.swapaxes(a, -2, -1)
+
+
+def _entries(a):
+    return a.reshape(*a.shape[:-2], 9)
+
+
+def _zero_of(a):
+    return zero_of(_entries(a))
 
 
 def _det(a):
@@ -263,8 +272,7 @@ def to_frame(x: Matrix, v: Matrix) -> Vector:
 @_primitive("x")
 def logdetexp_frame(x: Matrix, a: Vector) -> Scalar:
     """logdetexp at the tangent vector with frame components a, the same at every x."""
-    q = dot(a, a) / 4
-    return 2 * log_sinc(jnp.broadcast_to(q, jnp.broadcast_shapes(q.shape, x.shape[:-2])))
+    return 2 * log_sinc(dot(a, a) / 4 + _zero_of(x))
 
 
 @_primitive("x")
@@ -287,8 +295,7 @@ def project(x: Matrix) -> Matrix:
     singular values (all rotations have them); 0 is returned where the nearest rotation is not
     unique.
     """
-    size = binade(x.reshape(*x.shape[:-2], 9))
-    return _nearest_rotation(x / size[..., None, None])
+    return _nearest_rotation(x / binade(_entries(x))[..., None, None])
 
 
 @jax.custom_jvp
@@ -366,4 +373,4 @@ class SO3(ModuleManifold):
 
     def frame_divergence(self, x, a):
         """0: left-invariant fields are Killing fields."""
-        return jnp.zeros(jnp.broadcast_shapes(x.shape[:-2], a.shape[:-1]), a.dtype)
+        return zero_of(a) + _zero_of(x)

@@ -42,6 +42,7 @@ from geodl.manifolds._numerics import (
     sinc,
     sums,
     tangent_dot,
+    zero_of,
 )
 from geodl.manifolds._record import register_record
 from geodl.manifolds.base import ModuleManifold, Winding
@@ -232,10 +233,7 @@ def to_frame(x: Vector, v: Vector) -> Coordinates:
 @_primitive("x")
 def logdetexp_frame(x: Vector, a: Coordinates) -> Scalar:
     """logdetexp at the tangent vector with frame components a, the same at every x."""
-    q = dot(a, a)
-    return (a.shape[-1] - 1) * log_sinc(
-        jnp.broadcast_to(q, jnp.broadcast_shapes(q.shape, x.shape[:-1]))
-    )
+    return (a.shape[-1] - 1) * log_sinc(dot(a, a) + zero_of(x))
 
 
 @_primitive("x")
