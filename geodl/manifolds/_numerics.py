@@ -54,10 +54,8 @@ def check_positive(name: str, value) -> None:
 
 def check_dim(name: str, dim) -> None:
     """Raise where a dimension is not a positive integer: ``check_dim("PoincareBall", dim)``."""
-    if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)):
-        raise TypeError(f"{name}: dim must be a positive integer, got {dim!r}")
-    if dim < 1:
-        raise ValueError(f"{name}: dim must be a positive integer, got {dim}")
+    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < 1:
+        raise ValueError(f"{name}: dim must be a positive integer, got {dim!r}")
 
 
 def primitive(
