@@ -302,13 +302,13 @@ atanc = even(
 def log_sinc(q: Array) -> Array:
     """log |sin(r)/r| for r = sqrt(q), with a finite floor where the sine vanishes (r = pi, 2 pi, ...).
 
-    By log1p of |sin(r)/r| - 1, for r < 1 a power series: the logarithm of a number next to 1 has lost its digits.
+    For r < 1 by the power series of sin(r)/r - 1: the logarithm of a number next to 1 has lost its digits.
     """
     short = q < 1
     near, r = jnp.where(short, q, 0.0), jnp.sqrt(jnp.where(short, 1.0, q))
     taylor = functools.reduce(lambda total, a: total * near + a, _factorials(-1)[:0:-1])
-    far = jnp.maximum(jnp.abs(jnp.sin(r) / r), jnp.finfo(q.dtype).eps) - 1
-    return jnp.log1p(jnp.where(short, near * taylor, far))
+    far = jnp.maximum(jnp.abs(jnp.sin(r) / r), jnp.finfo(q.dtype).tiny)
+    return jnp.where(short, jnp.log1p(near * taylor), jnp.log(far))
 
 
 def cos_minus_one(q: Array) -> Array:
