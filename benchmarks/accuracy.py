@@ -50,7 +50,7 @@ MARKER = "accuracy-table"
 
 
 class Space(NamedTuple):
-    """A module's functions with their arguments, their references, and batches {domain: {argument: array}} of inputs."""
+    """A module's functions with their arguments, their references, and {domain: {argument: array}} of inputs."""
 
     functions: dict[str, str]
     references: Callable[[str], Callable]
@@ -370,11 +370,12 @@ def main():
         f"`{' '.join(['python', 'benchmarks/accuracy.py', *sys.argv[1:]])}` on {datetime.date.today()}, revision "
         f"{revision()}, Python {platform.python_version()}, "
         f"{', '.join([f'jax {jax.__version__}', *versions])}.",
-        "Largest relative error, absolute where the truth is 0. *ratio*: geodl's largest error in units of what a change of "
-        "every stored input by half a unit in its last place does to the true result, plus one rounding of that (what no "
-        "algorithm can avoid is about 1). The ball in d = 2, 10, 64, the hyperboloid in d = 1, 2, 10, c = 0.1 to 2 "
-        "(geomstats has c = 1 only); spheres of d = 1, 2, 31; tori of d = 1, 2, 10. Norms in units of the ball's radius, r "
-        "the distance from the origin times sqrt(c); the Hessian is of `sqdist` in geodl, of `dist` squared elsewhere.",
+        "Largest relative error, absolute where the truth is 0. *ratio*: geodl's largest error in units of what a "
+        "change of every stored input by half a unit in its last place does to the true result, plus one rounding of "
+        "that (what no algorithm can avoid is about 1). The ball in d = 2, 10, 64, the hyperboloid in d = 1, 2, 10, "
+        "c = 0.1 to 2 (geomstats has c = 1 only); spheres of d = 1, 2, 31; tori of d = 1, 2, 10. Norms in units of the "
+        "ball's radius, r the distance from the origin times sqrt(c); the Hessian is of `sqdist` in geodl, of `dist` "
+        "squared elsewhere.",
         *missing,
     ]
     for space in options.spaces:
