@@ -13,6 +13,7 @@ import functools
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -229,7 +230,8 @@ def geomstats():
             except ValueError:  # far out, points of its own are refused
                 return np.full(1 if name == "dist" else row[0].size, np.nan)
 
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scipy's logm
             return np.stack([of_row(*row) for row in zip(*arrays, strict=True)])
 
     def call(space, name, arrays, c):
@@ -322,14 +324,15 @@ def measure(space, found, dtype, quick):
 
 def rounding(reference, arrays, c, exact):
     """What an input that was rounded once costs, and one rounding of the result (absolute where the result is 0)."""
-    rng, eps = np.random.default_rng(1), np.finfo(arrays[0].dtype).eps
-
-    def flat(*arguments):
-        return reference(*arguments).reshape(len(exact), -1)
-
-    with np.errstate(all="ignore"):
-        moved = hyperbolic.conditioning(flat, arrays, c, rng, trials=2)
-    return np.where(np.isfinite(moved), moved, 1.0) + eps
+    rng, moved = np.random.default_rng(1), 0.0
+    for signs in (np.sign, *[lambda a: rng.choice([-1, 1], a.shape)] * 2):
+        halves = [
+            hyperbolic.exact(a) + hyperbolic.exact(np.spacing(np.abs(a)) / 2 * signs(a))
+            for a in arrays
+        ]
+        change = reference(*halves, c).reshape(len(exact), -1)
+        moved = np.maximum(moved, hyperbolic.relative_error(change, exact.reshape(len(exact), -1)))
+    return np.where(np.isfinite(moved), moved, 1.0) + np.finfo(arrays[0].dtype).eps
 
 
 def cell(error):

@@ -373,4 +373,4 @@ class SO3(ModuleManifold):
 
     def frame_divergence(self, x, a):
         """0: left-invariant fields are Killing fields."""
-        return zero_of(a) + _zero_of(x)
+        return zero_of(jnp.asarray(a)) + _zero_of(jnp.asarray(x))

@@ -26,6 +26,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from geodl._core.platform import cpu_barrier
 from geodl.manifolds._numerics import (
     as_shape,
     atanc,
@@ -109,7 +110,7 @@ def _half_angle(x, y):
 def _diagonals(x, y):
     """|w|^2, |m|^2 and <w, m> for w = y - x and m = y + x, in one pass."""
     w, m = y - x, y + x
-    return lax.optimization_barrier(sums(w * w, m * m, w * m))
+    return cpu_barrier(sums(w * w, m * m, w * m))
 
 
 @_diagonals.defjvp
