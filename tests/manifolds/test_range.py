@@ -9,6 +9,7 @@ import pytest
 from geodl.manifolds import (
     SO3,
     Euclidean,
+    Hyperboloid,
     PoincareBall,
     Product,
     Sphere,
@@ -143,7 +144,15 @@ def test_sphere_distances_are_relatively_exact(d, dtype):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64, None])
 @pytest.mark.parametrize(
     "space",
-    [Sphere(2), SO3(), Torus(2), Euclidean(2), PoincareBall(2, 0.7), Product(Sphere(1), SO3())],
+    [
+        Sphere(2),
+        SO3(),
+        Torus(2),
+        Euclidean(2),
+        PoincareBall(2, 0.7),
+        Hyperboloid(2, 0.7),
+        Product(Sphere(1), SO3()),
+    ],
 )
 def test_origins_and_samples_take_a_dtype(space, dtype):
     points = jax.eval_shape(
@@ -155,14 +164,18 @@ def test_origins_and_samples_take_a_dtype(space, dtype):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("space", [*COMPACT.values(), PoincareBall(2), Product(Sphere(1), SO3())])
+@pytest.mark.parametrize(
+    "space", [*COMPACT.values(), PoincareBall(2), Hyperboloid(2), Product(Sphere(1), SO3())]
+)
 def test_normal_coordinates_keep_the_type(space):
     key = jax.random.key(0)
     x = jax.eval_shape(lambda k: space.random_uniform(k, 3, jnp.float32), key)
     assert jax.eval_shape(space.normal_coordinates, x).dtype == jnp.float32
 
 
-@pytest.mark.parametrize("space", [*COMPACT.values(), PoincareBall(2), Product(Sphere(1), SO3())])
+@pytest.mark.parametrize(
+    "space", [*COMPACT.values(), PoincareBall(2), Hyperboloid(2), Product(Sphere(1), SO3())]
+)
 def test_an_integer_is_a_shape(space, key):
     one, same = (jax.eval_shape(lambda k, n=n: space.random_uniform(k, n), key) for n in (3, (3,)))
     assert one == same
