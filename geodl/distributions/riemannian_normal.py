@@ -6,6 +6,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.distributions import radial
+from geodl.distributions._checks import points_on
 from geodl.distributions._location_scale import LocationScale
 from geodl.distributions.uniform import log_area
 from geodl.manifolds import Hyperboloid, PoincareBall, sphere
@@ -38,10 +39,11 @@ class RiemannianNormal(LocationScale):
 
     @property
     def _sigma(self):
-        return self._scale[..., 0] if self._scale.ndim else self._scale
+        return self._scale[..., 0]
 
     def log_prob(self, value: ArrayLike | tuple) -> Array:
         """Log-density at points (..., *event_shape) that broadcast against the batch."""
+        value = points_on(type(self).__name__, self._manifold, value)
         return self._log_prob(self._manifold.sqdist(self._loc, value))
 
     def _log_prob(self, sqdist):

@@ -1,5 +1,6 @@
 """The uniform law on a manifold of finite volume."""
 
+import functools
 import math
 
 import distrax
@@ -8,9 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl.distributions._checks import points_on
 from geodl.manifolds import SO3, Product, Sphere, Torus
-from geodl.manifolds._numerics import float_dtype
-from geodl.manifolds.base import Manifold, Point, leading_axes
+from geodl.manifolds.base import Manifold
 
 
 def log_area(dim: int) -> float:
@@ -66,11 +67,15 @@ class Uniform(distrax.Distribution):
         return self._manifold.random_uniform(key, (n,))
 
     def log_prob(self, value: ArrayLike | tuple) -> Array:
-        """-log_volume at points (..., *event_shape); another shape: ``ValueError``."""
-        points: Point = jax.tree.map(jnp.asarray, value)
-        jax.tree.map(lambda p, s: check_point("Uniform", p, s), points, self.event_shape)
-        dtype = float_dtype(*jax.tree.leaves(points))
-        return jnp.full(leading_axes(points, self.event_shape), -log_volume(self._manifold), dtype)
+        """-log_volume at points (..., *event_shape), NaN at NaN.
+
+        Raises ``ValueError`` for another shape and, where values are concrete, for points off the manifold.
+        """
+        points = points_on("Uniform", self._manifold, value)
+        zeros = jax.tree.map(
+            lambda p, s: 0 * jnp.sum(p, tuple(range(-len(s), 0))), points, self.event_shape
+        )
+        return functools.reduce(jnp.add, jax.tree.leaves(zeros)) - log_volume(self._manifold)
 
     def entropy(self) -> Array:
         """log_volume."""
@@ -81,9 +86,3 @@ class Uniform(distrax.Distribution):
         if not isinstance(self._manifold, Sphere | SO3):
             raise NotImplementedError(f"Uniform: points of {self._manifold} have no mean")
         return jnp.zeros(self.event_shape)
-
-
-def check_point(name: str, value: Array, event_shape: tuple[int, ...]) -> None:
-    """Raise where an array does not end in the shape of one point."""
-    if value.shape[value.ndim - len(event_shape) :] != tuple(event_shape):
-        raise ValueError(f"{name}: points have shape (..., {event_shape}), got {value.shape}")

@@ -9,9 +9,10 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
+from geodl.distributions._checks import points_on
 from geodl.distributions._location_scale import LocationScale
 from geodl.manifolds import SO3, Hyperboloid, Product, Sphere, Torus
-from geodl.manifolds._numerics import safe_norm
+from geodl.manifolds._numerics import check, safe_norm
 from geodl.manifolds.base import Manifold
 
 
@@ -23,25 +24,33 @@ class WrappedNormal(LocationScale):
     pathwise derivatives in loc, scale and curvature, and their densities come from v itself, so that
     they are right also where the float coordinates of a far point are not.
 
-    On sphere, SO(3) and torus infinitely many v reach z. All those up to WINDINGS turns either way count,
-    so the density is that of the samples; the mass left out, P(|v| > (2 WINDINGS + 1) pi), is below
-    1e-18 for scales up to pi and 7e-6 at 2 pi (one dimension). On sphere and SO(3) the exact density is
-    infinite at loc (from full turns) and at the cut locus; the value here is finite everywhere: closer
-    than 1e-3 to loc the weight of the turns is held at its value there.
+    On sphere, SO(3) and torus infinitely many v reach z, and all of them count. On circle and torus the sum
+    over turns is exact at any scale (for wide ones as a Fourier series). On spheres of dim >= 2 and SO(3) up
+    to WINDINGS turns either way are summed, so a scale may be at most :func:`widest_scale`, 3.8 on S^2: the
+    mass left out is then below 2e-8. There the exact density is infinite at loc (from full turns) and at
+    the cut locus; the value here is finite everywhere: closer than 1e-6 to loc the weight of the turns is
+    held at its value there.
     """
 
     def __init__(self, manifold: Manifold, loc: ArrayLike | tuple, scale: ArrayLike):
         """``scale`` is a scalar, or of shape (..., 1) or (..., dim): per point or per tangent direction.
 
         ``loc`` is (..., *event_shape), on a product a tuple with a point for each factor. Raises
-        ``ValueError`` for wrong shapes and, where values are concrete, for a scale that is not positive or a
-        loc off the manifold.
+        ``ValueError`` for wrong shapes and, where values are concrete, for a scale that is not positive or
+        above :func:`widest_scale`, or a loc off the manifold. Under jit densities of such scales are NaN.
         """
         super().__init__(manifold, loc, scale, widths=(1, manifold.dim))
+        widest = widest_scale(manifold)
+        check(
+            self._scale <= widest,
+            f"WrappedNormal: on {manifold} scale can be at most {np.min(widest):.3g}",
+            self._scale,
+        )
 
     def log_prob(self, value: ArrayLike | tuple) -> Array:
         """Log-density at points (..., *event_shape) that broadcast against the batch."""
         manifold, loc = self._manifold, self._loc
+        value = points_on(type(self).__name__, manifold, value)
         return self._log_prob(manifold.to_frame(loc, manifold.logmap(loc, value)))
 
     def _log_prob(self, a):
@@ -67,30 +76,61 @@ class WrappedNormal(LocationScale):
 # The density from the frame components a of logmap(loc, z)
 # ---------------------------------------------------------------------------------------------------
 
-WINDINGS = 4
+WINDINGS = 4  # turns either way on sphere and SO(3)
+TURNS = 3  # on the circle, and terms of the Fourier series: either leaves out 1e-16 at the scale where they meet
+WIDE = 2.5
+
+
+def widest_scale(manifold: Manifold) -> np.ndarray:
+    """The largest scale (dim,) of a wrapped normal in each frame direction; infinite unless the space curls up.
+
+    (2 WINDINGS + 1) pi / (sqrt(dim) + 6) on sphere (dim >= 2) and SO(3): a normal vector is longer than
+    sqrt(dim) + 6 with a probability below exp(-18).
+    """
+    if isinstance(manifold, Product):
+        return np.concatenate([widest_scale(factor) for factor in manifold.factors])
+    if _turns_radially(manifold):
+        return np.full(manifold.dim, (2 * WINDINGS + 1) * np.pi / (np.sqrt(manifold.dim) + 6))
+    return np.full(manifold.dim, np.inf)
+
+
+def _turns_radially(manifold):
+    return isinstance(manifold, Sphere | SO3) and manifold.dim > 1
+
+
+def _turns_by_coordinate(manifold):
+    return isinstance(manifold, Torus | Sphere) and not _turns_radially(manifold)
 
 
 def _log_density(manifold, loc, a, scale) -> Array:
     if isinstance(manifold, Product):
         parts = zip(manifold.factors, loc, manifold.split(a), manifold.split(scale), strict=True)
         return functools.reduce(jnp.add, (_log_density(*part) for part in parts))
-    if isinstance(manifold, Torus):
-        turns = 2 * np.pi * np.arange(-WINDINGS, WINDINGS + 1).astype(a.dtype)
-        wound = logsumexp(_log_normal(a[..., None] + turns, scale[..., None]), -1)
-        return jnp.sum(wound, -1) + 0 * loc[..., 0]
-    if isinstance(manifold, Sphere | SO3):
-        normal = _log_wound(a, scale)
+    if _turns_by_coordinate(manifold):
+        return jnp.sum(_log_wound_circle(a, scale), -1) + 0 * loc[..., 0]
+    if _turns_radially(manifold):
+        widest = widest_scale(manifold).astype(scale.dtype)
+        normal = _log_wound(a, jnp.where(scale <= widest, scale, jnp.nan))
     else:
         normal = jnp.sum(_log_normal(a, scale), -1)
     if isinstance(manifold, Hyperboloid):
-        loc = (
-            manifold.origin()
-        )  # the same at every point, and there an ambient vector keeps a's length
+        # the same at every point, and there an ambient vector keeps a's length
+        loc = manifold.origin().astype(a.dtype)
     return normal - manifold.logdetexp(loc, manifold.from_frame(loc, a))
 
 
 def _log_normal(a, scale):
     return -jnp.square(a / scale) / 2 - jnp.log(scale) - np.log(2 * np.pi).astype(a.dtype) / 2
+
+
+def _log_wound_circle(a, scale):
+    """log sum_k N(a + 2 pi k), wide as its Fourier series (1 + 2 sum_m exp(-m^2 scale^2 / 2) cos(m a)) / 2 pi."""
+    turns = 2 * np.pi * np.arange(-TURNS, TURNS + 1).astype(a.dtype)
+    narrow = logsumexp(_log_normal(a[..., None] + turns, scale[..., None]), -1)
+    wide = scale > WIDE
+    q = jnp.exp(-jnp.square(jnp.where(wide, scale, WIDE)) / 2)
+    ripple = sum(q ** (m * m) * jnp.cos(m * a) for m in range(1, TURNS + 1))
+    return jnp.where(wide, jnp.log1p(2 * ripple) - np.log(2 * np.pi).astype(a.dtype), narrow)
 
 
 def _log_wound(a, scale):
@@ -99,7 +139,7 @@ def _log_wound(a, scale):
     On sphere and SO(3) |det d exp| at v is |s(|v|) / |v||^(d-1), with the same |s| for all v_k.
     """
     r = safe_norm(a)[..., None]
-    floor = jnp.maximum(r, 1e-3)
+    floor = jnp.maximum(r, 1e-6)
     first = jnp.arange(a.shape[-1]) == 0  # direction of the turns at v = 0
     unit = jnp.where(r < floor, first, a / floor)
     precision = jnp.sum(jnp.square(unit / scale), -1, keepdims=True)
@@ -115,9 +155,9 @@ def _unwind(manifold, a):
     if isinstance(manifold, Product):
         parts = zip(manifold.factors, manifold.split(a), strict=True)
         return jnp.concatenate([_unwind(*part) for part in parts], -1)
-    if isinstance(manifold, Torus):
+    if _turns_by_coordinate(manifold):
         return a - 2 * np.pi * jnp.round(a / (2 * np.pi))
-    if isinstance(manifold, Sphere | SO3):
+    if _turns_radially(manifold):
         r = safe_norm(a)[..., None]
         return a * (1 - 2 * np.pi * jnp.round(r / (2 * np.pi)) / jnp.where(r > 0, r, 1))
     return a
