@@ -8,8 +8,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes
+from geodl.manifolds import Manifold, Point
 from geodl.manifolds._numerics import check, float_dtype
-from geodl.manifolds.base import Manifold, Point, leading_axes
 
 
 class LocationScale(distrax.Distribution):
@@ -45,7 +45,7 @@ class LocationScale(distrax.Distribution):
         check(valid, f"{name}: scale must be positive and finite", scale)
         points_on(f"{name}: loc", manifold, loc)
 
-        batch = np.broadcast_shapes(leading_axes(loc, manifold.event_shape), scale.shape[:-1])
+        batch = np.broadcast_shapes(manifold.batch_shape(loc), scale.shape[:-1])
         for c in jax.tree.leaves(manifold):
             check_no_column(name, "the curvature", c.shape, batch)
         axes = len(np.broadcast_shapes(batch, *(c.shape for c in jax.tree.leaves(manifold))))
@@ -78,7 +78,7 @@ class LocationScale(distrax.Distribution):
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """Broadcast leading axes of loc, scale and curvature."""
-        locs = leading_axes(self._loc, self.event_shape)
+        locs = self._manifold.batch_shape(self._loc)
         curvatures = [jnp.shape(c) for c in jax.tree.leaves(self._manifold)]
         return np.broadcast_shapes(locs, self._scale.shape[:-1], *curvatures)
 

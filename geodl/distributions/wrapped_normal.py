@@ -11,9 +11,8 @@ from jax.typing import ArrayLike
 
 from geodl.distributions._checks import points_on
 from geodl.distributions._location_scale import LocationScale
-from geodl.manifolds import SO3, Hyperboloid, Product, Sphere, Torus
+from geodl.manifolds import Manifold
 from geodl.manifolds._numerics import check, safe_norm
-from geodl.manifolds.base import Manifold
 
 
 class WrappedNormal(LocationScale):
@@ -40,12 +39,18 @@ class WrappedNormal(LocationScale):
         above :func:`widest_scale`, or a loc off the manifold. Under jit densities of such scales are NaN.
         """
         super().__init__(manifold, loc, scale, widths=(1, manifold.dim))
-        widest = widest_scale(manifold)
-        check(
-            self._scale <= widest,
-            f"WrappedNormal: on {manifold} scale can be at most {np.min(widest):.3g}",
-            self._scale,
-        )
+        for factor, _, scales in self._manifold.by_factor(self._loc, self._scales):
+            widest = widest_scale(factor)
+            check(
+                scales <= widest,
+                f"WrappedNormal: on {factor} scale can be at most {widest!s:.5}",
+                scales,
+            )
+
+    @property
+    def _scales(self):
+        """One for each direction, (..., dim)."""
+        return jnp.broadcast_to(self._scale, (*self._scale.shape[:-1], self._manifold.dim))
 
     def log_prob(self, value: ArrayLike | tuple) -> Array:
         """Log-density at points (..., *event_shape) that broadcast against the batch."""
@@ -54,8 +59,7 @@ class WrappedNormal(LocationScale):
         return self._log_prob(manifold.to_frame(loc, manifold.logmap(loc, value)))
 
     def _log_prob(self, a):
-        scale = jnp.broadcast_to(self._scale, (*self._scale.shape[:-1], self._manifold.dim))
-        return _log_density(self._manifold, self._loc, a, scale)
+        return _log_density(self._manifold, self._loc, a, self._scales)
 
     def _tangent_n(self, key, n):
         shape = (n, *self.batch_shape, self._manifold.dim)
@@ -69,7 +73,7 @@ class WrappedNormal(LocationScale):
 
     def _sample_n_and_log_prob(self, key, n):
         a = self._tangent_n(key, n)
-        return self._at(a), self._log_prob(_unwind(self._manifold, a))
+        return self._at(a), self._log_prob(_unwind(self._manifold, self._loc, a))
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -77,87 +81,90 @@ class WrappedNormal(LocationScale):
 # ---------------------------------------------------------------------------------------------------
 
 WINDINGS = 4  # turns either way on sphere and SO(3)
-TURNS = 3  # on the circle, and terms of the Fourier series: either leaves out 1e-16 at the scale where they meet
+TURNS = 3  # on the circle, and terms of its Fourier series: either leaves out 1e-16 at the scale where they meet
 WIDE = 2.5
 
 
-def widest_scale(manifold: Manifold) -> np.ndarray:
-    """The largest scale (dim,) of a wrapped normal in each frame direction; infinite unless the space curls up.
+def widest_scale(manifold: Manifold) -> ArrayLike:
+    """The largest scale of a wrapped normal on a manifold that is no product.
 
-    (2 WINDINGS + 1) pi / (sqrt(dim) + 6) on sphere (dim >= 2) and SO(3): a normal vector is longer than
-    sqrt(dim) + 6 with a probability below exp(-18).
+    Where geodesics in all directions close (spheres of dim >= 2, SO(3)), (WINDINGS + 1/2) period / (sqrt(dim) + 6):
+    a standard normal vector is longer than sqrt(dim) + 6 with a probability below exp(-18). Elsewhere infinity.
     """
-    if isinstance(manifold, Product):
-        return np.concatenate([widest_scale(factor) for factor in manifold.factors])
-    if _turns_radially(manifold):
-        return np.full(manifold.dim, (2 * WINDINGS + 1) * np.pi / (np.sqrt(manifold.dim) + 6))
-    return np.full(manifold.dim, np.inf)
+    if _winds(manifold) != "directions":
+        return np.inf
+    return (WINDINGS + 0.5) * manifold.winding.period / (np.sqrt(manifold.dim) + 6)
 
 
-def _turns_radially(manifold):
-    return isinstance(manifold, Sphere | SO3) and manifold.dim > 1
-
-
-def _turns_by_coordinate(manifold):
-    return isinstance(manifold, Torus | Sphere) and not _turns_radially(manifold)
+def _winds(manifold):
+    """The kind of winding; on a circle both are the same."""
+    kind = manifold.winding.kind
+    return "coordinates" if kind == "directions" and manifold.dim == 1 else kind
 
 
 def _log_density(manifold, loc, a, scale) -> Array:
-    if isinstance(manifold, Product):
-        parts = zip(manifold.factors, loc, manifold.split(a), manifold.split(scale), strict=True)
-        return functools.reduce(jnp.add, (_log_density(*part) for part in parts))
-    if _turns_by_coordinate(manifold):
-        return jnp.sum(_log_wound_circle(a, scale), -1) + 0 * loc[..., 0]
-    if _turns_radially(manifold):
-        widest = widest_scale(manifold).astype(scale.dtype)
-        normal = _log_wound(a, jnp.where(scale <= widest, scale, jnp.nan))
+    parts = manifold.by_factor(loc, a, scale)
+    return functools.reduce(jnp.add, (_log_density_of_factor(*part) for part in parts))
+
+
+def _log_density_of_factor(manifold, loc, a, scale) -> Array:
+    kind, period = _winds(manifold), manifold.winding.period
+    if kind == "coordinates":
+        normal = jnp.sum(_log_wound_circle(a, scale, period), -1)
+    elif kind == "directions":
+        scale = jnp.where(scale <= widest_scale(manifold), scale, jnp.nan)
+        normal = _log_wound(a, scale, period)
     else:
         normal = jnp.sum(_log_normal(a, scale), -1)
-    if isinstance(manifold, Hyperboloid):
-        # the same at every point, and there an ambient vector keeps a's length
-        loc = manifold.origin().astype(a.dtype)
-    return normal - manifold.logdetexp(loc, manifold.from_frame(loc, a))
+    return normal - manifold.logdetexp_frame(loc, a)
 
 
 def _log_normal(a, scale):
     return -jnp.square(a / scale) / 2 - jnp.log(scale) - np.log(2 * np.pi).astype(a.dtype) / 2
 
 
-def _log_wound_circle(a, scale):
-    """log sum_k N(a + 2 pi k), wide as its Fourier series (1 + 2 sum_m exp(-m^2 scale^2 / 2) cos(m a)) / 2 pi."""
-    turns = 2 * np.pi * np.arange(-TURNS, TURNS + 1).astype(a.dtype)
+def _log_wound_circle(a, scale, period):
+    """log sum_k N(a + k period), of wide ones by the Fourier series
+
+    (1 + 2 sum_m exp(-m^2 s^2 / 2) cos(m t)) / period,  s and t the scale and a in radians.
+    """
+    turns = period * np.arange(-TURNS, TURNS + 1).astype(a.dtype)
     narrow = logsumexp(_log_normal(a[..., None] + turns, scale[..., None]), -1)
-    wide = scale > WIDE
-    q = jnp.exp(-jnp.square(jnp.where(wide, scale, WIDE)) / 2)
-    ripple = sum(q ** (m * m) * jnp.cos(m * a) for m in range(1, TURNS + 1))
-    return jnp.where(wide, jnp.log1p(2 * ripple) - np.log(2 * np.pi).astype(a.dtype), narrow)
+    s, t = 2 * np.pi / period * scale, 2 * np.pi / period * a
+    wide = s > WIDE
+    q = jnp.exp(-jnp.square(jnp.where(wide, s, WIDE)) / 2)
+    ripple = sum(q ** (m * m) * jnp.cos(m * t) for m in range(1, TURNS + 1))
+    return jnp.where(wide, jnp.log1p(2 * ripple) - jnp.log(jnp.asarray(period, a.dtype)), narrow)
 
 
-def _log_wound(a, scale):
-    """log sum_k N(v_k) |v_k|^(d-1) / |v|^(d-1) over v_k = v (1 + 2 pi k / |v|), all with the same end.
+def _log_wound(a, scale, period):
+    """log sum_k N(v_k) |v_k|^(d-1) / |v|^(d-1) over v_k = v (1 + period k / |v|), all with the same end.
 
-    On sphere and SO(3) |det d exp| at v is |s(|v|) / |v||^(d-1), with the same |s| for all v_k.
+    |det d exp| at v is |s(|v|) / |v||^(d-1), with the same |s| for all v_k.
     """
     r = safe_norm(a)[..., None]
     floor = jnp.maximum(r, 1e-6)
     first = jnp.arange(a.shape[-1]) == 0  # direction of the turns at v = 0
     unit = jnp.where(r < floor, first, a / floor)
     precision = jnp.sum(jnp.square(unit / scale), -1, keepdims=True)
-    length = r + 2 * np.pi * np.delete(np.arange(-WINDINGS, WINDINGS + 1), WINDINGS).astype(a.dtype)
+    turns = np.delete(np.arange(-WINDINGS, WINDINGS + 1), WINDINGS).astype(a.dtype)
+    length = r + period * turns
     jacobian = (a.shape[-1] - 1) * jnp.log(jnp.abs(length) / floor)
     turns = logsumexp(jacobian - precision * jnp.square(length) / 2, -1)
     constant = jnp.sum(_log_normal(jnp.zeros_like(a), scale), -1)
     return constant + jnp.logaddexp(-jnp.sum(jnp.square(a / scale), -1) / 2, turns)
 
 
-def _unwind(manifold, a):
-    """The shortest a with the same end."""
-    if isinstance(manifold, Product):
-        parts = zip(manifold.factors, manifold.split(a), strict=True)
-        return jnp.concatenate([_unwind(*part) for part in parts], -1)
-    if _turns_by_coordinate(manifold):
-        return a - 2 * np.pi * jnp.round(a / (2 * np.pi))
-    if _turns_radially(manifold):
+def _unwind(manifold, loc, a):
+    """The shortest components with the same end."""
+    return jnp.concatenate([_unwind_factor(f, a) for f, _, a in manifold.by_factor(loc, a)], -1)
+
+
+def _unwind_factor(manifold, a):
+    kind, period = _winds(manifold), manifold.winding.period
+    if kind == "coordinates":
+        return a - period * jnp.round(a / period)
+    if kind == "directions":
         r = safe_norm(a)[..., None]
-        return a * (1 - 2 * np.pi * jnp.round(r / (2 * np.pi)) / jnp.where(r > 0, r, 1))
+        return a * (1 - period * jnp.round(r / period) / jnp.where(r > 0, r, 1))
     return a

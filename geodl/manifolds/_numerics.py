@@ -77,6 +77,7 @@ def primitive(
                 validate(**arrays)
             return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), function(**arrays))  # type: ignore
 
+        wrapper.is_primitive = True  # type: ignore[attr-defined]
         return wrapper
 
     return decorate
