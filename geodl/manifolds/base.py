@@ -109,7 +109,7 @@ class Manifold(ABC):
         """Log-determinant of the differential of expmap at v, between orthonormal frames."""
 
     @abstractmethod
-    def from_frame(self, x: Point, a: Array) -> Tangent:
+    def from_frame(self, x: Point, a: ArrayLike) -> Tangent:
         """Tangent vector at x with components a (..., dim) in the orthonormal frame at x."""
 
     @abstractmethod
@@ -139,11 +139,11 @@ class Manifold(ABC):
         a = self.to_frame(x, self.logmap(x, y))
         return self.expmap_frame(x, jnp.asarray(t, a.dtype)[..., None] * a)
 
-    def expmap_frame(self, x: Point, a: Array) -> Point:
+    def expmap_frame(self, x: Point, a: ArrayLike) -> Point:
         """expmap of the tangent vector at x with frame components a (..., dim)."""
         return self.expmap(x, self.from_frame(x, a))
 
-    def logdetexp_frame(self, x: Point, a: Array) -> Array:
+    def logdetexp_frame(self, x: Point, a: ArrayLike) -> Array:
         """logdetexp at the tangent vector with frame components a (..., dim)."""
         return self.logdetexp(x, self.from_frame(x, a))
 
@@ -165,7 +165,7 @@ class Manifold(ABC):
         pairs = zip(jax.tree.leaves(x), shapes, strict=True)
         return np.broadcast_shapes(*(p.shape[: p.ndim - len(shape)] for p, shape in pairs))
 
-    def by_factor(self, x: Point, *components: Array) -> tuple[tuple, ...]:
+    def by_factor(self, x: Point, *components: ArrayLike) -> tuple[tuple, ...]:
         """(factor, its part of the point x, its parts of frame components...) for each factor of a product.
 
         Any other manifold is its own only factor.
@@ -201,11 +201,11 @@ class Manifold(ABC):
             return jnp.zeros(self.batch_shape(x), jnp.result_type(*jax.tree.leaves(x)))
         raise self._does_not_say("the volume element of its chart", "log_volume_element")
 
-    def frame_divergence(self, x: Point, a: Array) -> Array:
+    def frame_divergence(self, x: Point, a: ArrayLike) -> Array:
         """sum_i a_i div e_i (...) of the orthonormal frame e_i at x, for components a (..., dim)."""
         raise self._does_not_say("the divergence of its frame", "frame_divergence")
 
-    def killing(self, x: Point, a: Array) -> Tangent:
+    def killing(self, x: Point, a: ArrayLike) -> Tangent:
         """The Killing field sum_k a_k K_k at x, for coefficients a (..., dim (dim + 1) / 2)."""
         raise self._does_not_say("a basis of Killing fields", "killing")
 

@@ -355,4 +355,5 @@ class SO3(ModuleManifold):
 
     def frame_divergence(self, x, a):
         """0: left-invariant fields are Killing fields."""
+        a = jnp.asarray(a)
         return jnp.zeros(jnp.broadcast_shapes(x.shape[:-2], a.shape[:-1]), a.dtype)
