@@ -1,5 +1,7 @@
 """What all distributions ask of points and parameters: their shapes, and that points lie on the manifold."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -30,6 +32,12 @@ def points_on(name: str, manifold: Manifold, points: ArrayLike | tuple) -> Point
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     return arrays
+
+
+def zeros(points: Point, event_shape: tuple) -> Array:
+    """0 for each point, NaN where it holds a NaN; (...)."""
+    each = jax.tree.map(lambda p, s: 0 * jnp.sum(p, tuple(range(-len(s), 0))), points, event_shape)
+    return functools.reduce(jnp.add, jax.tree.leaves(each))
 
 
 def check_no_column(name: str, what: str, shape: tuple[int, ...], batch: tuple[int, ...]) -> None:

@@ -6,7 +6,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.distributions import radial
-from geodl.distributions._checks import points_on
+from geodl.distributions._checks import points_on, zeros
 from geodl.distributions._location_scale import LocationScale
 from geodl.manifolds import Manifold, Point, sphere
 from geodl.manifolds._numerics import check
@@ -62,7 +62,7 @@ class RiemannianNormal(LocationScale):
         r = radial.sample(key_radius, (n,), sigma, self._c, dim)
         direction = sphere.project(jax.random.normal(key_direction, (n, *batch, dim), r.dtype))
         z = self._manifold.expmap_frame(loc, r[..., None] * direction)
-        return z, self._log_prob(jnp.square(r))
+        return z, self._log_prob(jnp.square(r)) + zeros(loc, self.event_shape)
 
     def _sample_n(self, key, n):
         return self._sample_n_and_log_prob(key, n)[0]

@@ -1,14 +1,11 @@
 """The uniform law on a manifold of finite volume."""
 
-import functools
-
 import distrax
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.distributions._checks import points_on
+from geodl.distributions._checks import points_on, zeros
 from geodl.manifolds import Manifold
 
 
@@ -45,10 +42,7 @@ class Uniform(distrax.Distribution):
         Raises ``ValueError`` for another shape and, where values are concrete, for points off the manifold.
         """
         points = points_on("Uniform", self._manifold, value)
-        zeros = jax.tree.map(
-            lambda p, s: 0 * jnp.sum(p, tuple(range(-len(s), 0))), points, self.event_shape
-        )
-        return functools.reduce(jnp.add, jax.tree.leaves(zeros)) - self._manifold.log_volume()
+        return zeros(points, self.event_shape) - self._manifold.log_volume()
 
     def entropy(self) -> Array:
         """log_volume."""

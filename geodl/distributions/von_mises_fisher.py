@@ -17,7 +17,7 @@ from jaxtyping import Real
 from tensorflow_probability.substrates import jax as tfp
 
 from geodl.distributions import _quadrature
-from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes
+from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes, zeros
 from geodl.distributions.uniform import Uniform
 from geodl.manifolds import Sphere, sphere
 from geodl.manifolds._numerics import check, dot, even, float_dtype, safe_sqrt
@@ -156,7 +156,8 @@ class VonMisesFisher(distrax.Distribution):
         angle = _sample_angle(key_angle, (n, *batch), self._concentration, dim)
         turn = sphere.project(jax.random.normal(key_turn, (n, *batch, dim), loc.dtype))
         x = sphere.expmap_frame(loc, angle[..., None] * turn)
-        return x, self._log_prob(2 * jnp.square(jnp.sin(angle / 2)))
+        log_prob = self._log_prob(2 * jnp.square(jnp.sin(angle / 2)))
+        return x, log_prob + zeros(loc, self.event_shape)
 
     def _sample_n(self, key, n):
         return self._sample_n_and_log_prob(key, n)[0]

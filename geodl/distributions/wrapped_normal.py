@@ -9,7 +9,7 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
-from geodl.distributions._checks import points_on
+from geodl.distributions._checks import points_on, zeros
 from geodl.distributions._location_scale import LocationScale
 from geodl.manifolds import Manifold
 from geodl.manifolds._numerics import check, safe_norm
@@ -73,7 +73,8 @@ class WrappedNormal(LocationScale):
 
     def _sample_n_and_log_prob(self, key, n):
         a = self._tangent_n(key, n)
-        return self._at(a), self._log_prob(_unwind(self._manifold, self._loc, a))
+        log_prob = self._log_prob(_unwind(self._manifold, self._loc, a))
+        return self._at(a), log_prob + zeros(self._loc, self.event_shape)
 
 
 # ---------------------------------------------------------------------------------------------------
