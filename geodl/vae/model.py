@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.manifolds import Manifold
+from geodl.manifolds._numerics import float_dtype
 from geodl.nn import MLP, Gyroplane, MobiusLinear, Net, functional, linear
 
 
@@ -60,7 +61,8 @@ def vae(
             "decoder": decoder.init(decoder_key),
         }
         if learn_curvature:
-            params["log_curvature"] = [jnp.log(jnp.asarray(c, float)) for c in curvatures]
+            dtype = _dtype(params)
+            params["log_curvature"] = [jnp.log(jnp.asarray(c, dtype)) for c in curvatures]
         return params
 
     def space(params):
@@ -71,17 +73,28 @@ def vae(
     def encode(params, x):
         out, latent = encoder.apply(params["encoder"], x), space(params)
         mean, raw_scale = out[..., : latent.dim], out[..., latent.dim :]
-        loc = latent.expmap_frame(latent.origin(), mean)
+        loc = latent.expmap_frame(_origin(latent, mean.dtype), mean)
         return family(latent, loc, jax.nn.softplus(raw_scale) + MIN_SCALE)
 
     def decode(params, z):
         return decoder.apply(params["decoder"], z, space(params))
 
     def prior(params):
-        latent = space(params)
-        return family(latent, latent.origin(), jnp.atleast_1d(jnp.asarray(prior_scale, float)))
+        latent, dtype = space(params), _dtype(params)
+        return family(
+            latent, _origin(latent, dtype), jnp.atleast_1d(jnp.asarray(prior_scale, dtype))
+        )
 
     return VAE(init, encode, decode, log_likelihood, prior, space)
+
+
+def _dtype(params):
+    """The parameters' precision, whatever the default one is."""
+    return float_dtype(*jax.tree.leaves(params["encoder"]))
+
+
+def _origin(manifold, dtype):
+    return jax.tree.map(lambda a: a.astype(dtype), manifold.origin())
 
 
 FirstLayer = Literal["linear", "logmap", "gyroplane", "mobius"]
@@ -106,7 +119,7 @@ class Decoder(nnx.Module):
     def __call__(self, z, manifold):
         match self.kind:
             case "linear":
-                features = self.first(jnp.concatenate(jax.tree.leaves(z), -1))
+                features = self.first(_flat(z, manifold))
             case "logmap":
                 features = self.first(manifold.normal_coordinates(z))
             case "gyroplane":
@@ -116,12 +129,20 @@ class Decoder(nnx.Module):
         return self.rest(jax.nn.relu(features))
 
 
+def _flat(z, manifold):
+    """All coordinates of points on one axis."""
+    rows = jax.tree.map(
+        lambda p, s: p.reshape(*p.shape[: p.ndim - len(s)], -1), z, manifold.event_shape
+    )
+    return jnp.concatenate(jax.tree.leaves(rows), -1)
+
+
 def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
-    ``first`` reads z by its ``dim`` coordinates ("linear"; those of a product in turn), by its tangent vector
-    at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder) or by a Möbius
-    affine layer ("mobius").
+    ``first`` reads z by its ``dim`` coordinates ("linear"; those of a product in turn, of a matrix row by row), by
+    its tangent vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware
+    decoder) or by a Möbius affine layer ("mobius").
     ``apply(params, z, manifold)``.
     """
     return functional(lambda rngs: Decoder(first, dim, sizes, rngs))

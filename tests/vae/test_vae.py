@@ -10,7 +10,7 @@ from jaxtyping import TypeCheckError
 
 from geodl import datasets, train, vae
 from geodl.distributions import RiemannianNormal, WrappedNormal
-from geodl.manifolds import Euclidean, PoincareBall
+from geodl.manifolds import SO3, Euclidean, Hyperboloid, PoincareBall
 from geodl.nn import mlp
 
 
@@ -106,6 +106,47 @@ def test_iwae_is_the_evidence_of_a_linear_model():
     assert np.all(low < exact)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "bfloat16", "float32"])
+@pytest.mark.quick("bool", "bfloat16")
+def test_bounds_of_data_of_any_type(dtype):
+    """Binary images as they come; the bounds are those of the same data in float32."""
+    model = make(Euclidean(2), first="linear", likelihood=vae.bernoulli)
+    params = jax.jit(model.init)(jax.random.key(0))
+    x = DATA > 0.5
+
+    @jax.jit
+    def bounds(x):
+        key = jax.random.key(1)
+        return *vae.elbo(model, params, x, key, 3), vae.iwae(model, params, x, key, samples=50)
+
+    found, expected = bounds(x.astype(dtype)), bounds(x.astype("float32"))
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == jnp.float32
+        np.testing.assert_allclose(a, b, rtol=0.02 if dtype == "bfloat16" else 1e-6)
+
+
+@pytest.mark.parametrize("manifold", [Hyperboloid(2, 0.8), SO3()], ids=str)
+def test_precision_is_the_parameters_whatever_the_default(manifold, x64):
+    """And the linear decoder reads matrices."""
+    sizes = int(np.prod(manifold.event_shape)), [HIDDEN, ITEMS]
+    model = vae.vae(
+        manifold,
+        WrappedNormal,
+        mlp([ITEMS, HIDDEN, manifold.dim + 1]),
+        vae.decoder("linear", *sizes),
+        vae.bernoulli,
+        learn_curvature=bool(jax.tree.leaves(manifold)),
+    )
+
+    def bounds(key, x):
+        params = model.init(key)
+        return params, vae.elbo(model, params, x, key), vae.iwae(model, params, x, key, 50)
+
+    for x in (DATA, DATA > 0.5):
+        found = jax.tree.leaves(jax.eval_shape(bounds, jax.random.key(0), x))
+        assert {a.dtype.name for a in found} == {"float32"}
+
+
 def _affine():
     from geodl.nn import Net
 
@@ -121,6 +162,13 @@ def test_bad_input_is_named():
     model = make()
     with pytest.raises(ValueError, match="chunk 3 and samples 10"):
         vae.iwae(model, model.init(jax.random.key(0)), DATA, jax.random.key(1), 10, chunk=3)
+    for attempt in (
+        lambda: vae.iwae(model, {}, DATA, jax.random.key(1), 0),
+        lambda: vae.iwae(model, {}, DATA, jax.random.key(1), 10, chunk=0),
+        lambda: vae.elbo(model, {}, DATA, jax.random.key(1), 0),
+    ):
+        with pytest.raises(ValueError, match="must be at least 1, got 0"):
+            attempt()
     with pytest.raises((ValueError, TypeCheckError), match="'spline'"):
         vae.decoder("spline", 2, [HIDDEN, ITEMS])
 
