@@ -121,7 +121,7 @@ class RK4:
 
 def _zeros(rate, t, x):
     """Zeros of the integral's shape, that vary inside ``shard_map`` over the mesh axes over which x does."""
-    none = jnp.where(False, jax.tree.leaves(x)[0].ravel()[0], 0)
+    none = jnp.where(False, jnp.sum(jax.tree.leaves(x)[0].ravel()[:1]), 0)
     return jax.tree.map(
         lambda r: jnp.zeros(r.shape, r.dtype) + none.astype(r.dtype), jax.eval_shape(rate, t, x)[1]
     )
