@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from geodl.manifolds import Manifold
 from geodl.manifolds._numerics import float_dtype
-from geodl.manifolds.base import Point, Tangent, leading_axes
+from geodl.manifolds.base import Point, Tangent
 
 
 def conditional_path(
@@ -56,7 +56,7 @@ def matching_loss(
 def _times(manifold, t, x0, x1):
     """Times in the type of the points, whose leading axes they must not add to: a column would pair all with all."""
     t = jnp.asarray(t, float_dtype(*jax.tree.leaves((x0, x1))))
-    batch = np.broadcast_shapes(*(leading_axes(x, manifold.event_shape) for x in (x0, x1)))
+    batch = np.broadcast_shapes(manifold.batch_shape(x0), manifold.batch_shape(x1))
     try:
         return jnp.broadcast_to(t, batch)
     except ValueError:
@@ -85,6 +85,6 @@ def jitter(manifold: Manifold, key: Array, x: Point, scale: ArrayLike) -> Point:
     flow from learning single points by heart.
     """
     scale = jnp.asarray(scale)
-    shape = (*leading_axes(x, manifold.event_shape), manifold.dim)
+    shape = (*manifold.batch_shape(x), manifold.dim)
     noise = jax.random.normal(key, shape, jnp.result_type(*jax.tree.leaves(x)))
     return manifold.expmap_frame(x, scale[..., None] * noise)

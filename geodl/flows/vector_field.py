@@ -27,8 +27,7 @@ from jax.typing import ArrayLike
 
 from geodl.flows import divergence
 from geodl.flows.clock import clock
-from geodl.manifolds import Hyperboloid, Manifold, PoincareBall, Product, Sphere, Torus
-from geodl.manifolds.base import Point, Tangent, normal_coordinates
+from geodl.manifolds import Manifold, Point, Tangent
 from geodl.nn import circle, fourier_features, mlp
 
 
@@ -75,12 +74,12 @@ def vector_field(
     does not have, and for a band that is not 0 < low <= high.
     """
     outputs, assemble, framed = _span(manifold, kind)
-    dim = jax.eval_shape(lambda: coordinates(manifold, manifold.origin())).shape[-1]
+    dim = jax.eval_shape(lambda: manifold.coordinates(manifold.origin())).shape[-1]
     waves = random_frequencies(dim, frequencies, band, seed)
     net = mlp([dim + 1 + 2 * (harmonics + frequencies), *[width] * depth, outputs], jax.nn.swish)
 
     def components(params, t, x):
-        return net.apply(params, _features(coordinates(manifold, x), t, waves, harmonics))
+        return net.apply(params, _features(manifold.coordinates(x), t, waves, harmonics))
 
     def apply(params, t, x):
         x = manifold.project(x)
@@ -107,10 +106,13 @@ class _Span(NamedTuple):
 
 
 def _span(manifold, kind) -> _Span:
-    if isinstance(manifold, Product):
+    if any(isinstance(n, tuple) for n in manifold.event_shape):
         return _span_of_product(manifold, kind)
     if kind is None:
-        kind = "ambient" if isinstance(manifold, Sphere) else "frame"
+        try:
+            return _frame(manifold)
+        except (NotImplementedError, ValueError):
+            return _ambient(manifold)
     if kind not in _SPANS:
         raise ValueError(f"vector_field: kind must be one of {list(_SPANS)}, got {kind!r}")
     return _SPANS[kind](manifold)
@@ -118,10 +120,11 @@ def _span(manifold, kind) -> _Span:
 
 def _span_of_product(manifold, kind):
     """Each factor's components, one after the other."""
-    kinds = [kind] * len(manifold.factors) if kind is None or isinstance(kind, str) else kind
-    if len(kinds) != len(manifold.factors):
+    factors = [factor for factor, _ in manifold.by_factor(manifold.origin())]
+    kinds = [kind] * len(factors) if kind is None or isinstance(kind, str) else kind
+    if len(kinds) != len(factors):
         raise ValueError(f"vector_field: one kind for each factor of {manifold}, got {kinds}")
-    spans = [_span(*pair) for pair in zip(manifold.factors, kinds, strict=True)]
+    spans = [_span(*pair) for pair in zip(factors, kinds, strict=True)]
     *ends, outputs = accumulate(span.outputs for span in spans)
 
     def assemble(x, a):
@@ -133,7 +136,7 @@ def _span_of_product(manifold, kind):
 
 def _ambient(manifold):
     shape = manifold.event_shape
-    if isinstance(manifold, Torus | PoincareBall):
+    if not manifold.embedded:
         raise ValueError(f"vector_field: {manifold} has no ambient space; use kind='frame'")
 
     def assemble(x, a):
@@ -143,27 +146,14 @@ def _ambient(manifold):
 
 
 def _frame(manifold):
-    if isinstance(manifold, Sphere) and manifold.dim > 1:
-        raise ValueError(
-            f"vector_field: {manifold} has no continuous frame; use kind='ambient' or 'killing'"
-        )
+    jax.eval_shape(manifold.frame_divergence, manifold.origin(), jnp.zeros(manifold.dim))
     return _Span(manifold.dim, manifold.from_frame, True)
 
 
 def _killing(manifold):
-    if not isinstance(manifold, Sphere):
-        raise ValueError(
-            f"vector_field: kind='killing' is for spheres, got {manifold}; on SO(3) and the torus the "
-            "vectors of kind='frame' are Killing fields"
-        )
-    i, j = np.triu_indices(manifold.dim + 1, 1)
-
-    def assemble(x, a):
-        """sum_ij a_ij (x_i e_j - x_j e_i)."""
-        v = jnp.zeros(jnp.broadcast_shapes(x.shape, (*a.shape[:-1], 1)), a.dtype)
-        return v.at[..., j].add(a * x[..., i]).at[..., i].add(-a * x[..., j])
-
-    return _Span(len(i), assemble, False)
+    coefficients = manifold.dim * (manifold.dim + 1) // 2
+    jax.eval_shape(manifold.killing, manifold.origin(), jnp.zeros(coefficients))
+    return _Span(coefficients, manifold.killing, False)
 
 
 _SPANS = {"ambient": _ambient, "frame": _frame, "killing": _killing}
@@ -172,25 +162,6 @@ _SPANS = {"ambient": _ambient, "frame": _frame, "killing": _killing}
 # ---------------------------------------------------------------------------------------------------
 # The network
 # ---------------------------------------------------------------------------------------------------
-
-
-def coordinates(manifold: Manifold, x: Point) -> Array:
-    """Coordinates (..., n) of points that are smooth all over the manifold.
-
-    Ambient ones; cosine and sine of the torus' angles; normal ones at the origin of a hyperbolic space, whose own
-    are bounded (ball) or grow exponentially (hyperboloid); those of a product's factors in turn.
-    """
-    if isinstance(manifold, Product):
-        parts = [coordinates(f, p) for f, p in zip(manifold.factors, x, strict=True)]
-        batch = jnp.broadcast_shapes(*(p.shape[:-1] for p in parts))
-        return jnp.concatenate([jnp.broadcast_to(p, (*batch, p.shape[-1])) for p in parts], -1)
-    if isinstance(manifold, PoincareBall | Hyperboloid):
-        return normal_coordinates(manifold, x)
-    x = jnp.asarray(x)
-    if isinstance(manifold, Torus):
-        return jnp.concatenate([jnp.cos(x), jnp.sin(x)], -1)
-    shape = manifold.event_shape
-    return x.reshape(*x.shape[: x.ndim - len(shape)], math.prod(shape))
 
 
 def random_frequencies(
