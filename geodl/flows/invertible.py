@@ -12,6 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from geodl._core.platform import cpu_barrier
 from geodl.bijectors import (
     ActNorm,
     Elementwise,
@@ -30,7 +31,8 @@ class InvertibleNet(NamedTuple):
     matrices, is computed once, for a loop that takes it as an argument (a function under ``jit`` is called some
     milliseconds faster with the parameters: distrax takes its nested objects apart in Python);
     ``data_init(params, batch) -> params`` with every ActNorm set so that this batch (n, *shape) of data has mean 0
-    and variance 1 in each channel there (Kingma & Dhariwal 2018).
+    and variance 1 in each channel there (Kingma & Dhariwal 2018). They cannot be pickled: store the parameters, and make
+    the net again, with the same ``seed``.
     """
 
     shape: tuple[int, ...]
@@ -65,7 +67,7 @@ class _Normal(distrax.Distribution):
 
     def _sample_n(self, key, n):
         z = self._scale * jax.random.normal(key, (n, *self._shape), self._scale.dtype)
-        return jax.lax.optimization_barrier(z)  # or XLA draws again for each use of a part
+        return cpu_barrier(z)  # or XLA draws again for each use of a part
 
     def log_prob(self, value):
         dims, axes = math.prod(self._shape), tuple(range(-len(self._shape), 0))

@@ -39,7 +39,8 @@ class VectorField(NamedTuple):
 
     ``init(key) -> params``; ``apply(params, t, x)``, the tangent vector at time t (a scalar, or one for each point)
     and point x (..., *event_shape): ``assemble(x, components(params, t, x))``, components (..., n) along the
-    vectors that span the tangent space; ``rate(params, t, x)``, that vector and the field's divergence (...).
+    vectors that span the tangent space; ``rate(params, t, x)``, that vector and the field's divergence (...). They
+    cannot be pickled: store the parameters, and make the field again, with the same ``seed``.
     """
 
     init: Callable[[Array], Any]

@@ -15,7 +15,8 @@ Params = dict[str, Any]
 class Net(NamedTuple):
     """A network as two pure functions; ``params`` is a nested dict of arrays.
 
-    ``init(key) -> params`` and ``apply(params, *inputs) -> outputs``.
+    ``init(key) -> params`` and ``apply(params, *inputs) -> outputs``. They cannot be pickled: store the parameters, and
+    make the network again.
     """
 
     init: Callable[[Array], Params]

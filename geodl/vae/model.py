@@ -1,5 +1,6 @@
 """The Poincaré VAE of Mathieu et al. (2019), over any manifold that has the distributions."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -21,7 +22,7 @@ class VAE(NamedTuple):
 
     ``init(key) -> params``; ``encode(params, x) -> q(z|x)``; ``decode(params, z) -> parameters of p(x|z)``;
     ``log_likelihood(parameters, x) -> log p(x|z)``; ``prior(params) -> p(z)``; ``manifold(params)``, the record of
-    the latent space.
+    the latent space. They cannot be pickled: store the parameters, and make the model again.
     """
 
     init: Callable[[Array], dict[str, Any]]
@@ -106,7 +107,7 @@ class Decoder(nnx.Module):
     def __call__(self, z, manifold):
         match self.kind:
             case "linear":
-                features = self.first(jnp.concatenate(jax.tree.leaves(z), -1))
+                features = self.first(_coordinates(manifold, z))
             case "logmap":
                 features = self.first(manifold.normal_coordinates(z))
             case "gyroplane":
@@ -116,11 +117,18 @@ class Decoder(nnx.Module):
         return self.rest(jax.nn.relu(features))
 
 
+def _coordinates(manifold, z):
+    """The arrays of points z, side by side."""
+    batch = manifold.batch_shape(z)
+    rows = [a.reshape(*batch, math.prod(a.shape[len(batch) :])) for a in jax.tree.leaves(z)]
+    return jnp.concatenate(rows, -1)
+
+
 def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
-    ``first`` reads z by its ``dim`` coordinates ("linear"; those of a product in turn), by its tangent vector
-    at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder) or by a Möbius
+    ``first`` reads z by its ``dim`` coordinates ("linear"; of a matrix row by row, of a product in turn), by its tangent
+    vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder) or by a Möbius
     affine layer ("mobius").
     ``apply(params, z, manifold)``.
     """
