@@ -31,8 +31,8 @@ class InvertibleNet(NamedTuple):
     matrices, is computed once, for a loop that takes it as an argument (a function under ``jit`` is called some
     milliseconds faster with the parameters: distrax takes its nested objects apart in Python);
     ``data_init(params, batch) -> params`` with every ActNorm set so that this batch (n, *shape) of data has mean 0
-    and variance 1 in each channel there (Kingma & Dhariwal 2018). They cannot be pickled: store the parameters, and make
-    the net again, with the same ``seed``.
+    and variance 1 in each channel there (Kingma & Dhariwal 2018). They cannot be pickled: store the parameters, and
+    make the net again, with the same ``seed``.
     """
 
     shape: tuple[int, ...]

@@ -127,9 +127,9 @@ def _coordinates(manifold, z):
 def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
-    ``first`` reads z by its ``dim`` coordinates ("linear"; of a matrix row by row, of a product in turn), by its tangent
-    vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder) or by a Möbius
-    affine layer ("mobius").
+    ``first`` reads z by its ``dim`` coordinates ("linear"; of a matrix row by row, of a product in turn), by its
+    tangent vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder)
+    or by a Möbius affine layer ("mobius").
     ``apply(params, z, manifold)``.
     """
     return functional(lambda rngs: Decoder(first, dim, sizes, rngs))

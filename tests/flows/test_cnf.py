@@ -84,6 +84,36 @@ def test_error_and_cost_are_told():
     assert 0 < np.max(error) < 1e-3 and stats.success and 10 < stats.evaluations < 500
 
 
+@pytest.mark.optimised
+@pytest.mark.parametrize("name", ["sphere", "killing", "so3", "torus", "ball", "hyperboloid"])
+@pytest.mark.quick("ball")
+@pytest.mark.parametrize("factor", [1, 4])
+def test_likelihoods_are_exact_to_the_promise(name, factor):
+    """Of every point, in a batch, alone and among many easy ones, of smooth and of wild fields."""
+    manifold, _, params = random_field(name)
+    last = jax.tree.map(lambda a: factor * a, params["layers"][3])
+    params = {"layers": params["layers"] | {3: last}}
+    a = np.random.default_rng(8).normal(size=(200, manifold.dim))
+    radius = np.linspace(0, 4 if name in ("ball", "hyperboloid") else 3, 200)
+    a *= (radius / np.linalg.norm(a, axis=1))[:, None]
+    x = from_origin(manifold, np.float32(a))
+    together, stats = log_prob_and_stats(flow(name, params), x)
+    few = log_prob_and_stats(flow(name, params), x[-2:])[0]
+    crowd = jnp.concatenate([x[-2:], *[x[:1]] * 500])
+    crowded = log_prob_and_stats(flow(name, params), crowd)[0][:2]
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (params, x))
+        law = flow(name, wide[0], solver=flows.Tsit5(1e-10, 1e-10))
+        expected = log_prob_and_stats(law, wide[1])[0]
+    np.testing.assert_allclose(together, expected, atol=1e-4 * max(1, factor / 2))
+    for found in (few, crowded):
+        np.testing.assert_allclose(found, expected[-2:], atol=1e-4 * max(1, factor / 2))
+    assert stats.evaluations < 300
+
+
+log_prob_and_stats = jit(lambda law, x: law.log_prob_and_stats(x))
+
+
 def test_few_fixed_steps_warn():
     law, x = flow("sphere", solver=flows.RK4(8)), points(Sphere(2), 5)
     with pytest.warns(UserWarning, match="8 RK4 steps"):
