@@ -10,7 +10,11 @@ from jaxtyping import TypeCheckError
 
 from geodl import datasets, train, vae
 from geodl.distributions import RiemannianNormal, WrappedNormal
+<<<<<<< HEAD
 from geodl.manifolds import SO3, Euclidean, Hyperboloid, PoincareBall
+=======
+from geodl.manifolds import SO3, Euclidean, PoincareBall, Product
+>>>>>>> flows
 from geodl.nn import mlp
 
 
@@ -65,6 +69,29 @@ def test_every_model_trains_under_jit(name):
     assert jnp.isfinite(value)
     for leaf in jax.tree.leaves(grads):
         assert jnp.all(jnp.isfinite(leaf)) and jnp.any(leaf != 0)
+
+
+def test_rotations_as_latents():
+    """A linear decoder reads a matrix row by row."""
+    encoder, decoder = mlp([ITEMS, 6]), vae.decoder("linear", 9, [HIDDEN, ITEMS])
+    model = vae.vae(SO3(), WrappedNormal, encoder, decoder, vae.gaussian, prior_scale=0.5)
+    params = model.init(jax.random.key(0))
+    z = SO3().random_uniform(jax.random.key(1), (3,))
+    first, rest = params["decoder"]["first"], params["decoder"]["rest"]["layers"][0]
+    hidden = jax.nn.relu(z.reshape(3, 9) @ first["kernel"] + first["bias"])
+    expected = hidden @ rest["kernel"] + rest["bias"]
+    np.testing.assert_allclose(model.decode(params, z), expected, rtol=1e-5, atol=1e-5)
+    bound = vae.elbo(model, params, DATA, jax.random.key(2)).elbo
+    assert bound.shape == (5,) and jnp.all(jnp.isfinite(bound))
+
+
+@pytest.mark.parametrize("manifold", [Product(PoincareBall(2), PoincareBall(2)), SO3()])
+def test_decoders_that_need_hyperbolic_space(manifold):
+    for first, dim in [("gyroplane", "to_hyperboloid"), ("mobius", "another dimension")]:
+        decoder = vae.decoder(first, manifold.dim, [HIDDEN, ITEMS])
+        params = jax.eval_shape(decoder.init, jax.random.key(0))
+        with pytest.raises((NotImplementedError, TypeError), match=dim):
+            jax.eval_shape(lambda p, d=decoder: d.apply(p, manifold.origin(), manifold), params)
 
 
 def test_kl_is_that_of_quadrature():
