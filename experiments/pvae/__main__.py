@@ -1,4 +1,4 @@
-"""``python -m experiments.pvae {demo,branching,mnist-quick,mnist} --help``."""
+"""``python -m experiments.pvae {demo,branching,mnist-quick,mnist,mnist-table} --help``."""
 
 import tyro
 
@@ -13,10 +13,16 @@ def main():
             "branching": branching.Branching(),
             "mnist-quick": mnist.QUICK,
             "mnist": mnist.Mnist(),
+            "mnist-table": mnist.Table(),
         }
     )
     config = tyro.cli(command, description=__doc__)
-    {branching.Branching: branching.run, mnist.Mnist: mnist.run}[type(config)](config)
+    runs = {
+        branching.Branching: branching.run,
+        mnist.Mnist: mnist.run,
+        mnist.Table: mnist.print_table,
+    }
+    runs[type(config)](config)
 
 
 if __name__ == "__main__":

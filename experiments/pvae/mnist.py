@@ -65,7 +65,18 @@ class Mnist:
     """importance samples of the reported likelihood"""
     test_items: int = 10_000
     chart: models.Chart = "hyperboloid"
+    validate: bool = False
+    """to choose settings: the last sixth of the training images (MNIST: 10,000) is held out and stands for the test"""
+    results: str = ""
+    """folder of one JSON file for each finished cell, by default in the run's: cells found there are not run again"""
     root: str = "runs"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The tables of a folder of results, printed."""
+
+    results: str = "docs/results/mnist"
 
 
 # minutes on two cores
@@ -105,36 +116,64 @@ def cells(config: Mnist) -> list[Cell]:
 
 
 def run(config: Mnist) -> dict[Cell, dict[str, Any]]:
-    """Train and evaluate every cell asked for; tables and pictures land in the run's folder."""
+    """Train and evaluate every cell asked for that has no result yet; tables and pictures land in the run's folder.
+
+    Raises ``ValueError`` where a result that is there was measured by another protocol.
+    """
     images, source = load(config)
     protocol = asdict(config) | {"data": source}
-    for free in ("kinds", "dims", "curvatures", "root"):
+    for free in ("kinds", "dims", "curvatures", "results", "root"):
         del protocol[free]
     folder = train.start_run("mnist", config.name, protocol, config.root)
+    del protocol["name"]
+    store = Path(config.results) if config.results else folder / "results"
+    store.mkdir(parents=True, exist_ok=True)
     print(f"{source}: {len(images.train_images)} training, {len(images.test_images)} test images")
     for cell in cells(config):
+        known = results(store).get(cell)
+        if known and known["protocol"] != protocol:
+            raise ValueError(
+                f"{store}: {cell.folder} was measured by {known['protocol']}, asked for {protocol}"
+            )
+        if known:
+            continue
         place = folder / cell.folder
         params = train_cell(config, cell, images, place)
         result = evaluate(config, cell, params, images, place)
         if cell.dim == 2:
             result["accuracy"] = classify(config, cell, params, images, place)
             draw(config, cell, jax.tree.map(lambda a: a[0], params), images, place)
-        record = asdict(cell) | train.circumstances() | result
-        train.write_text(place / "result.json", json.dumps(record, indent=2) + "\n")
-        tables = results_tables(results(folder), source)
-        train.write_text(folder / "table.md", tables + "\n")
+        record = asdict(cell) | {"protocol": protocol} | train.circumstances() | result
+        train.write_text(store / f"{cell.folder}.json", json.dumps(record, indent=2) + "\n")
+    tables = results_tables(results(store), source)
+    train.write_text(folder / "table.md", tables + "\n")
     print(f"\n{tables}\n\ntable: {folder / 'table.md'}\npictures: {folder}/*/*.png")
-    return results(folder)
+    return results(store)
+
+
+def print_table(config: Table) -> None:
+    """The tables of results that runs of MNIST have left."""
+    print(results_tables(results(Path(config.results)), "mnist"))
 
 
 def results(folder: Path) -> dict[Cell, dict[str, Any]]:
-    """What the finished cells of a run have measured."""
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))]
+    """What the finished cells of a folder of results have measured."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     return {Cell(r["kind"], r["dim"], r["c"]): r for r in records}
 
 
 def load(config: Mnist) -> tuple[datasets.Images, str]:
     """The images, and the name of their source."""
+    images, source = _load(config)
+    if config.validate:
+        fit = slice(len(images.train_images) * 5 // 6)
+        rest = slice(fit.stop, None)
+        (x, labels), name = images[:2], f"{source}, held-out training images"
+        return datasets.Images(x[fit], labels[fit], x[rest], labels[rest]), name
+    return images, source
+
+
+def _load(config: Mnist) -> tuple[datasets.Images, str]:
     if config.data != "digits":
         try:
             return datasets.mnist(download=config.download), "mnist"
