@@ -33,6 +33,8 @@ METHODS: tuple[Method, ...] = Method.__args__  # type: ignore[attr-defined]
 FLOWS = ("wrapped flow", "stereographic flow", "flow")
 MIXED: tuple[Method, ...] = ("flow", "adaptive kernel density")
 
+FLOOR = 0.01  # share of the uniform law in every baseline: no test point is impossible
+
 LOG_PROB = "log_prob.npz"  # of every test, validation and some training points
 
 # Test NLL in nats on raw splits: volcano, earthquake, flood, fire.
@@ -223,21 +225,35 @@ def solver_report(model: Model, params: Any, test: jax.Array) -> dict[str, float
 
 
 def baseline(method: Method, fit, validation, key) -> distrax.Distribution:
-    """The law that a method makes of the points."""
+    """The law that a method makes of the points, FLOOR of it uniform: of all candidates the best on ``validation``."""
     match method:
         case "uniform":
             return distributions.Uniform(Sphere(2))
         case "kernel density":
             candidates = jnp.logspace(0.0, 10.0, 61)
-            return jax.jit(distributions.select_kernel_density)(fit, validation, candidates)
+            return jax.jit(distributions.select_kernel_density)(fit, validation, candidates, FLOOR)
         case "adaptive kernel density":
             near = [m for m in (1, 2, 4, 8, 16, 32) if m < len(fit)]
-            candidates = distributions.adaptive_concentrations(fit, near)
-            return jax.jit(distributions.select_kernel_density)(fit, validation, candidates, 0.01)
+            candidates = distributions.adaptive_concentrations(fit, near, np.logspace(-1, 1, 10))
+            return jax.jit(distributions.select_kernel_density)(fit, validation, candidates, FLOOR)
         case _:
             sizes = [k for k in (5, 10, 25, 50, 100, 200) if 2 * k <= len(fit)]
-            laws = [distributions.fit_von_mises_fisher_mixture(key, fit, k, 100, 2) for k in sizes]
+            laws = [
+                with_floor(distributions.fit_von_mises_fisher_mixture(key, fit, k, 100, 2))
+                for k in sizes
+            ]
             return max(laws, key=lambda law: float(jnp.mean(law.log_prob(validation))))
+
+
+def with_floor(law: distrax.MixtureSameFamily) -> distrax.MixtureSameFamily:
+    """A mixture of von Mises-Fisher laws with one component more, of weight FLOOR and concentration 0."""
+    kernels, logits = law.components_distribution, law.mixture_distribution.logits
+    logits = jnp.append(jax.nn.log_softmax(logits) + math.log1p(-FLOOR), math.log(FLOOR))
+    loc = jnp.concatenate([kernels.loc, kernels.loc[:1]])
+    concentration = jnp.append(kernels.concentration, 0.0)
+    return distrax.MixtureSameFamily(
+        distrax.Categorical(logits=logits), distributions.VonMisesFisher(loc, concentration)
+    )
 
 
 def make_model(recipe: Recipe, method: Method) -> Model:
