@@ -29,6 +29,8 @@ class Branching:
     name: str = "paper"
     seeds: int = 10
     """trees, each with its own split; all seeds of a model are trained at once"""
+    seed: int = 0
+    """that all of them come from: another one gives other trees, splits and trainings"""
     curvatures: tuple[float, ...] = (0.1, 0.3, 0.8, 1.0, 1.2)
     prior_scales: tuple[float, ...] = (1.0, 1.7)
     decoders: tuple[vae.model.FirstLayer, ...] = ("gyroplane",)
@@ -97,7 +99,7 @@ def run(config: Branching) -> dict[Cell, np.ndarray]:
     for free in ("curvatures", "prior_scales", "decoders", "root"):
         del protocol[free]
     folder = train.start_run("branching", config.name, protocol, config.root)
-    keys = jax.random.split(jax.random.key(0), config.seeds)
+    keys = jax.random.split(jax.random.key(config.seed), config.seeds)
     trees = jax.vmap(datasets.branching_diffusion)(keys)
     losses, params = {}, {}
     for cell in cells(config):
