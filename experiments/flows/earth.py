@@ -43,8 +43,10 @@ PUBLISHED = {
     "mixture of von Mises-Fisher (Mathieu & Nickel 2020)": "-0.31±.07  0.59±.01  1.09±.01  -0.23±.02",
     "stereographic CNF (Mathieu & Nickel 2020)": "-0.64±.20  0.43±.06  0.99±.04  -0.40±.06",
     "Riemannian CNF (Mathieu & Nickel 2020)": "-0.97±.15  0.18±.05  0.90±.03  -0.66±.05",
+    "Riemannian CNF (as rerun by De Bortoli et al. 2022)": "-6.05±.61  0.14±.23  1.11±.19  -0.80±.54",
     "Moser flow (as rerun by De Bortoli et al. 2022)": "-4.21±.17  -0.16±.06  0.57±.10  -1.28±.05",
     "Riemannian score-based model (De Bortoli et al. 2022)": "-4.92±.25  -0.19±.07  0.45±.17  -1.33±.06",
+    "Riemannian diffusion model (Huang et al. 2022)": "-6.61±.96  -0.40±.05  0.43±.07  -1.38±.05",
     "Riemannian flow matching (Chen & Lipman 2024)": "-7.93±1.67  -0.28±.08  0.42±.05  -1.86±.11",
 }
 

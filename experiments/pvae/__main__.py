@@ -20,7 +20,7 @@ def main():
     runs = {
         branching.Branching: branching.run,
         mnist.Mnist: mnist.run,
-        mnist.Table: mnist.print_table,
+        mnist.Table: mnist.write_table,
     }
     runs[type(config)](config)
 

@@ -16,6 +16,7 @@ from geodl import datasets, plotting, train, vae
 
 
 DIMS = (2, 5, 10, 20)
+MARK = "<!-- table -->"
 # -log p(x), IWAE-5000, for d = 2, 5, 10, 20 (Mathieu et al. 2019, table 2); None: not trainable by their code
 PAPER = {
     ("N-VAE", None): (144.5, 114.7, 100.2, 97.6),
@@ -74,9 +75,10 @@ class Mnist:
 
 @dataclass(frozen=True)
 class Table:
-    """The tables of a folder of results, printed."""
+    """The tables of a folder of results, in a page between two of its marks."""
 
     results: str = "docs/results/mnist"
+    page: str = "docs/results/mnist.md"
 
 
 # minutes on two cores
@@ -151,9 +153,13 @@ def run(config: Mnist) -> dict[Cell, dict[str, Any]]:
     return results(store)
 
 
-def print_table(config: Table) -> None:
-    """The tables of results that runs of MNIST have left."""
-    print(results_tables(results(Path(config.results)), "mnist"))
+def write_table(config: Table) -> None:
+    """Put the tables of all results that there are into the page."""
+    page = Path(config.page)
+    before, _, after = page.read_text().split(MARK)
+    tables = results_tables(results(Path(config.results)), "mnist")
+    train.write_text(page, f"{before}{MARK}\n\n{tables}\n\n{MARK}{after}")
+    print(tables)
 
 
 def results(folder: Path) -> dict[Cell, dict[str, Any]]:
@@ -326,7 +332,7 @@ def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
         row = [label(kind, c)]
         for i, dim in enumerate(dims):
             ours = results.get(Cell(kind, dim, c))
-            row.append("not run" if ours is None else mean_and_error(ours["loss"]))
+            row.append("–" if ours is None else mean_and_error(ours["loss"]))
             if mnist:
                 row.append(PAPER[kind, c][i] or "*")
         rows.append(row)
@@ -336,12 +342,17 @@ def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
     details = "d, model, seeds, IWAE, −ELBO, reconstruction, KL, active units, date, revision"
     tables = [
         f"−log p(x) in nats per test image of {source}, IWAE; mean ± its standard error over seeds; "
-        "*: the paper's code could not train it",
+        "–: not run; *: the paper's code could not train it",
         train.markdown_table(header, rows),
         "The bounds and their parts, the latent units in use, and the run:",
         train.markdown_table(
             details.split(", "),
-            [detail(*item) for item in sorted(results.items(), key=lambda item: str(item[0]))],
+            [
+                detail(*item)
+                for item in sorted(
+                    results.items(), key=lambda item: (item[0].dim, item[0].kind, item[0].c or 0)
+                )
+            ],
         ),
     ]
     accuracies = {cell: r["accuracy"] for cell, r in results.items() if "accuracy" in r}
