@@ -236,7 +236,9 @@ def baseline(method: Method, fit, validation, key) -> distrax.Distribution:
             return jax.jit(distributions.select_kernel_density)(fit, validation, candidates, FLOOR)
         case "adaptive kernel density":
             near = [m for m in (1, 2, 4, 8, 16, 32) if m < len(fit)]
-            candidates = distributions.adaptive_concentrations(fit, near, np.logspace(-1, 1, 10))
+            candidates = distributions.adaptive_concentrations(
+                fit, near, tuple(np.logspace(-1, 1, 10))
+            )
             return jax.jit(distributions.select_kernel_density)(fit, validation, candidates, FLOOR)
         case _:
             sizes = [k for k in (5, 10, 25, 50, 100, 200) if 2 * k <= len(fit)]

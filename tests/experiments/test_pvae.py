@@ -100,6 +100,12 @@ def test_a_cell_with_a_result_is_not_run_again(tmp_path, monkeypatch):
     assert len(mnist.results(tmp_path / "cells")) == 4
     with pytest.raises(ValueError, match="n-vae-d5 was measured by"):
         mnist.run(replace(config, name="third", epochs=6))
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{mnist.MARK}\nold\n{mnist.MARK}\nafter\n")
+    mnist.write_table(mnist.Table(str(tmp_path / "cells"), str(page)))
+    text = page.read_text()
+    assert text.startswith("before") and text.endswith("after\n") and "old" not in text
+    assert "1.50 ± 0.50" in text  # mean and standard error of 1 and 2
 
 
 def test_the_rate_falls_in_the_last_share_of_the_steps():
