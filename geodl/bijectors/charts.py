@@ -11,9 +11,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.manifolds import sphere
+from geodl.manifolds import Manifold, sphere
 from geodl.manifolds._numerics import dot, float_dtype
-from geodl.manifolds.base import Manifold, normal_coordinates
 
 
 class Stereographic(distrax.Bijector):
@@ -82,12 +81,11 @@ class ExponentialMap(distrax.Bijector):
         """The shortest components (..., dim) of points (..., *event_shape), and minus the log-determinant."""
         y = jnp.asarray(y)
         _check_width("ExponentialMap.inverse", y, self._manifold.event_shape)
-        x = normal_coordinates(self._manifold, y).astype(float_dtype(y))
+        x = self._manifold.normal_coordinates(y).astype(float_dtype(y))
         return x, -self._log_det(x)
 
     def _log_det(self, x):
-        origin = self._origin(x)
-        return self._manifold.logdetexp(origin, self._manifold.from_frame(origin, x))
+        return self._manifold.logdetexp_frame(self._origin(x), x)
 
     def _origin(self, x):
         return jax.tree.map(lambda o: o.astype(float_dtype(x)), self._manifold.origin())

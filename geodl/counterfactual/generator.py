@@ -40,6 +40,8 @@ class Flat:
     low: float = field(default=-float("inf"), metadata={"static": True})
     high: float = field(default=float("inf"), metadata={"static": True})
 
+    frame_is_parallel = True
+
     def expmap_frame(self, x: Any, a: Array) -> Array:
         """x + a, clipped to the box."""
         moved = x + a

@@ -32,9 +32,8 @@ from jax import Array
 from jax.tree_util import Partial
 from jaxtyping import PRNGKeyArray
 
-from geodl.counterfactual.generator import Flat, Generator, identity, linearise
+from geodl.counterfactual.generator import Generator, identity, linearise
 from geodl.counterfactual.targets import Target
-from geodl.manifolds import Euclidean, Torus
 from geodl.manifolds._numerics import check
 from geodl.manifolds._record import register_record
 from geodl.manifolds.base import Point
@@ -74,9 +73,6 @@ class State(NamedTuple):
     """taken so far"""
     status: Array
     """a ``Status``"""
-
-
-_PARALLEL = Flat, Euclidean, Torus  # their own frames are carried into one another
 
 
 @register_record
@@ -207,11 +203,11 @@ class Search:
     def _carry(self, frame, z, to):
         """The frame after parallel transport from z to another point."""
         space = self.generator.manifold
-        if isinstance(space, _PARALLEL):
+        if space.frame_is_parallel:
             return frame
 
         def carry(a):
-            return space.to_frame(to, space.transport(z, to, space.from_frame(z, a)))
+            return space.to_frame(to, space.transport(z, to, space.from_frame(z, a)))  # type: ignore
 
         return jax.vmap(carry)(frame)
 
@@ -265,7 +261,7 @@ def _start(search, z, goal):
     space, n = search.generator.manifold, len(goal)
     zero = jax.vmap(space.to_frame)(z, jax.tree.map(jnp.zeros_like, z))
     frame = None
-    if not isinstance(space, _PARALLEL):
+    if not space.frame_is_parallel:
         frame = jnp.broadcast_to(
             jnp.eye(zero.shape[-1], dtype=zero.dtype), (*zero.shape, zero.shape[-1])
         )

@@ -8,8 +8,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.distributions.uniform import check_point
+from geodl.manifolds import Manifold, Point
 from geodl.manifolds._numerics import check, float_dtype, is_concrete
-from geodl.manifolds.base import Manifold, Point, leading_axes
 
 
 class LocationScale(distrax.Distribution):
@@ -67,7 +67,7 @@ class LocationScale(distrax.Distribution):
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """Broadcast leading axes of loc, scale and curvature."""
-        locs = leading_axes(self._loc, self.event_shape)
+        locs = self._manifold.batch_shape(self._loc)
         curvatures = [jnp.shape(c) for c in jax.tree.leaves(self._manifold)]
         return np.broadcast_shapes(locs, self._scale.shape[:-1], *curvatures)
 

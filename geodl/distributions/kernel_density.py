@@ -15,11 +15,10 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from geodl.distributions.uniform import check_point, log_area
+from geodl.distributions.uniform import check_point
 from geodl.distributions.von_mises_fisher import VonMisesFisher
-from geodl.manifolds import Sphere
+from geodl.manifolds import Manifold, Point, Sphere, sphere
 from geodl.manifolds._numerics import check, check_positive, dot
-from geodl.manifolds.base import Manifold, Point
 
 
 PAIRS = 2**22  # as many pairs of points are in memory at a time
@@ -95,7 +94,7 @@ class KernelDensity(distrax.Distribution):
 
         queries = value.reshape(-1, value.shape[-1])
         mixed = _over_rows(jax.checkpoint(log_kernels), queries, len(points)) - jnp.log(len(points))
-        uniform = jnp.log(self._uniform_weight) - log_area(points.shape[-1] - 1)
+        uniform = jnp.log(self._uniform_weight) - sphere.log_area(points.shape[-1] - 1)
         return jnp.logaddexp(mixed, uniform).reshape(value.shape[:-1])
 
     def _sample_n(self, key, n):

@@ -17,7 +17,7 @@ from jaxtyping import Real
 from tensorflow_probability.substrates import jax as tfp
 
 from geodl.distributions import _quadrature
-from geodl.distributions.uniform import Uniform, check_point, log_area
+from geodl.distributions.uniform import Uniform, check_point
 from geodl.manifolds import Sphere, sphere
 from geodl.manifolds._numerics import check, dot, even, float_dtype, is_concrete, safe_sqrt
 
@@ -43,7 +43,7 @@ def _float(kappa):
 def _log_normalizer(kappa, dim):
     """log of the integral of exp(-kappa (1 - <loc, x>)): without the part that is kappa itself."""
     law = AngleLaw(dim - 1)
-    return log_area(dim - 1) + law.log_peak(kappa) + _quadrature.log_mass(law, kappa)
+    return sphere.log_area(dim - 1) + law.log_peak(kappa) + _quadrature.log_mass(law, kappa)
 
 
 def _mean_gap(kappa, dim):
@@ -175,7 +175,7 @@ def _kl_uniform(p: VonMisesFisher, q: Uniform, *_, **__) -> Array:
     """log area - entropy."""
     if q.manifold != Sphere(p._dim):
         raise ValueError(f"KL(VonMisesFisher || Uniform): on S^{p._dim} and on {q.manifold}")
-    return log_area(p._dim) - p.entropy()
+    return sphere.log_area(p._dim) - p.entropy()
 
 
 # ---------------------------------------------------------------------------------------------------

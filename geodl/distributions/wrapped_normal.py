@@ -10,9 +10,8 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
 from geodl.distributions._location_scale import LocationScale
-from geodl.manifolds import SO3, Hyperboloid, Product, Sphere, Torus
+from geodl.manifolds import Manifold
 from geodl.manifolds._numerics import safe_norm
-from geodl.manifolds.base import Manifold
 
 
 class WrappedNormal(LocationScale):
@@ -60,7 +59,7 @@ class WrappedNormal(LocationScale):
 
     def _sample_n_and_log_prob(self, key, n):
         a = self._tangent_n(key, n)
-        return self._at(a), self._log_prob(_unwind(self._manifold, a))
+        return self._at(a), self._log_prob(_unwind(self._manifold, self._loc, a))
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -71,53 +70,54 @@ WINDINGS = 4
 
 
 def _log_density(manifold, loc, a, scale) -> Array:
-    if isinstance(manifold, Product):
-        parts = zip(manifold.factors, loc, manifold.split(a), manifold.split(scale), strict=True)
-        return functools.reduce(jnp.add, (_log_density(*part) for part in parts))
-    if isinstance(manifold, Torus):
-        turns = 2 * np.pi * np.arange(-WINDINGS, WINDINGS + 1).astype(a.dtype)
-        wound = logsumexp(_log_normal(a[..., None] + turns, scale[..., None]), -1)
-        return jnp.sum(wound, -1) + 0 * loc[..., 0]
-    if isinstance(manifold, Sphere | SO3):
-        normal = _log_wound(a, scale)
+    parts = manifold.by_factor(loc, a, scale)
+    return functools.reduce(jnp.add, (_log_density_of_factor(*part) for part in parts))
+
+
+def _log_density_of_factor(manifold, loc, a, scale) -> Array:
+    winding = manifold.winding
+    if winding.kind == "coordinates":
+        turns = winding.period * np.arange(-WINDINGS, WINDINGS + 1).astype(a.dtype)
+        normal = jnp.sum(logsumexp(_log_normal(a[..., None] + turns, scale[..., None]), -1), -1)
+    elif winding.kind == "directions":
+        normal = _log_wound(a, scale, winding.period)
     else:
         normal = jnp.sum(_log_normal(a, scale), -1)
-    if isinstance(manifold, Hyperboloid):
-        loc = (
-            manifold.origin()
-        )  # the same at every point, and there an ambient vector keeps a's length
-    return normal - manifold.logdetexp(loc, manifold.from_frame(loc, a))
+    return normal - manifold.logdetexp_frame(loc, a)
 
 
 def _log_normal(a, scale):
     return -jnp.square(a / scale) / 2 - jnp.log(scale) - np.log(2 * np.pi).astype(a.dtype) / 2
 
 
-def _log_wound(a, scale):
-    """log sum_k N(v_k) |v_k|^(d-1) / |v|^(d-1) over v_k = v (1 + 2 pi k / |v|), all with the same end.
+def _log_wound(a, scale, period):
+    """log sum_k N(v_k) |v_k|^(d-1) / |v|^(d-1) over v_k = v (1 + period k / |v|), all with the same end.
 
-    On sphere and SO(3) |det d exp| at v is |s(|v|) / |v||^(d-1), with the same |s| for all v_k.
+    |det d exp| at v is |s(|v|) / |v||^(d-1), with the same |s| for all v_k.
     """
     r = safe_norm(a)[..., None]
     floor = jnp.maximum(r, 1e-3)
     first = jnp.arange(a.shape[-1]) == 0  # direction of the turns at v = 0
     unit = jnp.where(r < floor, first, a / floor)
     precision = jnp.sum(jnp.square(unit / scale), -1, keepdims=True)
-    length = r + 2 * np.pi * np.delete(np.arange(-WINDINGS, WINDINGS + 1), WINDINGS).astype(a.dtype)
+    turns = np.delete(np.arange(-WINDINGS, WINDINGS + 1), WINDINGS).astype(a.dtype)
+    length = r + period * turns
     jacobian = (a.shape[-1] - 1) * jnp.log(jnp.abs(length) / floor)
     turns = logsumexp(jacobian - precision * jnp.square(length) / 2, -1)
     constant = jnp.sum(_log_normal(jnp.zeros_like(a), scale), -1)
     return constant + jnp.logaddexp(-jnp.sum(jnp.square(a / scale), -1) / 2, turns)
 
 
-def _unwind(manifold, a):
-    """The shortest a with the same end."""
-    if isinstance(manifold, Product):
-        parts = zip(manifold.factors, manifold.split(a), strict=True)
-        return jnp.concatenate([_unwind(*part) for part in parts], -1)
-    if isinstance(manifold, Torus):
-        return a - 2 * np.pi * jnp.round(a / (2 * np.pi))
-    if isinstance(manifold, Sphere | SO3):
+def _unwind(manifold, loc, a):
+    """The shortest components with the same end."""
+    return jnp.concatenate([_unwind_factor(f, a) for f, _, a in manifold.by_factor(loc, a)], -1)
+
+
+def _unwind_factor(manifold, a):
+    kind, period = manifold.winding
+    if kind == "coordinates":
+        return a - period * jnp.round(a / period)
+    if kind == "directions":
         r = safe_norm(a)[..., None]
-        return a * (1 - 2 * np.pi * jnp.round(r / (2 * np.pi)) / jnp.where(r > 0, r, 1))
+        return a * (1 - period * jnp.round(r / period) / jnp.where(r > 0, r, 1))
     return a

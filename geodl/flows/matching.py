@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from geodl.manifolds import Manifold
-from geodl.manifolds.base import Point, Tangent, leading_axes
+from geodl.manifolds.base import Point, Tangent
 
 
 def conditional_path(
@@ -68,6 +68,6 @@ def jitter(manifold: Manifold, key: Array, x: Point, scale: ArrayLike) -> Point:
     flow from learning single points by heart.
     """
     scale = jnp.asarray(scale)
-    shape = (*leading_axes(x, manifold.event_shape), manifold.dim)
+    shape = (*manifold.batch_shape(x), manifold.dim)
     noise = jax.random.normal(key, shape, jnp.result_type(*jax.tree.leaves(x)))
     return manifold.expmap_frame(x, scale[..., None] * noise)

@@ -24,8 +24,7 @@ from jax.typing import ArrayLike
 
 from geodl.flows import divergence
 from geodl.flows.clock import clock
-from geodl.manifolds import Hyperboloid, Manifold, PoincareBall, Product, Sphere, Torus
-from geodl.manifolds.base import Point, Tangent, normal_coordinates
+from geodl.manifolds import Manifold, Point, Tangent
 from geodl.nn import MLP, circle, fourier_features, functional
 
 
@@ -104,7 +103,7 @@ def vector_field(
 
 def _ambient(manifold):
     shape = manifold.event_shape
-    if isinstance(manifold, Product | Torus | PoincareBall):
+    if not manifold.embedded or any(isinstance(n, tuple) for n in shape):
         raise ValueError(f"vector_field: {manifold} has no ambient space; use kind='frame'")
     return int(np.prod(shape)), lambda x, a: manifold.project_tangent(
         x, a.reshape(*a.shape[:-1], *shape)
@@ -112,28 +111,14 @@ def _ambient(manifold):
 
 
 def _frame(manifold):
-    factors = manifold.factors if isinstance(manifold, Product) else (manifold,)
-    if any(isinstance(f, Sphere) and f.dim > 1 for f in factors):
-        raise ValueError(
-            f"vector_field: {manifold} has no continuous frame; use kind='ambient' or 'killing'"
-        )
+    jax.eval_shape(manifold.frame_divergence, manifold.origin(), jnp.zeros(manifold.dim))
     return manifold.dim, manifold.from_frame
 
 
 def _killing(manifold):
-    if not isinstance(manifold, Sphere):
-        raise ValueError(
-            f"vector_field: kind='killing' is for spheres, got {manifold}; on SO(3) and the torus the "
-            "vectors of kind='frame' are Killing fields"
-        )
-    i, j = np.triu_indices(manifold.dim + 1, 1)
-
-    def assemble(x, a):
-        """sum_ij a_ij (x_i e_j - x_j e_i)."""
-        v = jnp.zeros(jnp.broadcast_shapes(x.shape, (*a.shape[:-1], 1)), a.dtype)
-        return v.at[..., j].add(a * x[..., i]).at[..., i].add(-a * x[..., j])
-
-    return len(i), assemble
+    coefficients = manifold.dim * (manifold.dim + 1) // 2
+    jax.eval_shape(manifold.killing, manifold.origin(), jnp.zeros(coefficients))
+    return coefficients, manifold.killing
 
 
 _SPANS = {"ambient": _ambient, "frame": _frame, "killing": _killing}
@@ -144,31 +129,13 @@ _SPANS = {"ambient": _ambient, "frame": _frame, "killing": _killing}
 # ---------------------------------------------------------------------------------------------------
 
 
-def coordinates(manifold: Manifold, x: Point) -> Array:
-    """Coordinates (..., n) of points that are smooth all over the manifold.
-
-    Ambient ones; cosine and sine of the torus' angles; normal ones at the origin of a hyperbolic space, whose own
-    are bounded (ball) or grow exponentially (hyperboloid); those of a product's factors in turn.
-    """
-    if isinstance(manifold, Product):
-        parts = [coordinates(f, p) for f, p in zip(manifold.factors, x, strict=True)]
-        batch = jnp.broadcast_shapes(*(p.shape[:-1] for p in parts))
-        return jnp.concatenate([jnp.broadcast_to(p, (*batch, p.shape[-1])) for p in parts], -1)
-    if isinstance(manifold, PoincareBall | Hyperboloid):
-        return normal_coordinates(manifold, x)
-    x = jnp.asarray(x)
-    if isinstance(manifold, Torus):
-        return jnp.concatenate([jnp.cos(x), jnp.sin(x)], -1)
-    return x.reshape(*x.shape[: x.ndim - len(manifold.event_shape)], -1)
-
-
 class _FieldNet(nnx.Module):
     """Components from time and point: MLP of [coordinates, the clock, its harmonics, random Fourier features]."""
 
     def __init__(self, manifold, sizes, features, harmonics, rngs):
         self.manifold, self.harmonics = manifold, harmonics
         count, (low, high) = features
-        dim = coordinates(manifold, manifold.origin()).shape[-1]
+        dim = manifold.coordinates(manifold.origin()).shape[-1]
         if count:
             deviations = jnp.geomspace(low, high, count, dtype=jnp.float32)
             self.frequencies = nnx.Param(
@@ -179,7 +146,7 @@ class _FieldNet(nnx.Module):
         self.mlp = MLP([inputs, *sizes], rngs, jax.nn.swish)
 
     def __call__(self, t, x):
-        x = coordinates(self.manifold, x)
+        x = self.manifold.coordinates(x)
         t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:-1])[..., None]
         reading = clock(t)
         beats = 0.5 * reading * jnp.arange(1, self.harmonics + 1, dtype=x.dtype)

@@ -64,6 +64,8 @@ def primitive(
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
         signature = inspect.signature(function)
+        # Operation by operation an eager call takes milliseconds; inside a traced function nothing is left of it.
+        compiled = jax.jit(function, inline=True)
 
         @functools.wraps(function)
         def wrapper(*args, **kwargs) -> T:
@@ -75,8 +77,9 @@ def primitive(
             arrays = {n: lax.convert_element_type(a, inside) for n, a in arrays.items()}
             if validate is not None and is_concrete(*arrays.values()):
                 validate(**arrays)
-            return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), function(**arrays))  # type: ignore
+            return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), compiled(**arrays))  # type: ignore
 
+        wrapper.is_primitive = True  # type: ignore[attr-defined]
         return wrapper
 
     return decorate

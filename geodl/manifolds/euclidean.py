@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from geodl.manifolds._numerics import dot, primitive, safe_norm, scale
 from geodl.manifolds._record import register_record
+from geodl.manifolds.base import ModuleManifold, Winding
 
 
 Vector = Float[Array, "*#batch d"]
@@ -129,65 +130,27 @@ def random_uniform(key: Array, shape: tuple[int, ...]) -> Array:
 
 @register_record
 @dataclass(frozen=True)
-class Euclidean:
+class Euclidean(ModuleManifold):
     """R^dim as a :class:`~geodl.manifolds.base.Manifold`."""
 
     dim: int = field(metadata={"static": True})
+
+    winding = Winding("none")
+    embedded = True
+    frame_is_parallel = True
 
     @property
     def event_shape(self):
         return (self.dim,)
 
-    def expmap(self, x, v):
-        return expmap(x, v)
-
-    def logmap(self, x, y):
-        return logmap(x, y)
-
-    def dist(self, x, y):
-        return dist(x, y)
-
-    def sqdist(self, x, y):
-        return sqdist(x, y)
-
-    def inner(self, x, u, v):
-        return inner(x, u, v)
-
-    def norm(self, x, v):
-        return norm(x, v)
-
-    def geodesic(self, t, x, y):
-        return geodesic(t, x, y)
-
-    def transport(self, x, y, v):
-        return transport(x, y, v)
-
-    def project(self, x):
-        return project(x)
-
-    def project_tangent(self, x, v):
-        return project_tangent(x, v)
-
-    def egrad_to_rgrad(self, x, g):
-        return egrad_to_rgrad(x, g)
-
-    def logdetexp(self, x, v):
-        return logdetexp(x, v)
-
-    def from_frame(self, x, a):
-        return from_frame(x, a)
-
-    def to_frame(self, x, v):
-        return to_frame(x, v)
-
-    def expmap_frame(self, x, a):
-        return expmap_frame(x, a)
-
-    def tangent_basis(self, x):
-        return tangent_basis(x)
+    def curvature(self):
+        return 0.0
 
     def origin(self):
         return origin(self.dim)
 
     def random_uniform(self, key, batch_shape=()):
         return random_uniform(key, (*batch_shape, self.dim))
+
+    def frame_divergence(self, x, a):
+        return logdetexp(x, a)

@@ -41,6 +41,7 @@ from geodl.manifolds._numerics import (
     tangent_dot,
 )
 from geodl.manifolds._record import register_record
+from geodl.manifolds.base import ModuleManifold, Winding
 
 
 Vector = Float[Array, "*#batch e"]  # e = d + 1 ambient coordinates
@@ -349,6 +350,19 @@ def _to_frame(x, v, c):
 
 
 @_primitive("x")
+def logdetexp_frame(x: Vector, a: Space, c: Curvature) -> Scalar:
+    """logdetexp at the tangent vector with frame components a, the same at every x."""
+    a = a + 0 * x[..., 1:]
+    return (a.shape[-1] - 1) * log_sinhc(c * dot(a, a))
+
+
+@_primitive("x")
+def frame_divergence(x: Vector, a: Space, c: Curvature) -> Scalar:
+    """sum_i a_i div e_i = (d - 1) c <a, y> of the orthonormal frame e_i, y the point in the ball."""
+    return (a.shape[-1] - 1) * c * dot(a, to_ball(x, c))
+
+
+@_primitive("x")
 def tangent_basis(x: Vector, c: Curvature) -> Float[Array, "*batch d e"]:
     """Orthonormal frame at x, vectors in rows."""
     return _transport0(x[..., None, 1:], jnp.eye(x.shape[-1] - 1, dtype=x.dtype), c[..., None])
@@ -379,11 +393,14 @@ def to_ball(x: Vector, c: Curvature) -> Space:
 
 @register_record
 @dataclass(frozen=True)
-class Hyperboloid:
+class Hyperboloid(ModuleManifold):
     """The hyperboloid of sectional curvature -c as a :class:`~geodl.manifolds.base.Manifold`."""
 
     dim: int = field(metadata={"static": True})
     c: ArrayLike = 1.0
+
+    winding = Winding("none")
+    embedded = True
 
     def __post_init__(self):
         check_positive("Hyperboloid: curvature parameter c (sectional curvature is -c)", self.c)
@@ -392,68 +409,19 @@ class Hyperboloid:
     def event_shape(self):
         return (self.dim + 1,)
 
-    def expmap(self, x, v):
-        return expmap(x, v, self.c)
-
-    def expmap0(self, v):
-        return expmap0(v, self.c)
-
-    def logmap(self, x, y):
-        return logmap(x, y, self.c)
-
-    def logmap0(self, y):
-        return logmap0(y, self.c)
-
-    def dist(self, x, y):
-        return dist(x, y, self.c)
-
-    def sqdist(self, x, y):
-        return sqdist(x, y, self.c)
-
-    def inner(self, x, u, v):
-        return inner(x, u, v, self.c)
-
-    def norm(self, x, v):
-        return norm(x, v, self.c)
-
-    def geodesic(self, t, x, y):
-        return geodesic(t, x, y, self.c)
-
-    def transport(self, x, y, v):
-        return transport(x, y, v, self.c)
-
-    def transport0(self, y, v):
-        return transport0(y, v, self.c)
-
-    def project(self, x):
-        return project(x, self.c)
-
-    def project_tangent(self, x, v):
-        return project_tangent(x, v, self.c)
-
-    def egrad_to_rgrad(self, x, g):
-        return egrad_to_rgrad(x, g, self.c)
-
-    def logdetexp(self, x, v):
-        return logdetexp(x, v, self.c)
-
-    def from_frame(self, x, a):
-        return from_frame(x, a, self.c)
-
-    def to_frame(self, x, v):
-        return to_frame(x, v, self.c)
-
-    def expmap_frame(self, x, a):
-        return expmap_frame(x, a, self.c)
-
-    def tangent_basis(self, x):
-        return tangent_basis(x, self.c)
-
-    def to_ball(self, x):
-        return to_ball(x, self.c)
+    def curvature(self):
+        return -1.0 * self.c
 
     def origin(self):
         return origin(self.dim, self.c)
 
     def random_uniform(self, key, batch_shape=()):
         return random_uniform(key, (*batch_shape, self.dim + 1), self.c)
+
+    def coordinates(self, x):
+        """Normal coordinates at the origin: the hyperboloid's own grow exponentially."""
+        return self.normal_coordinates(x)
+
+    def to_hyperboloid(self, x):
+        """x itself."""
+        return jnp.asarray(x)

@@ -43,6 +43,7 @@ from geodl.manifolds._numerics import (
     tanhc,
 )
 from geodl.manifolds._record import register_record
+from geodl.manifolds.base import ModuleManifold, Winding
 
 
 Vector = Float[Array, "*#batch d"]
@@ -356,6 +357,19 @@ def to_frame(x: Vector, v: Vector, c: Curvature) -> Vector:
     return scale(2 / _gap(x, c), v)
 
 
+@_primitive("x", "a")
+def logdetexp_frame(x: Vector, a: Vector, c: Curvature) -> Scalar:
+    """logdetexp at the tangent vector with frame components a, the same at every x."""
+    a = jnp.broadcast_arrays(x, a)[1]
+    return (a.shape[-1] - 1) * log_sinhc(c * dot(a, a))
+
+
+@_primitive("x", "a")
+def frame_divergence(x: Vector, a: Vector, c: Curvature) -> Scalar:
+    """sum_i a_i div e_i = (d - 1) c <a, x> of the orthonormal frame e_i."""
+    return (a.shape[-1] - 1) * c * dot(a, x)
+
+
 @_primitive("x")
 def tangent_basis(x: Vector, c: Curvature) -> Float[Array, "*batch d d"]:
     """Orthonormal frame at x, vectors in rows."""
@@ -409,11 +423,14 @@ def dist_to_gyroplane(z: Vector, p: Vector, a: Vector, c: Curvature) -> Scalar:
 
 @register_record
 @dataclass(frozen=True)
-class PoincareBall:
+class PoincareBall(ModuleManifold):
     """The Poincaré ball of sectional curvature -c as a :class:`~geodl.manifolds.base.Manifold`."""
 
     dim: int = field(metadata={"static": True})
     c: ArrayLike = 1.0
+
+    winding = Winding("none")
+    embedded = False
 
     def __post_init__(self):
         check_positive("PoincareBall: curvature parameter c (sectional curvature is -c)", self.c)
@@ -422,86 +439,19 @@ class PoincareBall:
     def event_shape(self):
         return (self.dim,)
 
-    def expmap(self, x, v):
-        return expmap(x, v, self.c)
-
-    def expmap0(self, v):
-        return expmap0(v, self.c)
-
-    def logmap(self, x, y):
-        return logmap(x, y, self.c)
-
-    def logmap0(self, y):
-        return logmap0(y, self.c)
-
-    def dist(self, x, y):
-        return dist(x, y, self.c)
-
-    def sqdist(self, x, y):
-        return sqdist(x, y, self.c)
-
-    def inner(self, x, u, v):
-        return inner(x, u, v, self.c)
-
-    def norm(self, x, v):
-        return norm(x, v, self.c)
-
-    def geodesic(self, t, x, y):
-        return geodesic(t, x, y, self.c)
-
-    def transport(self, x, y, v):
-        return transport(x, y, v, self.c)
-
-    def transport0(self, y, v):
-        return transport0(y, v, self.c)
-
-    def project(self, x):
-        return project(x, self.c)
-
-    def project_tangent(self, x, v):
-        return project_tangent(x, v, self.c)
-
-    def egrad_to_rgrad(self, x, g):
-        return egrad_to_rgrad(x, g, self.c)
-
-    def logdetexp(self, x, v):
-        return logdetexp(x, v, self.c)
-
-    def from_frame(self, x, a):
-        return from_frame(x, a, self.c)
-
-    def to_frame(self, x, v):
-        return to_frame(x, v, self.c)
-
-    def expmap_frame(self, x, a):
-        return expmap_frame(x, a, self.c)
-
-    def tangent_basis(self, x):
-        return tangent_basis(x, self.c)
-
-    def mobius_add(self, x, y):
-        return mobius_add(x, y, self.c)
-
-    def mobius_scalar_mul(self, r, x):
-        return mobius_scalar_mul(r, x, self.c)
-
-    def mobius_matvec(self, m, x):
-        return mobius_matvec(m, x, self.c)
-
-    def gyration(self, u, v, w):
-        return gyration(u, v, w, self.c)
-
-    def conformal_factor(self, x):
-        return conformal_factor(x, self.c)
-
-    def dist_to_gyroplane(self, z, p, a):
-        return dist_to_gyroplane(z, p, a, self.c)
-
-    def to_hyperboloid(self, x):
-        return to_hyperboloid(x, self.c)
+    def curvature(self):
+        return -1.0 * self.c
 
     def origin(self):
         return origin(self.dim)
 
     def random_uniform(self, key, batch_shape=()):
         return random_uniform(key, (*batch_shape, self.dim), self.c)
+
+    def log_volume_element(self, x):
+        """dim log lambda_x."""
+        return self.dim * jnp.log(conformal_factor(x, self.c))
+
+    def coordinates(self, x):
+        """Normal coordinates at the origin: the ball's own are bounded."""
+        return self.normal_coordinates(x)

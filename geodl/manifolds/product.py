@@ -24,7 +24,7 @@ from geodl.manifolds.base import Manifold
 
 @register_record
 @dataclass(frozen=True, init=False)
-class Product:
+class Product(Manifold):
     """A product of records as a :class:`~geodl.manifolds.base.Manifold`.
 
     ``Product(PoincareBall(2), Sphere(3))``; raises ``ValueError`` without factors, and
@@ -39,12 +39,37 @@ class Product:
         object.__setattr__(self, "factors", factors)
 
     @property
-    def dim(self):
+    def dim(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         return sum(f.dim for f in self.factors)
 
     @property
     def event_shape(self):
         return tuple(f.event_shape for f in self.factors)
+
+    def by_factor(self, x, *components):
+        return self._each(lambda *entries: entries, x, *map(self.split, components))
+
+    @property
+    def frame_is_parallel(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(f.frame_is_parallel for f in self.factors)
+
+    @property
+    def embedded(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(f.embedded for f in self.factors)
+
+    def log_volume(self):
+        return sum(f.log_volume() for f in self.factors)
+
+    def log_volume_element(self, x):
+        return _total(self._each(lambda f, x: f.log_volume_element(x), x))
+
+    def frame_divergence(self, x, a):
+        return _total(self._each(lambda f, x, a: f.frame_divergence(x, a), x, self.split(a)))
+
+    def coordinates(self, x):
+        parts = self._each(lambda f, x: f.coordinates(x), x)
+        batch = jnp.broadcast_shapes(*(p.shape[:-1] for p in parts))
+        return jnp.concatenate([jnp.broadcast_to(p, (*batch, p.shape[-1])) for p in parts], -1)
 
     def _each(self, method: Callable, *arguments) -> tuple:
         """method(factor, *its entries of the arguments) for every factor."""
@@ -98,6 +123,9 @@ class Product:
 
     def logdetexp(self, x, v):
         return _total(self._each(lambda f, x, v: f.logdetexp(x, v), x, v))
+
+    def logdetexp_frame(self, x, a):
+        return _total(self._each(lambda f, x, a: f.logdetexp_frame(x, a), x, self.split(a)))
 
     def from_frame(self, x, a):
         return self._each(lambda f, x, a: f.from_frame(x, a), x, self.split(a))

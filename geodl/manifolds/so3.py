@@ -16,6 +16,7 @@ Sources: Murray, Li, Sastry, *A Mathematical Introduction to Robotic Manipulatio
 exp and log; Shepperd, *Quaternion from Rotation Matrix* (1978), for the largest component.
 """
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -35,6 +36,7 @@ from geodl.manifolds._numerics import (
     sinc,
 )
 from geodl.manifolds._record import register_record
+from geodl.manifolds.base import ModuleManifold, Winding
 
 
 Matrix = Float[Array, "*#batch 3 3"]
@@ -252,6 +254,13 @@ def to_frame(x: Matrix, v: Matrix) -> Vector:
 
 
 @_primitive("x")
+def logdetexp_frame(x: Matrix, a: Vector) -> Scalar:
+    """logdetexp at the tangent vector with frame components a, the same at every x."""
+    q = dot(a, a) / 4
+    return 2 * log_sinc(jnp.broadcast_to(q, jnp.broadcast_shapes(q.shape, x.shape[:-2])))
+
+
+@_primitive("x")
 def tangent_basis(x: Matrix) -> Float[Array, "*batch 3 3 3"]:
     """The left-invariant frame (..., 3, 3, 3), vectors along the first of the last three axes."""
     return _ambient(x[..., None, :, :], jnp.eye(3, dtype=x.dtype))
@@ -320,67 +329,31 @@ def random_uniform(key: Array, shape: tuple[int, ...] = (3, 3)) -> Array:
 
 @register_record
 @dataclass(frozen=True)
-class SO3:
+class SO3(ModuleManifold):
     """The rotation group as a :class:`~geodl.manifolds.base.Manifold`."""
 
-    @property
-    def dim(self):
-        return 3
+    dim = 3
+    winding = Winding("directions")
+    embedded = True
 
     @property
     def event_shape(self):
         return (3, 3)
 
-    def expmap(self, x, v):
-        return expmap(x, v)
-
-    def logmap(self, x, y):
-        return logmap(x, y)
-
-    def dist(self, x, y):
-        return dist(x, y)
-
-    def sqdist(self, x, y):
-        return sqdist(x, y)
-
-    def inner(self, x, u, v):
-        return inner(x, u, v)
-
-    def norm(self, x, v):
-        return norm(x, v)
-
-    def geodesic(self, t, x, y):
-        return geodesic(t, x, y)
-
-    def transport(self, x, y, v):
-        return transport(x, y, v)
-
-    def project(self, x):
-        return project(x)
-
-    def project_tangent(self, x, v):
-        return project_tangent(x, v)
-
-    def egrad_to_rgrad(self, x, g):
-        return egrad_to_rgrad(x, g)
-
-    def logdetexp(self, x, v):
-        return logdetexp(x, v)
-
-    def from_frame(self, x, a):
-        return from_frame(x, a)
-
-    def to_frame(self, x, v):
-        return to_frame(x, v)
-
-    def expmap_frame(self, x, a):
-        return expmap_frame(x, a)
-
-    def tangent_basis(self, x):
-        return tangent_basis(x)
+    def curvature(self):
+        return 0.25
 
     def origin(self):
         return origin()
 
     def random_uniform(self, key, batch_shape=()):
         return random_uniform(key, (*batch_shape, 3, 3))
+
+    def log_volume(self):
+        """log 8 pi^2, the integral of (sin(r/2) / (r/2))^2 over the ball r < pi."""
+        return math.log(8 * math.pi**2)
+
+    def frame_divergence(self, x, a):
+        """0: left-invariant fields are Killing fields."""
+        a = jnp.asarray(a)
+        return jnp.zeros(jnp.broadcast_shapes(x.shape[:-2], a.shape[:-1]), a.dtype)

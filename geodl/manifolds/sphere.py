@@ -16,10 +16,12 @@ to -x is taken to lie eps away from it along the first frame vector at x: so dis
 pi times that vector, transport goes along that geodesic; gradients are finite.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
@@ -35,7 +37,8 @@ from geodl.manifolds._numerics import (
     sinc,
 )
 from geodl.manifolds._record import register_record
-from geodl.manifolds.euclidean import inner, norm  # the metric is that of the surrounding space
+from geodl.manifolds.base import ModuleManifold, Winding
+from geodl.manifolds.euclidean import inner, norm  # noqa: F401 - the surrounding space's metric
 
 
 Vector = Float[Array, "*#batch e"]  # e = d + 1 ambient coordinates
@@ -188,6 +191,29 @@ def to_frame(x: Vector, v: Vector) -> Coordinates:
 
 
 @_primitive("x")
+def logdetexp_frame(x: Vector, a: Coordinates) -> Scalar:
+    """logdetexp at the tangent vector with frame components a, the same at every x."""
+    q = dot(a, a)
+    return (a.shape[-1] - 1) * log_sinc(
+        jnp.broadcast_to(q, jnp.broadcast_shapes(q.shape, x.shape[:-1]))
+    )
+
+
+@_primitive("x")
+def killing(x: Vector, a: Float[Array, "*#batch k"]) -> Vector:
+    """A x of the skew matrix A whose lower triangle has the k = d (d + 1) / 2 entries a: a Killing field at x.
+
+    sum_{i < j} a_ij (x_i e_j - x_j e_i); the fields of the unit vectors a span the tangent space, and each of them is
+    free of divergence.
+    """
+    i, j = np.triu_indices(x.shape[-1], 1)
+    if a.shape[-1] != len(i):
+        raise ValueError(f"killing: a needs {len(i)} coefficients, got {a.shape}")
+    v = jnp.zeros(jnp.broadcast_shapes(x.shape, (*a.shape[:-1], 1)), a.dtype)
+    return v.at[..., j].add(a * x[..., i]).at[..., i].add(-a * x[..., j])
+
+
+@_primitive("x")
 def tangent_basis(x: Vector) -> Float[Array, "*batch d e"]:
     """Orthonormal frame at x, vectors in rows."""
     return _from_frame(x[..., None, :], jnp.eye(x.shape[-1] - 1, dtype=x.dtype))
@@ -245,64 +271,28 @@ def from_stereographic(p: Coordinates) -> Vector:
     return scale(1 / (1 + q), jnp.concatenate([(1 - q)[..., None], 2 * p], -1))
 
 
+def log_area(dim: int) -> float:
+    """Log of the volume 2 pi^((dim + 1)/2) / Gamma((dim + 1)/2) of the unit sphere S^dim."""
+    half = (dim + 1) / 2
+    return math.log(2) + half * math.log(math.pi) - math.lgamma(half)
+
+
 @register_record
 @dataclass(frozen=True)
-class Sphere:
+class Sphere(ModuleManifold):
     """The unit sphere S^dim as a :class:`~geodl.manifolds.base.Manifold`."""
 
     dim: int = field(metadata={"static": True})
+
+    winding = Winding("directions")
+    embedded = True
 
     @property
     def event_shape(self):
         return (self.dim + 1,)
 
-    def expmap(self, x, v):
-        return expmap(x, v)
-
-    def logmap(self, x, y):
-        return logmap(x, y)
-
-    def dist(self, x, y):
-        return dist(x, y)
-
-    def sqdist(self, x, y):
-        return sqdist(x, y)
-
-    def inner(self, x, u, v):
-        return inner(x, u, v)
-
-    def norm(self, x, v):
-        return norm(x, v)
-
-    def geodesic(self, t, x, y):
-        return geodesic(t, x, y)
-
-    def transport(self, x, y, v):
-        return transport(x, y, v)
-
-    def project(self, x):
-        return project(x)
-
-    def project_tangent(self, x, v):
-        return project_tangent(x, v)
-
-    def egrad_to_rgrad(self, x, g):
-        return egrad_to_rgrad(x, g)
-
-    def logdetexp(self, x, v):
-        return logdetexp(x, v)
-
-    def from_frame(self, x, a):
-        return from_frame(x, a)
-
-    def to_frame(self, x, v):
-        return to_frame(x, v)
-
-    def expmap_frame(self, x, a):
-        return expmap_frame(x, a)
-
-    def tangent_basis(self, x):
-        return tangent_basis(x)
+    def curvature(self):
+        return 1.0
 
     def origin(self):
         return origin(self.dim)
@@ -310,8 +300,12 @@ class Sphere:
     def random_uniform(self, key, batch_shape=()):
         return random_uniform(key, (*batch_shape, self.dim + 1))
 
-    def to_stereographic(self, x):
-        return to_stereographic(x)
+    def log_volume(self):
+        """Log of the area 2 pi^((dim + 1)/2) / Gamma((dim + 1)/2)."""
+        return log_area(self.dim)
 
-    def from_stereographic(self, p):
-        return from_stereographic(p)
+    def frame_divergence(self, x, a):
+        """0 on the circle; a sphere of dim > 1 has no continuous frame: ``ValueError``."""
+        if self.dim > 1:
+            raise ValueError(f"{self} has no continuous frame")
+        return logdetexp_frame(x, a)

@@ -9,6 +9,7 @@ and x - pi, and with pi in two parts, so that they keep their relative precision
 distance pi in a coordinate (the cut locus) the direction taken is the negative one.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import jax
@@ -19,7 +20,8 @@ from jaxtyping import Float
 
 from geodl.manifolds._numerics import dot, primitive, safe_norm, scale
 from geodl.manifolds._record import register_record
-from geodl.manifolds.euclidean import (
+from geodl.manifolds.base import ModuleManifold, Winding
+from geodl.manifolds.euclidean import (  # noqa: F401
     egrad_to_rgrad,
     from_frame,
     inner,
@@ -101,65 +103,40 @@ def random_uniform(key: Array, shape: tuple[int, ...]) -> Array:
 
 @register_record
 @dataclass(frozen=True)
-class Torus:
+class Torus(ModuleManifold):
     """The flat torus (S^1)^dim as a :class:`~geodl.manifolds.base.Manifold`."""
 
     dim: int = field(metadata={"static": True})
+
+    winding = Winding("coordinates")
+    embedded = False
+    frame_is_parallel = True
 
     @property
     def event_shape(self):
         return (self.dim,)
 
-    def expmap(self, x, v):
-        return expmap(x, v)
-
-    def logmap(self, x, y):
-        return logmap(x, y)
-
-    def dist(self, x, y):
-        return dist(x, y)
-
-    def sqdist(self, x, y):
-        return sqdist(x, y)
-
-    def inner(self, x, u, v):
-        return inner(x, u, v)
-
-    def norm(self, x, v):
-        return norm(x, v)
-
-    def geodesic(self, t, x, y):
-        return geodesic(t, x, y)
-
-    def transport(self, x, y, v):
-        return transport(x, y, v)
-
-    def project(self, x):
-        return project(x)
-
-    def project_tangent(self, x, v):
-        return project_tangent(x, v)
-
-    def egrad_to_rgrad(self, x, g):
-        return egrad_to_rgrad(x, g)
-
-    def logdetexp(self, x, v):
-        return logdetexp(x, v)
-
-    def from_frame(self, x, a):
-        return from_frame(x, a)
-
-    def to_frame(self, x, v):
-        return to_frame(x, v)
-
-    def expmap_frame(self, x, a):
-        return expmap_frame(x, a)
-
-    def tangent_basis(self, x):
-        return tangent_basis(x)
+    def curvature(self):
+        return 0.0
 
     def origin(self):
         return origin(self.dim)
 
     def random_uniform(self, key, batch_shape=()):
         return random_uniform(key, (*batch_shape, self.dim))
+
+    def log_volume(self):
+        """dim log(2 pi)."""
+        return self.dim * math.log(2 * math.pi)
+
+    def log_volume_element(self, x):
+        """0: the metric is that of the angles."""
+        return norm(x, jnp.zeros(self.dim))
+
+    def frame_divergence(self, x, a):
+        """0: the frame is that of the angles."""
+        return logdetexp(x, a)
+
+    def coordinates(self, x):
+        """cos x and sin x, (..., 2 dim)."""
+        return jnp.concatenate([jnp.cos(x), jnp.sin(x)], -1)

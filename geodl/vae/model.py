@@ -10,7 +10,6 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.manifolds import Manifold
-from geodl.manifolds.base import normal_coordinates
 from geodl.nn import MLP, Gyroplane, MobiusLinear, Net, functional, linear
 
 
@@ -109,11 +108,11 @@ class Decoder(nnx.Module):
             case "linear":
                 features = self.first(jnp.concatenate(jax.tree.leaves(z), -1))
             case "logmap":
-                features = self.first(normal_coordinates(manifold, z))
+                features = self.first(manifold.normal_coordinates(z))
             case "gyroplane":
                 features = self.first(z, manifold)
             case _:
-                features = normal_coordinates(self.first.image(manifold), self.first(z, manifold))
+                features = self.first.image(manifold).normal_coordinates(self.first(z, manifold))
         return self.rest(jax.nn.relu(features))
 
 
