@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core.platform import cpu_barrier
+
 
 BOUND = 2.0  # of a log-scale
 _VECTOR = 16  # numbers that the widest processors take at once
@@ -91,10 +93,10 @@ def _bounded(log_scale):
 
 def _of_few_channels(function, x):
     """An elementwise function of x; on the CPU as of one row, along which XLA vectorises: six times as fast."""
-    if jax.default_backend() != "cpu" or x.shape[-1] >= _VECTOR:
+    if x.shape[-1] >= _VECTOR:
         return function(x)
-    row = jax.lax.optimization_barrier(x.reshape(-1))
-    return jax.lax.optimization_barrier(function(row)).reshape(x.shape)
+    row = cpu_barrier(x.reshape(-1))
+    return cpu_barrier(function(row)).reshape(x.shape)
 
 
 class _Affine(distrax.Bijector):

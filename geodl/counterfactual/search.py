@@ -250,9 +250,13 @@ class Search:
             new = _dot(r, r)
             return x, r, r + jnp.where(live, new / rr, 0) * p, new
 
-        unroll = jax.default_backend() == "cpu"
-        start = (jnp.zeros_like(b), b, b, _dot(b, b))
-        return jax.lax.fori_loop(0, self.iterations, body, start, unroll=unroll)[0]
+        def solve(b, unroll):
+            start = (jnp.zeros_like(b), b, b, _dot(b, b))
+            return jax.lax.fori_loop(0, self.iterations, body, start, unroll=unroll)[0]
+
+        return jax.lax.platform_dependent(
+            b, cpu=partial(solve, unroll=True), default=partial(solve, unroll=False)
+        )
 
 
 @jax.jit  # validation needs values, the rest need not be compiled operation by operation

@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from geodl._core.platform import cpu_barrier
 from geodl.bijectors import (
     ActNorm,
     Elementwise,
@@ -64,7 +65,7 @@ class _Normal(distrax.Distribution):
 
     def _sample_n(self, key, n):
         z = self._scale * jax.random.normal(key, (n, *self._shape), self._scale.dtype)
-        return jax.lax.optimization_barrier(z)  # or XLA draws again for each use of a part
+        return cpu_barrier(z)  # or XLA draws again for each use of a part
 
     def log_prob(self, value):
         dims, axes = math.prod(self._shape), tuple(range(-len(self._shape), 0))

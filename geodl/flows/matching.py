@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from geodl._core.platform import cpu_barrier
 from geodl.manifolds import Manifold
 from geodl.manifolds.base import Point, Tangent
 
@@ -42,7 +43,7 @@ def matching_loss(
     the one law to the other (Lipman et al. 2023).
     """
     # else XLA draws the random numbers again for each use of them
-    t, x0, x1 = jax.lax.optimization_barrier((t, x0, x1))
+    t, x0, x1 = cpu_barrier((t, x0, x1))
     x, u = conditional_path(manifold, t, x0, x1)
     error = jax.tree.map(jnp.subtract, field(t, x), u)
     return manifold.inner(x, error, error) / manifold.dim

@@ -19,6 +19,8 @@ from jax.core import Tracer
 from jax.custom_batching import custom_vmap
 from jax.typing import ArrayLike
 
+from geodl._core.platform import cpu_barrier
+
 
 T = TypeVar("T")
 
@@ -125,13 +127,13 @@ def _last_sum(a: Array) -> Array:
 
 def tangent_dot(x: Array, y: Array) -> Array:
     """``dot`` for tangents in a hand-written derivative rule: its transpose is a broadcast, that of slices pads."""
-    return lax.optimization_barrier(jnp.sum(x * y, -1))
+    return cpu_barrier(jnp.sum(x * y, -1))
 
 
 _last_sum.defjvp(
     lambda primals, tangents: (
         _last_sum(*primals),
-        lax.optimization_barrier(jnp.sum(tangents[0], -1)),
+        cpu_barrier(jnp.sum(tangents[0], -1)),
     )
 )
 
@@ -172,13 +174,13 @@ def _add(a, b):  # one function, whose compiled reductions jax remembers
 @jax.custom_jvp
 def scale(s: Array, v: Array) -> Array:
     """The vectors ``v`` (..., d) times the scalars ``s`` (...)."""
-    return lax.optimization_barrier(s)[..., None] * v
+    return cpu_barrier(s)[..., None] * v
 
 
 @scale.defjvp
 def _scale_jvp(primals, tangents):
     (s, v), (ds, dv) = primals, tangents
-    s, ds = (lax.optimization_barrier(a)[..., None] for a in (s, ds))
+    s, ds = (cpu_barrier(a)[..., None] for a in (s, ds))
     if v.shape[-1] <= UNROLLED:
         ds = jnp.concatenate([ds] * v.shape[-1], -1)  # transposes to a sum of slices
     return s * v, ds * v + s * dv

@@ -26,6 +26,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from geodl._core.platform import cpu_barrier
 from geodl.manifolds._numerics import (
     UNROLLED,
     asinhc,
@@ -114,7 +115,7 @@ def _exact_curvature(c: Array) -> tuple[Array, ...]:
         (1 - c_head * inverse_head) - c_head * inverse_tail - c_tail * inverse_head
     ) - c_tail * inverse_tail
     inverse = inverse * unit * unit
-    return lax.optimization_barrier((unit, c, inverse, inverse * residual))
+    return cpu_barrier((unit, c, inverse, inverse * residual))
 
 
 def _gap_of_sums(head2, cross, small, c, inverse, residual):
@@ -273,19 +274,19 @@ def _chord_and_gaps(x, y, c):
     """|x - y|^2 and the exact gaps of x and y; long axes in one pass over both."""
     w = y - x
     if x.shape[-1] <= UNROLLED or x.shape != y.shape:
-        return lax.optimization_barrier((dot(w, w), _exact_gap(x, c), _exact_gap(y, c)))
+        return cpu_barrier((dot(w, w), _exact_gap(x, c), _exact_gap(y, c)))
     unit, *curvature = _exact_curvature(c)
     of_x, of_y = _exact_squares(x, unit), _exact_squares(y, unit)
     ww, *rest = sums(w * w, *of_x, *of_y)
     gaps = (_gap_of_sums(*s, *curvature) for s in (rest[: len(of_x)], rest[len(of_x) :]))
-    return lax.optimization_barrier((ww, *gaps))
+    return cpu_barrier((ww, *gaps))
 
 
 @_chord_and_gaps.defjvp
 def _chord_and_gaps_jvp(primals, tangents):
     (x, y, c), (dx, dy, dc) = primals, tangents
     value = _chord_and_gaps(x, y, c)
-    x, y = lax.optimization_barrier((x, y))  # else y - x is written out, for the value and for here
+    x, y = cpu_barrier((x, y))  # else y - x is written out, for the value and for here
     d_chord = 2 * tangent_dot(y - x, dy - dx)
     d_gaps = (-2 * c * tangent_dot(p, dp) - dc * dot(p, p) for p, dp in ((x, dx), (y, dy)))
     return value, (d_chord, *d_gaps)

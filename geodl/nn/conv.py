@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from geodl._core.platform import cpu_barrier
 from geodl.nn.functional import Net, functional
 
 
@@ -23,15 +24,32 @@ def conv(x, kernel):
     kernel is slower there, its gradient more so, and inside of loops many times (jax-ml/jax#12868).
     """
     n, m = kernel.shape[2:]
-    if jax.default_backend() == "cpu" and n <= min(_THIN, m):
-        return _of_pixels(lambda x: x @ kernel.reshape(-1, m), _neighbours(x, len(kernel)))
-    if jax.default_backend() == "cpu" and m <= _THIN:
-        matrix = jnp.moveaxis(kernel, 2, 0).reshape(n, -1)
-        return _gathered(_of_pixels(lambda x: x @ matrix, x), len(kernel), m)
+    if n <= min(_THIN, m):
+        return lax.platform_dependent(x, kernel, cpu=_conv_of_neighbors, default=_conv)
+    if m <= _THIN:
+        return lax.platform_dependent(x, kernel, cpu=_conv_of_blocks, default=_conv)
+    return _conv(x, kernel)
+
+
+def _conv(x, kernel):
+    """XLA's own."""
     flat = x.reshape(-1, *x.shape[-3:])
     layout = ("NHWC", "HWIO", "NHWC")
     y = lax.conv_general_dilated(flat, kernel, (1, 1), "SAME", dimension_numbers=layout)
-    return y.reshape(*x.shape[:-1], m)
+    return y.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def _conv_of_neighbors(x, kernel):
+    """The product of each pixel's neighborhood with the kernel: for few channels in."""
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    return _of_pixels(lambda x: x @ matrix, _neighbors(x, len(kernel)))
+
+
+def _conv_of_blocks(x, kernel):
+    """The product of each pixel with every column of the kernel, then summed at the offsets: for few channels out."""
+    n, m = kernel.shape[2:]
+    matrix = jnp.moveaxis(kernel, 2, 0).reshape(n, -1)
+    return _gathered(_of_pixels(lambda x: x @ matrix, x), len(kernel), m)
 
 
 def _of_pixels(function, x):
@@ -39,7 +57,7 @@ def _of_pixels(function, x):
     return function(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
 
 
-def _neighbours(x, k):
+def _neighbors(x, k):
     """What k x k kernels see: x at each offset, side by side."""
     return jnp.concatenate([_seen(x, *offset) for offset in _offsets(k)], -1)
 
@@ -52,7 +70,7 @@ def _gathered(x, k, m):
     """
     blocks = lax.split(x, [m] * (k * k), x.ndim - 1)
     moved = (_seen(b, *offset) for b, offset in zip(blocks, _offsets(k), strict=True))
-    return lax.optimization_barrier(sum(moved))
+    return cpu_barrier(sum(moved))
 
 
 def _offsets(k):
@@ -77,7 +95,7 @@ def _relu_jvp(primals, tangents):
     (x,), (tangent,) = primals, tangents
     y = relu(x)
     # Behind the barrier XLA does not compare again in the gradient, for which it would keep the whole of x.
-    positive = lax.optimization_barrier(y > 0)
+    positive = cpu_barrier(y > 0)
     return y, jnp.where(positive, tangent, 0)
 
 
