@@ -251,7 +251,8 @@ def baseline(method: Method, fit, validation, key) -> distrax.Distribution:
 
 def with_floor(law: distrax.MixtureSameFamily) -> distrax.MixtureSameFamily:
     """A mixture of von Mises-Fisher laws with one component more, of weight FLOOR and concentration 0."""
-    kernels, logits = law.components_distribution, law.mixture_distribution.logits
+    kernels: Any = law.components_distribution
+    logits = law.mixture_distribution.logits
     logits = jnp.append(jax.nn.log_softmax(logits) + math.log1p(-FLOOR), math.log(FLOOR))
     loc = jnp.concatenate([kernels.loc, kernels.loc[:1]])
     concentration = jnp.append(kernels.concentration, 0.0)
