@@ -55,12 +55,8 @@ class Recipe:
         rate = optax.warmup_cosine_decay_schedule(
             0.0, self.learning_rate, min(self.warmup, self.steps // 10), self.steps
         )
-        adam = optax.adamw(rate, weight_decay=self.weight_decay, mask=_decayed)
+        adam = optax.adamw(rate, weight_decay=self.weight_decay)
         return train.averaged(optax.chain(optax.clip_by_global_norm(self.clip), adam), self.average)
-
-
-def _decayed(params):
-    return {name: name != "frequencies" for name in params}
 
 
 Solver = flows.Tsit5 | flows.RK4

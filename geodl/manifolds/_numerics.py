@@ -8,7 +8,7 @@ import functools
 import inspect
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import jax
@@ -54,6 +54,12 @@ def check_positive(name: str, value) -> None:
         check((value > 0) & (value < np.inf), f"{name} must be positive", value)
 
 
+def check_dim(name: str, dim) -> None:
+    """Raise where a dimension is not a positive integer: ``check_dim("PoincareBall", dim)``."""
+    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < 1:
+        raise ValueError(f"{name}: dim must be a positive integer, got {dim!r}")
+
+
 def primitive(
     *points: str, validate: Callable[..., None] | None = None
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
@@ -87,6 +93,11 @@ def primitive(
         return wrapper
 
     return decorate
+
+
+def as_shape(shape: int | Iterable[int]) -> tuple[int, ...]:
+    """A shape as NumPy takes it: the integer n means (n,)."""
+    return tuple(shape) if isinstance(shape, Iterable) else (operator.index(shape),)
 
 
 def float_dtype(*arrays):
@@ -173,6 +184,11 @@ def _add(a, b):  # one function, whose compiled reductions jax remembers
     return tuple(u + v for u, v in zip(a, b, strict=True))
 
 
+def zero_of(x: Array) -> Array:
+    """0 (...) for every vector x, NaN where x is: for formulas that ignore a point."""
+    return dot(x, jnp.zeros_like(x))
+
+
 @jax.custom_jvp
 def scale(s: Array, v: Array) -> Array:
     """The vectors ``v`` (..., d) times the scalars ``s`` (...)."""
@@ -196,10 +212,26 @@ def power_of_two_above(a: Array) -> Array:
     return lax.bitcast_convert_type((bits + one - 1) // one * one, a.dtype)
 
 
+def binade(x: Array) -> Array:
+    """A power of two of the size of the largest |x_i| (...), without derivative.
+
+    By it x divides without rounding, and then its squares neither overflow nor underflow. Itself and its inverse are
+    normal numbers, also for x = 0.
+    """
+    info, x = jnp.finfo(x.dtype), jnp.abs(lax.stop_gradient(x))
+    if 0 < x.shape[-1] <= UNROLLED:
+        largest = functools.reduce(jnp.maximum, (x[..., i] for i in range(x.shape[-1])))
+    else:
+        largest = jnp.max(x, -1, initial=0)
+    bits = lax.bitcast_convert_type(largest, jnp.dtype(f"int{info.bits}"))
+    power = lax.bitcast_convert_type(bits >> info.nmant << info.nmant, x.dtype)
+    return jnp.clip(power, info.tiny, 1 / info.tiny)
+
+
 def safe_sqrt(q: Array) -> Array:
     """sqrt with derivative 0 (not infinity) at 0: the subgradient that a norm gets at its kink."""
-    positive = q > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, q, 1.0)), 0.0)
+    zero = q <= 0  # not "> 0": NaN must stay NaN
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, q)))
 
 
 def safe_norm(v: Array) -> Array:
@@ -274,8 +306,15 @@ atanc = even(
 
 
 def log_sinc(q: Array) -> Array:
-    """log |sin(r)/r| for r = sqrt(q), with a finite floor where the sine vanishes (r = pi, 2 pi, ...)."""
-    return jnp.log(jnp.maximum(jnp.abs(sinc(q)), jnp.finfo(q.dtype).tiny))
+    """log |sin(r)/r| for r = sqrt(q), with a finite floor where the sine vanishes (r = pi, 2 pi, ...).
+
+    For r < 1 by the power series of sin(r)/r - 1: the logarithm of a number next to 1 has lost its digits.
+    """
+    short = q < 1
+    near, r = jnp.where(short, q, 0.0), jnp.sqrt(jnp.where(short, 1.0, q))
+    taylor = functools.reduce(lambda total, a: total * near + a, _factorials(-1)[:0:-1])
+    far = jnp.maximum(jnp.abs(jnp.sin(r) / r), jnp.finfo(q.dtype).tiny)
+    return jnp.where(short, jnp.log1p(near * taylor), jnp.log(far))
 
 
 def cos_minus_one(q: Array) -> Array:

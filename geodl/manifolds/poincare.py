@@ -23,12 +23,13 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
 from geodl._core.platform import cpu_barrier
 from geodl.manifolds._numerics import (
     UNROLLED,
+    as_shape,
     asinhc,
     check,
     check_positive,
@@ -391,17 +392,19 @@ def project(x: Vector, c: Curvature) -> Vector:
     return _onto_rim(inside, _exact_gap(inside, c))
 
 
-def origin(dim: int) -> Float[Array, " d"]:
+def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " d"]:
     """The point 0."""
-    return jnp.zeros(dim)
+    return jnp.zeros(dim, dtype)
 
 
-def random_uniform(key: Array, shape: tuple[int, ...], c: ArrayLike = 1.0) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...], c: ArrayLike = 1.0, dtype: DTypeLike | None = None
+) -> Array:
     """Points of the given full shape (..., d), uniform in the Euclidean volume of the ball (its own is infinite)."""
-    direction, radius = jax.random.split(key)
-    g = jax.random.normal(direction, shape)
-    r = jax.random.uniform(radius, shape[:-1]) ** (1 / shape[-1])
-    return project(scale(r / (jnp.sqrt(jnp.asarray(c)) * safe_norm(g)), g), c)
+    shape, (direction, radius) = as_shape(shape), jax.random.split(key)
+    g = jax.random.normal(direction, shape, dtype)
+    r = jax.random.uniform(radius, shape[:-1], dtype) ** (1 / shape[-1])
+    return project(scale(r / (jnp.sqrt(jnp.asarray(c, g.dtype)) * safe_norm(g)), g), c)
 
 
 @_primitive("x")
@@ -443,11 +446,11 @@ class PoincareBall(ModuleManifold):
     def curvature(self):
         return -1.0 * self.c
 
-    def origin(self):
-        return origin(self.dim)
+    def origin(self, dtype=None):
+        return origin(self.dim, dtype)
 
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, self.dim), self.c)
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), self.dim), self.c, dtype)
 
     def log_volume_element(self, x):
         """dim log lambda_x."""

@@ -159,7 +159,7 @@ def read_lines(path: Path, last_step: int) -> list[dict[str, Any]]:
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table, its columns aligned in the source too; floats to two decimals."""
-    cells = [[f"{c:.2f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    cells = [[f"{c:z.2f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
     for row in cells:
         if len(row) != len(header):
             raise ValueError(f"row {row} has {len(row)} cells, the header has {len(header)}")

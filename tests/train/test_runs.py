@@ -86,6 +86,7 @@ def test_markdown_table():
         "| N          | 57.00 |\n"
         "| P, c = 1.2 | 55.6  |"
     )
+    assert train.markdown_table(["exponent"], [[-0.001]]).endswith("| 0.00     |")
     with pytest.raises(ValueError, match="2 cells, the header has 1"):
         train.markdown_table(["model"], [["N", 57.0]])
 
