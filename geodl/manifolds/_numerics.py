@@ -85,7 +85,9 @@ def primitive(
             arrays = {n: lax.convert_element_type(a, inside) for n, a in arrays.items()}
             if validate is not None and is_concrete(*arrays.values()):
                 validate(**arrays)
-            return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), compiled(**arrays))  # type: ignore
+            with jax.numpy_rank_promotion("allow"):  # leading axes broadcast in any mode
+                result = compiled(**arrays)
+            return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), result)  # type: ignore
 
         wrapper.is_primitive = True  # type: ignore[attr-defined]
         return wrapper

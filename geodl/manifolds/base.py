@@ -7,6 +7,7 @@ search, or is refused by the name of what it does not say.
 
 import functools
 import inspect
+import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -215,7 +216,7 @@ class Manifold(ABC):
         """Coordinates (..., n) of points that are smooth all over the manifold, for networks to read."""
         if self.embedded:
             x = jnp.asarray(x)
-            return x.reshape(*self.batch_shape(x), -1)
+            return x.reshape(*self.batch_shape(x), math.prod(self.event_shape))
         raise self._does_not_say("in which coordinates a network reads a point", "coordinates")
 
     def to_hyperboloid(self, x: Point) -> Array:

@@ -341,7 +341,8 @@ def random_uniform(
     q = jax.random.normal(key, (*shape[:-2], 4), dtype)
     q = q / safe_norm(q)[..., None]
     w, v = q[..., 0], q[..., 1:]
-    diagonal = (w * w - dot(v, v))[..., None, None] * jnp.eye(3, dtype=q.dtype)
+    identity = jnp.expand_dims(jnp.eye(3, dtype=q.dtype), range(w.ndim))
+    diagonal = (w * w - dot(v, v))[..., None, None] * identity
     return diagonal + 2 * v[..., :, None] * v[..., None, :] + 2 * hat(scale(w, v))
 
 
