@@ -66,13 +66,16 @@ def check_nonnegative(name: str, value) -> None:
 
 
 def primitive(
-    *points: str, validate: Callable[..., None] | None = None
+    *points: str,
+    validate: Callable[..., None] | None = None,
+    store: Callable[..., Array] | None = None,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Make a formula a public function: one dtype inside, the inputs' dtype outside, clear errors.
 
     ``points`` names the arguments whose last axis holds coordinates: their lengths must agree. Inputs are
     promoted to one floating dtype; half precision is computed in float32 and returned as it came.
-    ``validate(**arguments)`` sees the arguments when all of them are concrete.
+    ``validate(**arguments)`` sees the arguments when all of them are concrete. ``store(result, dtype, **arguments)``,
+    where given, rounds the result to the inputs' dtype.
     """
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
@@ -88,7 +91,10 @@ def primitive(
             arrays = {n: lax.convert_element_type(a, inside) for n, a in arrays.items()}
             if validate is not None and is_concrete(*arrays.values()):
                 validate(**arrays)
-            return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), function(**arrays))  # type: ignore
+            result = function(**arrays)
+            if store is not None:
+                return store(result, dtype, **arrays)  # type: ignore
+            return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), result)  # type: ignore
 
         return wrapper
 
@@ -257,7 +263,7 @@ tanhc = even(  # tanh(r)/r
     ),
 )
 asinhc = even(  # asinh(r)/r
-    lambda r: jnp.arcsinh(r) / r,
+    lambda r: jnp.log1p(r + r * r / (1 + jnp.sqrt(1 + r * r))) / r,
     (1, -1 / 6, 3 / 40, -5 / 112, 35 / 1152, -63 / 2816, 231 / 13312, -143 / 10240, 6435 / 557056),
 )
 log_sinhc = even(  # log(sinh(r)/r), without overflow
