@@ -153,9 +153,7 @@ def _exact_curvature(c: Array) -> tuple[Array, ...]:
     ) - c_tail * inverse_tail
     inverse, residual = inverse * steps**2, inverse * residual * steps**2
     scaled = jnp.where(flat, 0, scaled) / steps**2
-    return lax.optimization_barrier(
-        (steps / unit, scaled, inverse, residual, flat.astype(c.dtype))
-    )
+    return lax.optimization_barrier((steps / unit, scaled, inverse, residual, flat.astype(c.dtype)))
 
 
 def _gap_of_sums(head2, cross, small, c, inverse, residual, flat):
@@ -176,7 +174,7 @@ def _gap(x: Array, c: Array) -> Array:
 
 def _inside(x: Array, c: Array) -> tuple[Array, Array]:
     """The point and its gap, a point beyond the rim counting as the nearest one on it."""
-    gap = lax.optimization_barrier(_exact_gap(x, c))
+    gap = _exact_gap(x, c)
     return scale(_shrink_inside(gap), x), _gap_inside(gap)
 
 
@@ -188,18 +186,20 @@ def _gap_inside(gap: Array) -> Array:
 def _shrink_inside(gap: Array) -> Array:
     """1, or what takes a point beyond the rim to it (and has no derivative)."""
     gap = lax.stop_gradient(gap)
-    return jnp.where(gap < _min_gap(gap.dtype), _shrink(gap, _rim_gap(gap.dtype)), 1.0)
+    return _shrink(gap, gap < _min_gap(gap.dtype), _rim_gap(gap.dtype))
 
 
-def _shrink(gap: Array, rim: float) -> Array:
-    """|x| for the gap ``rim`` over |x| for the given one."""
-    return lax.rsqrt((1 - gap) * (1 / (1 - rim)))
+def _shrink(gap: Array, beyond: Array, rim: float) -> Array:
+    """|x| for the gap ``rim`` over |x| for the given one, or 1.
+
+    The division comes last: what ends in one is computed once for a point, what does not for every coordinate.
+    """
+    return 1 / jnp.sqrt(jnp.where(beyond, (1 - gap) * (1 / (1 - rim)), 1.0))
 
 
 def _project(x: Array, c: Array, rim: float) -> Array:
     gap = _exact_gap(x, c)
-    beyond = gap < rim
-    return scale(jnp.where(beyond, _shrink(jnp.where(beyond, gap, 0.0), rim), 1 + 0 * gap), x)
+    return scale(_shrink(gap, gap < rim, rim) + 0 * gap, x)
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -239,23 +239,23 @@ def _translation(a, b, ss, excess):
     The first is a step from x, exact for u = 0; the second has no cancellation for u near -x.
     """
     denominator = ss + a * b
-    k = a / denominator
     back = ss < (1 - a) / 4
-    along_x = jnp.where(back, ss / denominator, 1 + k * (1 - b))
-    return lax.optimization_barrier((along_x, k, jnp.where(back, 1.0, 0.0), jnp.where(back, excess, 0.0)))
+    along_x = jnp.where(back, ss, denominator + a * (1 - b)) / denominator
+    fixed = lax.stop_gradient(denominator)
+    flag, excess = (jnp.where(back, f * fixed, 0.0) / fixed for f in (1.0, excess))
+    return along_x, a / denominator, flag, excess
 
 
 def _combine(along_x, x, along_z, z, c):
     """The point along_x x + along_z z, clipped to the rim by its own norm (without a derivative of the clipping)."""
-    y = lax.stop_gradient(scale(along_x, x) + scale(along_z, z))
-    shrink = _onto_rim(1 - c * dot(y, y))
-    return scale(shrink * along_x, x) + scale(shrink * along_z, z)
+    y = scale(along_x, x) + scale(along_z, z)
+    return scale(_onto_rim(1 - c * lax.stop_gradient(dot(y, y))), y)
 
 
 def _onto_rim(gap):
     """What takes a point of the given gap to the largest representable ball: 1 inside."""
     rim = _rim_gap(gap.dtype)
-    return jnp.where(gap < rim, _shrink(gap, rim), 1.0)
+    return _shrink(gap, gap < rim, rim)
 
 
 @_primitive("x", point=True)
@@ -515,7 +515,9 @@ def origin(dim: int) -> Float[Array, " d"]:
 
 def random_uniform(key: Array, shape: tuple[int, ...], c: ArrayLike = 1.0) -> Array:
     """Points of the given full shape (..., d), uniform in the Euclidean volume of the ball (its own is infinite)."""
-    check_positive("random_uniform: curvature parameter c (of flat space there is no uniform distribution)", c)
+    check_positive(
+        "random_uniform: curvature parameter c (of flat space there is no uniform distribution)", c
+    )
     direction, radius = jax.random.split(key)
     g = jax.random.normal(direction, shape)
     r = jax.random.uniform(radius, shape[:-1]) ** (1 / shape[-1])
@@ -525,7 +527,9 @@ def random_uniform(key: Array, shape: tuple[int, ...], c: ArrayLike = 1.0) -> Ar
 @_primitive("x")
 def to_hyperboloid(x: Vector, c: Curvature) -> Float[Array, "*batch e"]:
     """Isometry to the hyperboloid of curvature -c: (1 + c|x|^2, 2 sqrt(c) x) / (sqrt(c) (1 - c|x|^2)), (..., d + 1)."""
-    check_positive("to_hyperboloid: curvature parameter c (the sheet of c = 0 is infinitely far)", c)
+    check_positive(
+        "to_hyperboloid: curvature parameter c (the sheet of c = 0 is infinitely far)", c
+    )
     (x, a), c = _inside(x, c), jnp.where(c > 0, c, jnp.nan)
     time = (2 - a) / (a * jnp.sqrt(c))
     return jnp.concatenate([time[..., None], scale(2 / a, x)], -1)
