@@ -222,7 +222,7 @@ def _step(x: Array, a: Array, t: Array, v: Array, b: Array, c: Array) -> Array:
     Where u is near -x, near the rim, that rounding is all that is left of |x + u| in the direction of u. It is found
     by comparing b with the gap of what was rounded, s - x, and taken back.
     """
-    u = scale(t, v)
+    u = _rounded(scale(t, v))
     s, m = x + u, 1 - b
     ss, sx = c * dot(s, s), c * dot(s, x)
     excess = ((a - b) + 2 * sx - ss) / (2 * m)
@@ -231,6 +231,15 @@ def _step(x: Array, a: Array, t: Array, v: Array, b: Array, c: Array) -> Array:
     along_x, along_z, back, excess = _translation(a, b, ss, excess)
     z = (scale(back, x) + u) + scale(excess, u)
     return _combine(along_x, x, along_z, z, c)
+
+
+@jax.custom_jvp
+def _rounded(a):
+    """The product a as a float: no compiler contracts it with a sum, here in this way and there in that."""
+    return jnp.maximum(a, jnp.finfo(a.dtype).min)
+
+
+_rounded.defjvp(lambda primals, tangents: (_rounded(*primals), tangents[0]))
 
 
 def _translation(a, b, ss, excess):

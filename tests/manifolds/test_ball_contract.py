@@ -73,26 +73,19 @@ def test_no_function_leaves_the_ball(d, n, dtype):
 
 
 @pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.quick("float32-1", "float64-2")
 def test_maps_lose_what_their_inputs_allow(d, dtype):
-    x, y, c = hostile(d, dtype, 240, seed=1)
+    x, y, c = hostile(d, dtype, 90, seed=1)
     eps = np.finfo(dtype).eps
     v = np.asarray(jax.jit(poincare.logmap)(x, y, c))
     for name, arguments in {"expmap": (x, v), "mobius_add": (x, y), "logmap": (x, y)}.items():
         f = getattr(oracle, name)
         reference = f(*arguments, c)
         bound = 24 * (oracle.conditioning(f, arguments, c, np.random.default_rng(1)) + eps)
+        clipped = name != "logmap" and (1 - c * (reference**2).sum(-1)).astype(float) < 20 * eps
         for way in (jax.jit(getattr(poincare, name)), getattr(poincare, name)):
             error = oracle.relative_error(way(*arguments, c), reference)
-            inside = (
-                np.array(
-                    [1 - k * np.dot(r, r) for r, k in zip(reference, c.astype(float), strict=True)]
-                )
-                if name != "logmap"
-                else np.ones(len(c))
-            )
-            ok = (error <= np.maximum(bound, 40 * eps)) | (
-                inside.astype(float) < 20 * eps
-            )  # those are clipped
+            ok = (error <= np.maximum(bound, 40 * eps)) | clipped
             assert ok.all(), (name, (error / bound)[~ok].max(), np.flatnonzero(~ok)[:3])
 
 
