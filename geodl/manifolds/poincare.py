@@ -1,8 +1,8 @@
 """The Poincaré ball of sectional curvature -c: {x in R^d : c |x|^2 < 1}, metric lambda_x^2 <u, v>.
 
-Conventions: ``c > 0``; lambda_x = 2 / (1 - c |x|^2), so lambda_0 = 2 and dist(0, expmap0(v)) = 2 |v|. The limit
-c -> 0 is R^d with 4 times the Euclidean metric. ``c`` is a float or an array that broadcasts against the
-leading axes of the points.
+Conventions: ``c >= 0``; lambda_x = 2 / (1 - c |x|^2), so lambda_0 = 2 and dist(0, expmap0(v)) = 2 |v|. c = 0 is R^d
+with 4 times the Euclidean metric, exactly, with one-sided derivatives in c. ``c`` is a float or an array that
+broadcasts against the leading axes of the points; negative or NaN it raises, or gives NaN where it is not known.
 
 Sources: Ungar, *Analytic Hyperbolic Geometry* (2008) for the gyrovector operations; Ganea et al., *Hyperbolic
 Neural Networks* (2018), and Mathieu et al., *Poincaré VAEs* (2019), for exp, log and gyroplanes.
@@ -13,9 +13,10 @@ difference w = y - x the same quantities have no cancellation left:
 
     (-x) + y = (A w - c |w|^2 x) / (c |w|^2 + A B),      dist = (2 / sqrt c) asinh sqrt(c |w|^2 / (A B)).
 
-The gap itself is summed exactly (:func:`_gap`). The float32 ball ends at ``sqrt(c) dist(0, x)`` = 15.2 (float64:
-35.4): ``project`` clips to gap 4 eps, no function returns a point beyond, and a point given beyond counts as one on
-that rim (eagerly, a point outside the open ball raises ``ValueError``).
+The gap itself is summed exactly (:func:`_exact_gap`). The float32 ball ends at ``sqrt(c) dist(0, x)`` = 15.2 (float64:
+35.4): ``project`` clips to gap 8 eps (half precision: 2 eps of its own), results are clipped by their own norm, and a
+point given beyond gap 4 eps counts as the nearest one on that rim (eagerly, a point outside the open ball raises
+``ValueError``; where |x|^2 overflows, only ``project`` knows a direction, and the others give NaN).
 """
 
 import functools
