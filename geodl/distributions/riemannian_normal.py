@@ -6,10 +6,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.distributions import radial
+from geodl.distributions._checks import points_on, zeros
 from geodl.distributions._location_scale import LocationScale
-from geodl.distributions.uniform import log_area
-from geodl.manifolds import Hyperboloid, PoincareBall, sphere
-from geodl.manifolds.base import Point
+from geodl.manifolds import Manifold, Point, sphere
+from geodl.manifolds._numerics import check
 
 
 class RiemannianNormal(LocationScale):
@@ -21,42 +21,48 @@ class RiemannianNormal(LocationScale):
     coordinates of a far point are not (on the ball; prefer the hyperboloid there).
     """
 
-    def __init__(
-        self, manifold: PoincareBall | Hyperboloid, loc: ArrayLike | tuple, scale: ArrayLike
-    ):
+    def __init__(self, manifold: Manifold, loc: ArrayLike | tuple, scale: ArrayLike):
         """Isotropic: ``scale`` is a scalar or of shape (..., 1), one for each point.
 
-        ``loc`` is (..., *event_shape). Raises ``TypeError`` for another manifold, ``ValueError`` for wrong
-        shapes and, where values are concrete, for a scale that is not positive or a loc off the manifold.
+        ``loc`` is (..., *event_shape); the manifold is simply connected and of constant curvature -c <= 0, where
+        c = 0 gives the normal of flat space. Raises ``ValueError`` for another one, for wrong shapes and, where
+        values are concrete, for a scale that is not positive or a loc off the manifold.
         """
-        if not isinstance(manifold, PoincareBall | Hyperboloid):
-            raise TypeError(
-                "RiemannianNormal: the manifold must be PoincareBall or Hyperboloid, "
-                f"got {type(manifold).__name__}"
+        kind = manifold.winding.kind
+        if kind != "none":
+            raise ValueError(
+                f"RiemannianNormal: the manifold must be simply connected, got {manifold}"
             )
+        curvature = manifold.curvature()
+        check(curvature <= 0, "RiemannianNormal: the curvature must be at most 0", curvature)
         super().__init__(manifold, loc, scale, widths=(1,))
 
     @property
+    def _c(self):
+        return -self._manifold.curvature()
+
+    @property
     def _sigma(self):
-        return self._scale[..., 0] if self._scale.ndim else self._scale
+        return self._scale[..., 0]
 
     def log_prob(self, value: ArrayLike | tuple) -> Array:
         """Log-density at points (..., *event_shape) that broadcast against the batch."""
+        value = points_on(type(self).__name__, self._manifold, value)
         return self._log_prob(self._manifold.sqdist(self._loc, value))
 
     def _log_prob(self, sqdist):
         dim = self._manifold.dim
-        log_z = log_area(dim - 1) + radial.log_normalizer(self._sigma, self._manifold.c, dim)
+        log_z = sphere.log_area(dim - 1) + radial.log_normalizer(self._sigma, self._c, dim)
         return -sqdist / (2 * jnp.square(self._sigma)) - log_z
 
     def _sample_n_and_log_prob(self, key, n):
         key_radius, key_direction = jax.random.split(key)
         batch, dim, loc = self.batch_shape, self._manifold.dim, self._loc
         sigma = jnp.broadcast_to(self._sigma, batch)
-        r = radial.sample(key_radius, (n,), sigma, self._manifold.c, dim)
+        r = radial.sample(key_radius, (n,), sigma, self._c, dim)
         direction = sphere.project(jax.random.normal(key_direction, (n, *batch, dim), r.dtype))
         z = self._manifold.expmap_frame(loc, r[..., None] * direction)
-        return z, self._log_prob(jnp.square(r))
+        return z, self._log_prob(jnp.square(r)) + zeros(loc, self.event_shape)
 
     def _sample_n(self, key, n):
         return self._sample_n_and_log_prob(key, n)[0]

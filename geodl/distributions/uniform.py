@@ -1,50 +1,21 @@
 """The uniform law on a manifold of finite volume."""
 
-import math
-
 import distrax
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.manifolds import SO3, Product, Sphere, Torus
-from geodl.manifolds._numerics import float_dtype
-from geodl.manifolds.base import Manifold, Point, leading_axes
-
-
-def log_area(dim: int) -> float:
-    """Log of the volume 2 pi^((dim + 1)/2) / Gamma((dim + 1)/2) of the unit sphere S^dim."""
-    half = (dim + 1) / 2
-    return math.log(2) + half * math.log(math.pi) - math.lgamma(half)
-
-
-def log_volume(manifold: Manifold) -> float:
-    """Log of the Riemannian volume; ``ValueError`` where that is not finite.
-
-    (2 pi)^dim on the torus; 8 pi^2 on SO(3), the integral of (sin(r/2) / (r/2))^2 over the ball r < pi.
-    """
-    match manifold:
-        case Sphere():
-            return log_area(manifold.dim)
-        case Torus():
-            return manifold.dim * math.log(2 * math.pi)
-        case SO3():
-            return math.log(8 * math.pi**2)
-        case Product():
-            return sum(map(log_volume, manifold.factors))
-    raise ValueError(
-        f"a manifold of finite volume is needed (Sphere, Torus, SO3, a Product of them), got {manifold}"
-    )
+from geodl.distributions._checks import points_on, zeros
+from geodl.manifolds import Manifold
 
 
 class Uniform(distrax.Distribution):
     """Density 1 / volume with respect to the Riemannian volume, on sphere, torus, SO(3), and products."""
 
     def __init__(self, manifold: Manifold):
-        """Raises ``ValueError`` where the volume is infinite (Euclidean and hyperbolic space)."""
+        """Raises ``NotImplementedError`` where the manifold has no finite volume (Euclidean and hyperbolic space)."""
         super().__init__()
-        log_volume(manifold)
+        manifold.log_volume()
         self._manifold = manifold
 
     @property
@@ -66,24 +37,13 @@ class Uniform(distrax.Distribution):
         return self._manifold.random_uniform(key, (n,))
 
     def log_prob(self, value: ArrayLike | tuple) -> Array:
-        """-log_volume at points (..., *event_shape); another shape: ``ValueError``."""
-        points: Point = jax.tree.map(jnp.asarray, value)
-        jax.tree.map(lambda p, s: check_point("Uniform", p, s), points, self.event_shape)
-        dtype = float_dtype(*jax.tree.leaves(points))
-        return jnp.full(leading_axes(points, self.event_shape), -log_volume(self._manifold), dtype)
+        """-log_volume at points (..., *event_shape), NaN at NaN.
+
+        Raises ``ValueError`` for another shape and, where values are concrete, for points off the manifold.
+        """
+        points = points_on("Uniform", self._manifold, value)
+        return zeros(points, self.event_shape) - self._manifold.log_volume()
 
     def entropy(self) -> Array:
         """log_volume."""
-        return jnp.asarray(log_volume(self._manifold))
-
-    def mean(self) -> Array:
-        """The mean in the surrounding space, on sphere (dim >= 1) and SO(3): zero."""
-        if not isinstance(self._manifold, Sphere | SO3):
-            raise NotImplementedError(f"Uniform: points of {self._manifold} have no mean")
-        return jnp.zeros(self.event_shape)
-
-
-def check_point(name: str, value: Array, event_shape: tuple[int, ...]) -> None:
-    """Raise where an array does not end in the shape of one point."""
-    if value.shape[value.ndim - len(event_shape) :] != tuple(event_shape):
-        raise ValueError(f"{name}: points have shape (..., {event_shape}), got {value.shape}")
+        return jnp.asarray(self._manifold.log_volume())

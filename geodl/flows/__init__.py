@@ -9,7 +9,7 @@ from geodl.flows.glow import glow
 from geodl.flows.integrate import RK4, Stats, Tsit5
 from geodl.flows.invertible import InvertibleNet, bits_per_dim, negative_log_density
 from geodl.flows.matching import conditional_path, jitter, matching_loss, optimal_pairs
-from geodl.flows.vector_field import VectorField, coordinates, vector_field
+from geodl.flows.vector_field import VectorField, vector_field
 
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "bits_per_dim",
     "clock",
     "conditional_path",
-    "coordinates",
     "divergence",
     "glow",
     "image_realnvp",

@@ -20,8 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.manifolds import Hyperboloid, Manifold, PoincareBall, Product, Sphere
-from geodl.manifolds.base import Point, Tangent, leading_axes
+from geodl.manifolds import Manifold, Point, Tangent
 
 
 Field: TypeAlias = Callable[[ArrayLike, Point], Tangent]
@@ -79,7 +78,7 @@ def frame(manifold: Manifold, components: Field) -> Rate:
 
     def rate(t, x):
         v, f, div = _spanned(components, manifold.from_frame, t, x)
-        return v, div + _frame_drift(manifold, x, f)
+        return v, div + manifold.frame_divergence(x, f)
 
     return rate
 
@@ -136,31 +135,13 @@ def _total(f, x, n, along):
     return y, functools.reduce(jnp.add, [along(unit, push) for unit in units])
 
 
-def _frame_drift(manifold: Manifold, x: Point, f: Array) -> Any:
-    """sum_i f_i div e_i."""
-    if isinstance(manifold, Product):
-        parts = zip(manifold.factors, x, manifold.split(f), strict=True)
-        return sum(_frame_drift(*part) for part in parts)
-    if isinstance(manifold, PoincareBall | Hyperboloid):
-        y = x if isinstance(manifold, PoincareBall) else manifold.to_ball(x)
-        return (manifold.dim - 1) * manifold.c * jnp.sum(f * jnp.asarray(y), -1)
-    if isinstance(manifold, Sphere) and manifold.dim > 1:
-        raise ValueError(f"frame: {manifold} has no continuous frame; use exact")
-    return 0.0
-
-
 def _volume_drift(manifold: Manifold, x: Point, v: Tangent) -> Any:
     """Derivative along v of log sqrt|G| in the coordinates that points have; 0 on embedded spaces."""
-    if isinstance(manifold, Product):
-        return sum(_volume_drift(*part) for part in zip(manifold.factors, x, v, strict=True))
-    if isinstance(manifold, PoincareBall):
-        log_factor = jax.jvp(lambda x: jnp.log(manifold.conformal_factor(x)), (x,), (v,))[1]
-        return manifold.dim * log_factor
-    return 0.0
+    return jax.jvp(manifold.log_volume_element, (x,), (v,))[1]
 
 
 def _shape(manifold, x) -> tuple[int, ...]:
-    return *leading_axes(x, manifold.event_shape), manifold.dim
+    return *manifold.batch_shape(x), manifold.dim
 
 
 def _dtype(x):

@@ -1,7 +1,8 @@
 """Riemannian manifolds: one module of pure functions each, and a record with the curvature bound."""
 
 from geodl.manifolds import euclidean, hyperboloid, poincare, so3, sphere, torus
-from geodl.manifolds.base import Manifold
+from geodl.manifolds._record import register_record
+from geodl.manifolds.base import Manifold, Point, Tangent, Winding
 from geodl.manifolds.euclidean import Euclidean
 from geodl.manifolds.hyperboloid import Hyperboloid
 from geodl.manifolds.poincare import PoincareBall
@@ -17,12 +18,16 @@ __all__ = [
     "Hyperboloid",
     "Manifold",
     "PoincareBall",
+    "Point",
     "Product",
     "Sphere",
+    "Tangent",
     "Torus",
+    "Winding",
     "euclidean",
     "hyperboloid",
     "poincare",
+    "register_record",
     "so3",
     "sphere",
     "torus",

@@ -1,123 +1,287 @@
-"""The contract that every manifold record fulfils."""
+"""The contract of a manifold: what each one must say, what follows from it, and what it may add.
 
-from typing import Protocol, TypeAlias, runtime_checkable
+A manifold is a frozen record of pure functions with its curvature bound. Code outside this package never asks
+which class a manifold is: a space written by a user goes through every distribution, flow, VAE, optimizer and
+search, or is refused by the name of what it does not say.
+"""
+
+import functools
+import inspect
+import math
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
+
+from geodl.manifolds._numerics import float_dtype, safe_norm
 
 
-Point: TypeAlias = (
-    Array | tuple
-)  # a product's points and tangent vectors are tuples of its factors'
-Tangent: TypeAlias = Point
+# Arrays; a product's points and tangent vectors are tuples of its factors'.
+Point: TypeAlias = Any
+Tangent: TypeAlias = Any
 
 
-@runtime_checkable
-class Manifold(Protocol):
-    """A Riemannian manifold as a record of pure functions, curvature bound.
+class Winding(NamedTuple):
+    """Which tangent vectors at a point have the same end under the exponential map.
 
-    Records are frozen dataclasses registered as pytrees; their methods forward to the functions of the
-    module of the same space. Points and tangent vectors are arrays with coordinates on the last axes
-    (``event_shape`` is the shape of one point); leading axes broadcast.
+    With ``kind`` "none" no two of them have. With "coordinates", those whose frame components differ by
+    multiples of ``period`` (a torus); with "directions", those on one line whose lengths differ by multiples of
+    ``period``, every geodesic being closed and of that length (spheres, SO(3)).
     """
 
-    @property
-    def dim(self) -> int:
-        """Intrinsic dimension."""
-        ...
+    kind: Literal["none", "coordinates", "directions"]
+    period: ArrayLike = 2 * np.pi
+
+
+class _Undeclared:
+    """An attribute that raises until a space declares it."""
+
+    def __init__(self, what: str):
+        self.what = what
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, manifold, owner=None):
+        if manifold is None:
+            return self
+        raise manifold._does_not_say(self.what, self.name)
+
+
+class Manifold(ABC):
+    """A Riemannian manifold as a record of pure functions, curvature bound.
+
+    Points and tangent vectors are arrays with coordinates on the last axes (``event_shape`` is the shape of one
+    point); leading axes broadcast. Frame components are those in an orthonormal frame at the point, which depends
+    on it smoothly where the manifold allows that.
+
+    A new manifold is a frozen dataclass with :func:`register_record`, whose fields with metadata ``static`` are
+    structure and whose others (a curvature) are arrays that can be learned. It defines the abstract methods. The
+    methods after them have general formulas, to be overridden where the space has better ones. The capabilities at
+    the end raise ``NotImplementedError`` until the space declares them; what needs one says so.
+    """
+
+    # --- required -----------------------------------------------------------------------------------------------
+
+    dim: int
+    """intrinsic dimension"""
 
     @property
+    @abstractmethod
     def event_shape(self) -> tuple:
         """Shape of one point's array (a tuple of shapes on a product)."""
-        ...
 
+    @abstractmethod
     def expmap(self, x: Point, v: Tangent) -> Point:
         """The geodesic from x with velocity v, at time 1."""
-        ...
 
+    @abstractmethod
     def logmap(self, x: Point, y: Point) -> Tangent:
         """The velocity v at x of the shortest geodesic that reaches y at time 1."""
-        ...
+
+    @abstractmethod
+    def inner(self, x: Point, u: Tangent, v: Tangent) -> Array:
+        """Riemannian inner product of two tangent vectors at x."""
+
+    @abstractmethod
+    def transport(self, x: Point, y: Point, v: Tangent) -> Tangent:
+        """Parallel transport of v along the shortest geodesic from x to y."""
+
+    @abstractmethod
+    def project(self, x: Point) -> Point:
+        """Nearest point (in the coordinates) of the manifold."""
+
+    @abstractmethod
+    def project_tangent(self, x: Point, v: Tangent) -> Tangent:
+        """Orthogonal projection of a vector in the coordinates to the tangent space at x."""
+
+    @abstractmethod
+    def egrad_to_rgrad(self, x: Point, g: Tangent) -> Tangent:
+        """Riemannian gradient from the gradient with respect to the coordinates."""
+
+    @abstractmethod
+    def logdetexp(self, x: Point, v: Tangent) -> Array:
+        """Log-determinant of the differential of expmap at v, between orthonormal frames."""
+
+    @abstractmethod
+    def from_frame(self, x: Point, a: ArrayLike) -> Tangent:
+        """Tangent vector at x with components a (..., dim) in the orthonormal frame at x."""
+
+    @abstractmethod
+    def to_frame(self, x: Point, v: Tangent) -> Array:
+        """Components (..., dim) of v in the orthonormal frame at x."""
+
+    @abstractmethod
+    def origin(self, dtype: DTypeLike | None = None) -> Point:
+        """The distinguished point, by default in the default float type."""
+
+    # --- derived: general formulas, which a space overrides where it has better ones -------------------------------
+
+    def norm(self, x: Point, v: Tangent) -> Array:
+        """Riemannian norm of a tangent vector at x, gradient 0 at 0."""
+        return safe_norm(self.to_frame(x, v))
 
     def dist(self, x: Point, y: Point) -> Array:
-        """Geodesic distance."""
-        ...
+        """Geodesic distance, gradient 0 at coincident points."""
+        return self.norm(x, self.logmap(x, y))
 
     def sqdist(self, x: Point, y: Point) -> Array:
         """Squared geodesic distance, smooth at coincident points."""
-        ...
-
-    def inner(self, x: Point, u: Tangent, v: Tangent) -> Array:
-        """Riemannian inner product of two tangent vectors at x."""
-        ...
-
-    def norm(self, x: Point, v: Tangent) -> Array:
-        """Riemannian norm of a tangent vector at x."""
-        ...
+        return jnp.sum(jnp.square(self.to_frame(x, self.logmap(x, y))), -1)
 
     def geodesic(self, t: ArrayLike, x: Point, y: Point) -> Point:
         """Point at time t of the shortest geodesic with x at time 0 and y at time 1."""
-        ...
+        a = self.to_frame(x, self.logmap(x, y))
+        return self.expmap_frame(x, jnp.asarray(t, a.dtype)[..., None] * a)
 
-    def transport(self, x: Point, y: Point, v: Tangent) -> Tangent:
-        """Parallel transport of v along the shortest geodesic from x to y."""
-        ...
+    def expmap_frame(self, x: Point, a: ArrayLike) -> Point:
+        """expmap of the tangent vector at x with frame components a (..., dim)."""
+        return self.expmap(x, self.from_frame(x, a))
 
-    def project(self, x: Point) -> Point:
-        """Nearest point (in the ambient coordinates) of the manifold."""
-        ...
-
-    def project_tangent(self, x: Point, v: Tangent) -> Tangent:
-        """Orthogonal projection of an ambient vector to the tangent space at x."""
-        ...
-
-    def egrad_to_rgrad(self, x: Point, g: Tangent) -> Tangent:
-        """Riemannian gradient from the gradient with respect to the coordinates."""
-        ...
-
-    def logdetexp(self, x: Point, v: Tangent) -> Array:
-        """Log-determinant of the differential of expmap at v, between orthonormal frames."""
-        ...
-
-    def origin(self) -> Point:
-        """The distinguished point."""
-        ...
-
-    def from_frame(self, x: Point, a: Array) -> Tangent:
-        """Tangent vector at x with components a (..., dim) in the orthonormal frame at x."""
-        ...
-
-    def to_frame(self, x: Point, v: Tangent) -> Array:
-        """Components (..., dim) of v in the orthonormal frame at x."""
-        ...
-
-    def expmap_frame(self, x: Point, a: Array) -> Point:
-        """expmap of the tangent vector at x with frame components a (..., dim), without forming it."""
-        ...
+    def logdetexp_frame(self, x: Point, a: ArrayLike) -> Array:
+        """logdetexp at the tangent vector with frame components a (..., dim)."""
+        return self.logdetexp(x, self.from_frame(x, a))
 
     def tangent_basis(self, x: Point) -> Tangent:
         """The orthonormal frame at x, shape (..., dim, *event_shape)."""
-        ...
+        rows = jax.tree.map(
+            lambda p, shape: jnp.expand_dims(p, jnp.ndim(p) - len(shape)), x, self.event_shape
+        )
+        return self.from_frame(rows, jnp.eye(self.dim, dtype=jnp.result_type(*jax.tree.leaves(x))))
 
-    def random_uniform(self, key: Array, batch_shape: tuple[int, ...] = ()) -> Point:
-        """Random points; uniform in the Riemannian volume where that is finite."""
-        ...
+    def normal_coordinates(self, x: Point) -> Array:
+        """Frame components (..., dim) of log_0(x), 0 the origin: inverse of ``expmap_frame(origin, a)``."""
+        origin = self.origin(float_dtype(*jax.tree.leaves(x)))
+        return self.to_frame(origin, self.logmap(origin, x))
 
+    def batch_shape(self, x: Point) -> tuple[int, ...]:
+        """Shape of an array of points x without the axes of a point, broadcast over a product's factors."""
+        shapes = jax.tree.leaves(self.event_shape, is_leaf=_is_shape)
+        pairs = zip(jax.tree.leaves(x), shapes, strict=True)
+        return np.broadcast_shapes(*(p.shape[: p.ndim - len(shape)] for p, shape in pairs))
 
-def normal_coordinates(manifold: Manifold, x: Point) -> Array:
-    """Frame components (..., dim) of log_0(x), 0 the origin: inverse of ``expmap_frame(origin, a)``."""
-    origin = manifold.origin()
-    return manifold.to_frame(origin, manifold.logmap(origin, x))
+    def by_factor(self, x: Point, *components: ArrayLike) -> tuple[tuple, ...]:
+        """(factor, its part of the point x, its parts of frame components...) for each factor of a product.
 
+        Any other manifold is its own only factor.
+        """
+        return ((self, x, *components),)
 
-def leading_axes(x: Point, event_shape: tuple) -> tuple[int, ...]:
-    """What is left of the shapes of points x before the axes of a point, broadcast over a product's factors."""
-    shapes = jax.tree.leaves(event_shape, is_leaf=_is_shape)
-    pairs = zip(jax.tree.leaves(x), shapes, strict=True)
-    return np.broadcast_shapes(*(p.shape[: p.ndim - len(shape)] for p, shape in pairs))
+    frame_is_parallel: bool = False
+    """whether transport keeps frame components, as in flat space; optimizers then need carry no frame"""
+
+    # --- capabilities: they raise until a space declares them -----------------------------------------------------
+
+    winding: Winding = _Undeclared("which tangent vectors share an end")  # type: ignore[assignment]
+    """which tangent vectors share an end: wrapped distributions sum over them"""
+    embedded: bool = _Undeclared("whether it lies in a flat space or is a chart")  # type: ignore[assignment]
+    """True where points and tangent vectors are those of a flat surrounding space and of the metric that it induces (up
+    to a constant factor), False for a chart, whose coordinates are the manifold's own"""
+
+    def log_volume(self) -> float:
+        """Log of the Riemannian volume, where that is finite."""
+        raise self._does_not_say("a finite volume", "log_volume")
+
+    def random_uniform(
+        self, key: Array, batch_shape: int | tuple[int, ...] = (), dtype: DTypeLike | None = None
+    ) -> Point:
+        """Random points, uniform in the Riemannian volume where that is finite."""
+        raise self._does_not_say("how uniform points are drawn", "random_uniform")
+
+    def curvature(self) -> Any:
+        """The sectional curvature (a number or an array), where it is constant."""
+        raise self._does_not_say("a constant sectional curvature", "curvature")
+
+    def log_volume_element(self, x: Point) -> Array:
+        """log sqrt|det G| (...) of the metric in the coordinates of a chart; 0 on an embedded space."""
+        if self.embedded:
+            return jnp.zeros(self.batch_shape(x), jnp.result_type(*jax.tree.leaves(x)))
+        raise self._does_not_say("the volume element of its chart", "log_volume_element")
+
+    def frame_divergence(self, x: Point, a: ArrayLike) -> Array:
+        """sum_i a_i div e_i (...) of the orthonormal frame e_i at x, for components a (..., dim)."""
+        raise self._does_not_say("the divergence of its frame", "frame_divergence")
+
+    def killing(self, x: Point, a: ArrayLike) -> Tangent:
+        """The Killing field sum_k a_k K_k at x, for coefficients a (..., dim (dim + 1) / 2)."""
+        raise self._does_not_say("a basis of Killing fields", "killing")
+
+    def coordinates(self, x: Point) -> Array:
+        """Coordinates (..., n) of points that are smooth all over the manifold, for networks to read."""
+        if self.embedded:
+            x = jnp.asarray(x)
+            return x.reshape(*self.batch_shape(x), math.prod(self.event_shape))
+        raise self._does_not_say("in which coordinates a network reads a point", "coordinates")
+
+    def to_hyperboloid(self, x: Point) -> Array:
+        """Isometry to the hyperboloid of the same curvature, for layers on hyperbolic space."""
+        raise self._does_not_say("an isometry to the hyperboloid", "to_hyperboloid")
+
+    def _does_not_say(self, what: str, name: str) -> NotImplementedError:
+        return NotImplementedError(
+            f"{type(self).__name__} does not say {what}: define {name} to use it here"
+        )
 
 
 def _is_shape(x):
     return isinstance(x, tuple) and all(isinstance(n, int) for n in x)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Records whose methods are the functions of their module
+# ---------------------------------------------------------------------------------------------------------------
+
+
+class ModuleManifold(Manifold):
+    """A record with the public functions of its module as methods, the curvature ``c`` bound.
+
+    Docstrings and annotations are those of the functions. What the class defines itself stays.
+    """
+
+    if TYPE_CHECKING:  # the methods are made when a class is
+        expmap: Any
+        logmap: Any
+        inner: Any
+        transport: Any
+        project: Any
+        project_tangent: Any
+        egrad_to_rgrad: Any
+        logdetexp: Any
+        from_frame: Any
+        to_frame: Any
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        module = sys.modules[cls.__module__]
+        for name, function in list(vars(module).items()):
+            public = inspect.isfunction(function) and hasattr(function, "is_primitive")
+            if public and name not in vars(cls):
+                setattr(cls, name, _method(function))
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(function)
+    parameters = [p for p in signature.parameters.values() if p.name != "c"]
+
+    if len(parameters) == len(signature.parameters):
+
+        def method(self, *args, **kwargs):
+            return function(*args, **kwargs)
+
+    else:
+
+        def method(self, *args, **kwargs):
+            return function(*args, **kwargs, c=self.c)
+
+    functools.update_wrapper(method, function)
+    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    method.__signature__ = signature.replace(parameters=[this, *parameters])  # type: ignore[attr-defined]
+    return method

@@ -10,14 +10,30 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl.manifolds._numerics import dot, primitive, safe_norm, scale
+from geodl.manifolds._numerics import (
+    as_shape,
+    check_dim,
+    dot,
+    primitive,
+    safe_norm,
+    safe_sqrt,
+    scale,
+    zero_of,
+)
 from geodl.manifolds._record import register_record
+from geodl.manifolds.base import ModuleManifold, Winding
 
 
 Vector = Float[Array, "*#batch d"]
 Scalar = Float[Array, "*#batch"]
+
+
+def _at(x, v):
+    """v for every point x, NaN where x is."""
+    return v + 0 * x
 
 
 @primitive("x", "v")
@@ -34,7 +50,7 @@ def logmap(x: Vector, y: Vector) -> Vector:
 
 @primitive("x", "y")
 def dist(x: Vector, y: Vector) -> Scalar:
-    """|x - y|, gradient 0 at x = y."""
+    """|x - y|, gradient 0 at x = y. Squares must be floats: from 1e-19 to 1e19 in float32."""
     return safe_norm(y - x)
 
 
@@ -47,14 +63,13 @@ def sqdist(x: Vector, y: Vector) -> Scalar:
 @primitive("x", "u", "v")
 def inner(x: Vector, u: Vector, v: Vector) -> Scalar:
     """<u, v> in the coordinates."""
-    _, u, v = jnp.broadcast_arrays(x, u, v)
-    return dot(u, v)
+    return dot(u, v) + zero_of(x)
 
 
 @primitive("x", "v")
 def norm(x: Vector, v: Vector) -> Scalar:
     """|v| in the coordinates, gradient 0 at 0."""
-    return safe_norm(jnp.broadcast_arrays(x, v)[1])
+    return safe_sqrt(dot(v, v) + zero_of(x))
 
 
 @primitive("x", "y")
@@ -66,7 +81,7 @@ def geodesic(t: Scalar, x: Vector, y: Vector) -> Vector:
 @primitive("x", "y", "v")
 def transport(x: Vector, y: Vector, v: Vector) -> Vector:
     """v itself."""
-    return jnp.broadcast_arrays(x, y, v)[2]
+    return _at(x, _at(y, v))
 
 
 @primitive("x")
@@ -78,31 +93,31 @@ def project(x: Vector) -> Vector:
 @primitive("x", "v")
 def project_tangent(x: Vector, v: Vector) -> Vector:
     """v itself: every vector is tangent."""
-    return jnp.broadcast_arrays(x, v)[1]
+    return _at(x, v)
 
 
 @primitive("x", "g")
 def egrad_to_rgrad(x: Vector, g: Vector) -> Vector:
     """g itself: the metric is that of the coordinates."""
-    return jnp.broadcast_arrays(x, g)[1]
+    return _at(x, g)
 
 
 @primitive("x", "v")
 def logdetexp(x: Vector, v: Vector) -> Scalar:
     """0: expmap is a translation."""
-    return jnp.zeros_like((x + v)[..., 0])
+    return zero_of(x + v)
 
 
 @primitive("x", "a")
 def from_frame(x: Vector, a: Vector) -> Vector:
     """a itself: the frame is that of the coordinates."""
-    return jnp.broadcast_arrays(x, a)[1]
+    return _at(x, a)
 
 
 @primitive("x", "v")
 def to_frame(x: Vector, v: Vector) -> Vector:
     """v itself: the frame is that of the coordinates."""
-    return jnp.broadcast_arrays(x, v)[1]
+    return _at(x, v)
 
 
 @primitive("x", "a")
@@ -114,80 +129,47 @@ def expmap_frame(x: Vector, a: Vector) -> Vector:
 @primitive("x")
 def tangent_basis(x: Vector) -> Float[Array, "*batch d d"]:
     """The unit vectors, in rows."""
-    return jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=x.dtype), (*x.shape, x.shape[-1]))
+    return _at(x[..., None, :], jnp.eye(x.shape[-1], dtype=x.dtype))
 
 
-def origin(dim: int) -> Float[Array, " d"]:
+def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " d"]:
     """The point 0."""
-    return jnp.zeros(dim)
+    return jnp.zeros(dim, dtype)
 
 
-def random_uniform(key: Array, shape: tuple[int, ...]) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...], dtype: DTypeLike | None = None
+) -> Array:
     """Points of the given full shape (..., d), uniform on [-1, 1]^d (R^d has infinite volume)."""
-    return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
+    return jax.random.uniform(key, as_shape(shape), dtype, minval=-1.0, maxval=1.0)
 
 
 @register_record
 @dataclass(frozen=True)
-class Euclidean:
+class Euclidean(ModuleManifold):
     """R^dim as a :class:`~geodl.manifolds.base.Manifold`."""
 
     dim: int = field(metadata={"static": True})
+
+    winding = Winding("none")
+    embedded = True
+    frame_is_parallel = True
+
+    def __post_init__(self):
+        check_dim("Euclidean", self.dim)
 
     @property
     def event_shape(self):
         return (self.dim,)
 
-    def expmap(self, x, v):
-        return expmap(x, v)
+    def curvature(self):
+        return 0.0
 
-    def logmap(self, x, y):
-        return logmap(x, y)
+    def origin(self, dtype=None):
+        return origin(self.dim, dtype)
 
-    def dist(self, x, y):
-        return dist(x, y)
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), self.dim), dtype)
 
-    def sqdist(self, x, y):
-        return sqdist(x, y)
-
-    def inner(self, x, u, v):
-        return inner(x, u, v)
-
-    def norm(self, x, v):
-        return norm(x, v)
-
-    def geodesic(self, t, x, y):
-        return geodesic(t, x, y)
-
-    def transport(self, x, y, v):
-        return transport(x, y, v)
-
-    def project(self, x):
-        return project(x)
-
-    def project_tangent(self, x, v):
-        return project_tangent(x, v)
-
-    def egrad_to_rgrad(self, x, g):
-        return egrad_to_rgrad(x, g)
-
-    def logdetexp(self, x, v):
-        return logdetexp(x, v)
-
-    def from_frame(self, x, a):
-        return from_frame(x, a)
-
-    def to_frame(self, x, v):
-        return to_frame(x, v)
-
-    def expmap_frame(self, x, a):
-        return expmap_frame(x, a)
-
-    def tangent_basis(self, x):
-        return tangent_basis(x)
-
-    def origin(self):
-        return origin(self.dim)
-
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, self.dim))
+    def frame_divergence(self, x, a):
+        return logdetexp(x, a)

@@ -22,11 +22,12 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
 from geodl.manifolds import poincare
 from geodl.manifolds._numerics import (
+    as_shape,
     asinhc,
     check,
     check_positive,
@@ -41,6 +42,7 @@ from geodl.manifolds._numerics import (
     tangent_dot,
 )
 from geodl.manifolds._record import register_record
+from geodl.manifolds.base import ModuleManifold, Winding
 
 
 Vector = Float[Array, "*#batch e"]  # e = d + 1 ambient coordinates
@@ -349,6 +351,19 @@ def _to_frame(x, v, c):
 
 
 @_primitive("x")
+def logdetexp_frame(x: Vector, a: Space, c: Curvature) -> Scalar:
+    """logdetexp at the tangent vector with frame components a, the same at every x."""
+    a = a + 0 * x[..., 1:]
+    return (a.shape[-1] - 1) * log_sinhc(c * dot(a, a))
+
+
+@_primitive("x")
+def frame_divergence(x: Vector, a: Space, c: Curvature) -> Scalar:
+    """sum_i a_i div e_i = (d - 1) c <a, y> of the orthonormal frame e_i, y the point in the ball."""
+    return (a.shape[-1] - 1) * c * dot(a, to_ball(x, c))
+
+
+@_primitive("x")
 def tangent_basis(x: Vector, c: Curvature) -> Float[Array, "*batch d e"]:
     """Orthonormal frame at x, vectors in rows."""
     return _transport0(x[..., None, 1:], jnp.eye(x.shape[-1] - 1, dtype=x.dtype), c[..., None])
@@ -360,14 +375,21 @@ def project(x: Vector, c: Curvature) -> Vector:
     return _point(x[..., 1:], c)
 
 
-def origin(dim: int, c: ArrayLike = 1.0) -> Float[Array, "*batch e"]:
+def origin(
+    dim: int, c: ArrayLike = 1.0, dtype: DTypeLike | None = None
+) -> Float[Array, "*batch e"]:
     """The point (1/sqrt c, 0, ..., 0), one for each c."""
-    return project(jnp.zeros((*jnp.shape(c), dim + 1)), c)
+    zero = jnp.zeros((*jnp.shape(c), dim + 1), dtype)
+    return project(zero, jnp.asarray(c, zero.dtype))
 
 
-def random_uniform(key: Array, shape: tuple[int, ...], c: ArrayLike = 1.0) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...], c: ArrayLike = 1.0, dtype: DTypeLike | None = None
+) -> Array:
     """Points of the given full shape (..., d + 1): the images of the ball's ``random_uniform``."""
-    return poincare.to_hyperboloid(poincare.random_uniform(key, (*shape[:-1], shape[-1] - 1), c), c)
+    *batch, e = as_shape(shape)
+    x = poincare.random_uniform(key, (*batch, e - 1), c, dtype)
+    return poincare.to_hyperboloid(x, jnp.asarray(c, x.dtype))
 
 
 @_primitive("x")
@@ -379,11 +401,14 @@ def to_ball(x: Vector, c: Curvature) -> Space:
 
 @register_record
 @dataclass(frozen=True)
-class Hyperboloid:
+class Hyperboloid(ModuleManifold):
     """The hyperboloid of sectional curvature -c as a :class:`~geodl.manifolds.base.Manifold`."""
 
     dim: int = field(metadata={"static": True})
     c: ArrayLike = 1.0
+
+    winding = Winding("none")
+    embedded = True
 
     def __post_init__(self):
         check_positive("Hyperboloid: curvature parameter c (sectional curvature is -c)", self.c)
@@ -392,68 +417,19 @@ class Hyperboloid:
     def event_shape(self):
         return (self.dim + 1,)
 
-    def expmap(self, x, v):
-        return expmap(x, v, self.c)
+    def curvature(self):
+        return -1.0 * self.c
 
-    def expmap0(self, v):
-        return expmap0(v, self.c)
+    def origin(self, dtype=None):
+        return origin(self.dim, self.c, dtype)
 
-    def logmap(self, x, y):
-        return logmap(x, y, self.c)
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), self.dim + 1), self.c, dtype)
 
-    def logmap0(self, y):
-        return logmap0(y, self.c)
+    def coordinates(self, x):
+        """Normal coordinates at the origin: the hyperboloid's own grow exponentially."""
+        return self.normal_coordinates(x)
 
-    def dist(self, x, y):
-        return dist(x, y, self.c)
-
-    def sqdist(self, x, y):
-        return sqdist(x, y, self.c)
-
-    def inner(self, x, u, v):
-        return inner(x, u, v, self.c)
-
-    def norm(self, x, v):
-        return norm(x, v, self.c)
-
-    def geodesic(self, t, x, y):
-        return geodesic(t, x, y, self.c)
-
-    def transport(self, x, y, v):
-        return transport(x, y, v, self.c)
-
-    def transport0(self, y, v):
-        return transport0(y, v, self.c)
-
-    def project(self, x):
-        return project(x, self.c)
-
-    def project_tangent(self, x, v):
-        return project_tangent(x, v, self.c)
-
-    def egrad_to_rgrad(self, x, g):
-        return egrad_to_rgrad(x, g, self.c)
-
-    def logdetexp(self, x, v):
-        return logdetexp(x, v, self.c)
-
-    def from_frame(self, x, a):
-        return from_frame(x, a, self.c)
-
-    def to_frame(self, x, v):
-        return to_frame(x, v, self.c)
-
-    def expmap_frame(self, x, a):
-        return expmap_frame(x, a, self.c)
-
-    def tangent_basis(self, x):
-        return tangent_basis(x, self.c)
-
-    def to_ball(self, x):
-        return to_ball(x, self.c)
-
-    def origin(self):
-        return origin(self.dim, self.c)
-
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, self.dim + 1), self.c)
+    def to_hyperboloid(self, x):
+        """x itself."""
+        return jnp.asarray(x)

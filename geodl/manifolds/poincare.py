@@ -25,11 +25,13 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
+from geodl._core.platform import cpu_barrier
 from geodl.manifolds._numerics import (
     UNROLLED,
+    as_shape,
     asinhc,
     check,
     check_dim,
@@ -47,6 +49,7 @@ from geodl.manifolds._numerics import (
     tanhc,
 )
 from geodl.manifolds._record import register_record
+from geodl.manifolds.base import ModuleManifold, Winding
 
 
 Vector = Float[Array, "*#batch d"]
@@ -154,7 +157,7 @@ def _exact_curvature(c: Array) -> tuple[Array, ...]:
     ) - c_tail * inverse_tail
     inverse, residual = inverse * steps**2, inverse * residual * steps**2
     scaled = jnp.where(flat, 0, scaled) / steps**2
-    return lax.optimization_barrier((steps / unit, scaled, inverse, residual, flat.astype(c.dtype)))
+    return cpu_barrier((steps / unit, scaled, inverse, residual, flat.astype(c.dtype)))
 
 
 def _gap_of_sums(head2, cross, small, c, inverse, residual, flat):
@@ -395,12 +398,12 @@ def _chord_and_gaps(x, y, c):
     if x.shape[-1] <= UNROLLED or x.shape != y.shape:
         a, b = _exact_gap(x, c), _exact_gap(y, c)
         w = _difference(x, y, a, b)
-        return lax.optimization_barrier((dot(w, w), a, b))
+        return cpu_barrier((dot(w, w), a, b))
     grid, *curvature = _exact_curvature(c)
     of_x, of_y, w = _exact_squares(x, grid), _exact_squares(y, grid), y - x
     ww, *rest = sums(w * w, *of_x, *of_y)
     a, b = (_gap_of_sums(*s, *curvature) for s in (rest[: len(of_x)], rest[len(of_x) :]))
-    return lax.optimization_barrier((_chord_inside(ww, a, b, c), a, b))
+    return cpu_barrier((_chord_inside(ww, a, b, c), a, b))
 
 
 def _difference(x, y, a, b):
@@ -422,7 +425,7 @@ def _chord_inside(ww, a, b, c):
 def _chord_and_gaps_jvp(primals, tangents):
     (x, y, c), (dx, dy, dc) = primals, tangents
     value = _chord_and_gaps(x, y, c)
-    x, y = lax.optimization_barrier((x, y))  # else y - x is written out, for the value and for here
+    x, y = cpu_barrier((x, y))  # else y - x is written out, for the value and for here
     d_chord = 2 * tangent_dot(_difference(x, y, *value[1:]), _difference(dx, dy, *value[1:]))
     d_gaps = (-2 * c * tangent_dot(p, dp) - dc * dot(p, p) for p, dp in ((x, dx), (y, dy)))
     return value, (d_chord, *d_gaps)
@@ -499,6 +502,19 @@ def to_frame(x: Vector, v: Vector, c: Curvature) -> Vector:
     return scale(2 / _gap(x, c), v)
 
 
+@_primitive("x", "a")
+def logdetexp_frame(x: Vector, a: Vector, c: Curvature) -> Scalar:
+    """logdetexp at the tangent vector with frame components a, the same at every x."""
+    a = jnp.broadcast_arrays(x, a)[1]
+    return (a.shape[-1] - 1) * log_sinhc(c * dot(a, a))
+
+
+@_primitive("x", "a")
+def frame_divergence(x: Vector, a: Vector, c: Curvature) -> Scalar:
+    """sum_i a_i div e_i = (d - 1) c <a, x> of the orthonormal frame e_i."""
+    return (a.shape[-1] - 1) * c * dot(a, x)
+
+
 @_primitive("x")
 def tangent_basis(x: Vector, c: Curvature) -> Float[Array, "*batch d d"]:
     """Orthonormal frame at x, vectors in rows."""
@@ -518,20 +534,22 @@ def project(x: Vector, c: Curvature) -> Vector:
     return _project(scale(jnp.where(far, radius / largest, 1.0), x), c, _rim_gap(x.dtype))
 
 
-def origin(dim: int) -> Float[Array, " d"]:
+def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " d"]:
     """The point 0."""
-    return jnp.zeros(dim)
+    return jnp.zeros(dim, dtype)
 
 
-def random_uniform(key: Array, shape: tuple[int, ...], c: ArrayLike = 1.0) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...], c: ArrayLike = 1.0, dtype: DTypeLike | None = None
+) -> Array:
     """Points of the given full shape (..., d), uniform in the Euclidean volume of the ball (its own is infinite)."""
     check_positive(
         "random_uniform: curvature parameter c (of flat space there is no uniform distribution)", c
     )
-    direction, radius = jax.random.split(key)
-    g = jax.random.normal(direction, shape)
-    r = jax.random.uniform(radius, shape[:-1]) ** (1 / shape[-1])
-    return project(scale(r / (jnp.sqrt(jnp.asarray(c)) * safe_norm(g)), g), c)
+    shape, (direction, radius) = as_shape(shape), jax.random.split(key)
+    g = jax.random.normal(direction, shape, dtype)
+    r = jax.random.uniform(radius, shape[:-1], dtype) ** (1 / shape[-1])
+    return project(scale(r / (jnp.sqrt(jnp.asarray(c, g.dtype)) * safe_norm(g)), g), c)
 
 
 @_primitive("x")
@@ -559,11 +577,14 @@ def dist_to_gyroplane(z: Vector, p: Vector, a: Vector, c: Curvature) -> Scalar:
 
 @register_record
 @dataclass(frozen=True)
-class PoincareBall:
+class PoincareBall(ModuleManifold):
     """The Poincaré ball of sectional curvature -c as a :class:`~geodl.manifolds.base.Manifold`."""
 
     dim: int = field(metadata={"static": True})
     c: ArrayLike = 1.0
+
+    winding = Winding("none")
+    embedded = False
 
     def __post_init__(self):
         check_dim("PoincareBall", self.dim)
@@ -573,86 +594,19 @@ class PoincareBall:
     def event_shape(self):
         return (self.dim,)
 
-    def expmap(self, x, v):
-        return expmap(x, v, self.c)
+    def curvature(self):
+        return -1.0 * self.c
 
-    def expmap0(self, v):
-        return expmap0(v, self.c)
+    def origin(self, dtype=None):
+        return origin(self.dim, dtype)
 
-    def logmap(self, x, y):
-        return logmap(x, y, self.c)
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), self.dim), self.c, dtype)
 
-    def logmap0(self, y):
-        return logmap0(y, self.c)
+    def log_volume_element(self, x):
+        """dim log lambda_x."""
+        return self.dim * jnp.log(conformal_factor(x, self.c))
 
-    def dist(self, x, y):
-        return dist(x, y, self.c)
-
-    def sqdist(self, x, y):
-        return sqdist(x, y, self.c)
-
-    def inner(self, x, u, v):
-        return inner(x, u, v, self.c)
-
-    def norm(self, x, v):
-        return norm(x, v, self.c)
-
-    def geodesic(self, t, x, y):
-        return geodesic(t, x, y, self.c)
-
-    def transport(self, x, y, v):
-        return transport(x, y, v, self.c)
-
-    def transport0(self, y, v):
-        return transport0(y, v, self.c)
-
-    def project(self, x):
-        return project(x, self.c)
-
-    def project_tangent(self, x, v):
-        return project_tangent(x, v, self.c)
-
-    def egrad_to_rgrad(self, x, g):
-        return egrad_to_rgrad(x, g, self.c)
-
-    def logdetexp(self, x, v):
-        return logdetexp(x, v, self.c)
-
-    def from_frame(self, x, a):
-        return from_frame(x, a, self.c)
-
-    def to_frame(self, x, v):
-        return to_frame(x, v, self.c)
-
-    def expmap_frame(self, x, a):
-        return expmap_frame(x, a, self.c)
-
-    def tangent_basis(self, x):
-        return tangent_basis(x, self.c)
-
-    def mobius_add(self, x, y):
-        return mobius_add(x, y, self.c)
-
-    def mobius_scalar_mul(self, r, x):
-        return mobius_scalar_mul(r, x, self.c)
-
-    def mobius_matvec(self, m, x):
-        return mobius_matvec(m, x, self.c)
-
-    def gyration(self, u, v, w):
-        return gyration(u, v, w, self.c)
-
-    def conformal_factor(self, x):
-        return conformal_factor(x, self.c)
-
-    def dist_to_gyroplane(self, z, p, a):
-        return dist_to_gyroplane(z, p, a, self.c)
-
-    def to_hyperboloid(self, x):
-        return to_hyperboloid(x, self.c)
-
-    def origin(self):
-        return origin(self.dim)
-
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, self.dim), self.c)
+    def coordinates(self, x):
+        """Normal coordinates at the origin: the ball's own are bounded."""
+        return self.normal_coordinates(x)

@@ -24,11 +24,12 @@ from geodl.manifolds.base import Manifold
 
 @register_record
 @dataclass(frozen=True, init=False)
-class Product:
+class Product(Manifold):
     """A product of records as a :class:`~geodl.manifolds.base.Manifold`.
 
-    ``Product(PoincareBall(2), Sphere(3))``; raises ``ValueError`` without factors, and
-    its methods do where a point is not a tuple of as many arrays.
+    ``Product(PoincareBall(2), Sphere(3))``; raises ``ValueError`` without factors and
+    ``TypeError`` where one is no manifold, and its methods raise where a point is not a tuple of
+    as many arrays.
     """
 
     factors: tuple[Manifold, ...]
@@ -36,15 +37,43 @@ class Product:
     def __init__(self, *factors: Manifold):
         if not factors:
             raise ValueError("Product: at least one factor is needed, got none")
+        for f in factors:
+            if isinstance(f, type) or not isinstance(f, Manifold):
+                raise TypeError(f"Product: factors are manifolds, Product(a, b), got {f!r}")
         object.__setattr__(self, "factors", factors)
 
     @property
-    def dim(self):
+    def dim(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         return sum(f.dim for f in self.factors)
 
     @property
     def event_shape(self):
         return tuple(f.event_shape for f in self.factors)
+
+    def by_factor(self, x, *components):
+        return self._each(lambda *entries: entries, x, *map(self.split, components))
+
+    @property
+    def frame_is_parallel(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(f.frame_is_parallel for f in self.factors)
+
+    @property
+    def embedded(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(f.embedded for f in self.factors)
+
+    def log_volume(self):
+        return sum(f.log_volume() for f in self.factors)
+
+    def log_volume_element(self, x):
+        return _total(self._each(lambda f, x: f.log_volume_element(x), x))
+
+    def frame_divergence(self, x, a):
+        return _total(self._each(lambda f, x, a: f.frame_divergence(x, a), x, self.split(a)))
+
+    def coordinates(self, x):
+        parts = self._each(lambda f, x: f.coordinates(x), x)
+        batch = jnp.broadcast_shapes(*(p.shape[:-1] for p in parts))
+        return jnp.concatenate([jnp.broadcast_to(p, (*batch, p.shape[-1])) for p in parts], -1)
 
     def _each(self, method: Callable, *arguments) -> tuple:
         """method(factor, *its entries of the arguments) for every factor."""
@@ -99,6 +128,9 @@ class Product:
     def logdetexp(self, x, v):
         return _total(self._each(lambda f, x, v: f.logdetexp(x, v), x, v))
 
+    def logdetexp_frame(self, x, a):
+        return _total(self._each(lambda f, x, a: f.logdetexp_frame(x, a), x, self.split(a)))
+
     def from_frame(self, x, a):
         return self._each(lambda f, x, a: f.from_frame(x, a), x, self.split(a))
 
@@ -119,12 +151,12 @@ class Product:
 
         return self._each(rows, x, tuple(accumulate((f.dim for f in self.factors[:-1]), initial=0)))
 
-    def origin(self):
-        return self._each(lambda f: f.origin())
+    def origin(self, dtype=None):
+        return self._each(lambda f: f.origin(dtype))
 
-    def random_uniform(self, key, batch_shape=()):
+    def random_uniform(self, key, batch_shape=(), dtype=None):
         keys = tuple(jax.random.split(key, len(self.factors)))
-        return self._each(lambda f, k: f.random_uniform(k, batch_shape), keys)
+        return self._each(lambda f, k: f.random_uniform(k, batch_shape, dtype), keys)
 
 
 def _total(terms: tuple[Array, ...]) -> Array:

@@ -16,15 +16,19 @@ Sources: Murray, Li, Sastry, *A Mathematical Introduction to Robotic Manipulatio
 exp and log; Shepperd, *Quaternion from Rotation Matrix* (1978), for the largest component.
 """
 
+import math
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from geodl.manifolds._numerics import (
+    as_shape,
     atanc,
+    binade,
     check,
     dot,
     log_sinc,
@@ -33,8 +37,10 @@ from geodl.manifolds._numerics import (
     safe_sqrt,
     scale,
     sinc,
+    zero_of,
 )
 from geodl.manifolds._record import register_record
+from geodl.manifolds.base import ModuleManifold, Winding
 
 
 Matrix = Float[Array, "*#batch 3 3"]
@@ -76,6 +82,14 @@ def _t(a):
     return jnp.swapaxes(a, -2, -1)
 
 
+def _entries(a):
+    return a.reshape(*a.shape[:-2], 9)
+
+
+def _zero_of(a):
+    return zero_of(_entries(a))
+
+
 def _det(a):
     return dot(jnp.cross(a[..., 0, :], a[..., 1, :]), a[..., 2, :])
 
@@ -93,13 +107,17 @@ def hat(w: Vector) -> Matrix:
 @primitive("m")
 def vee(m: Matrix) -> Vector:
     """Inverse of hat; of a matrix that is not skew, its skew part."""
+    return _vee(m) + 0 * jnp.diagonal(m, axis1=-2, axis2=-1)
+
+
+def _vee(m):
     twice = [m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]]
     return jnp.stack(twice, -1) / 2
 
 
 def _body(x, v):
     """w of the tangent part x hat(w) of v."""
-    return vee(_mul(_t(x), v))
+    return _vee(_mul(_t(x), v))
 
 
 def _ambient(x, w):
@@ -252,6 +270,12 @@ def to_frame(x: Matrix, v: Matrix) -> Vector:
 
 
 @_primitive("x")
+def logdetexp_frame(x: Matrix, a: Vector) -> Scalar:
+    """logdetexp at the tangent vector with frame components a, the same at every x."""
+    return 2 * log_sinc(dot(a, a) / 4 + _zero_of(x))
+
+
+@_primitive("x")
 def tangent_basis(x: Matrix) -> Float[Array, "*batch 3 3 3"]:
     """The left-invariant frame (..., 3, 3, 3), vectors along the first of the last three axes."""
     return _ambient(x[..., None, :, :], jnp.eye(3, dtype=x.dtype))
@@ -271,7 +295,7 @@ def project(x: Matrix) -> Matrix:
     singular values (all rotations have them); 0 is returned where the nearest rotation is not
     unique.
     """
-    return _nearest_rotation(x)
+    return _nearest_rotation(x / binade(_entries(x))[..., None, None])
 
 
 @jax.custom_jvp
@@ -300,87 +324,54 @@ def _nearest_rotation_jvp(primals, tangents):
     )
 
 
-def origin(dim: int = 3) -> Float[Array, "3 3"]:
+def origin(dim: int = 3, dtype: DTypeLike | None = None) -> Float[Array, "3 3"]:
     """The identity matrix; ``dim`` can only be 3."""
     if dim != 3:
         raise ValueError(f"so3: the dimension is 3, got {dim}")
-    return jnp.eye(3)
+    return jnp.eye(3, dtype=dtype)
 
 
-def random_uniform(key: Array, shape: tuple[int, ...] = (3, 3)) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...] = (3, 3), dtype: DTypeLike | None = None
+) -> Array:
     """Rotations of the given full shape (..., 3, 3), uniform (Haar): uniform quaternions."""
-    if tuple(shape[-2:]) != (3, 3):
-        raise ValueError(f"so3.random_uniform: shape must end in (3, 3), got {tuple(shape)}")
-    q = jax.random.normal(key, (*shape[:-2], 4))
+    shape = as_shape(shape)
+    if shape[-2:] != (3, 3):
+        raise ValueError(f"so3.random_uniform: shape must end in (3, 3), got {shape}")
+    q = jax.random.normal(key, (*shape[:-2], 4), dtype)
     q = q / safe_norm(q)[..., None]
     w, v = q[..., 0], q[..., 1:]
-    diagonal = (w * w - dot(v, v))[..., None, None] * jnp.eye(3, dtype=q.dtype)
+    identity = jnp.expand_dims(jnp.eye(3, dtype=q.dtype), range(w.ndim))
+    diagonal = (w * w - dot(v, v))[..., None, None] * identity
     return diagonal + 2 * v[..., :, None] * v[..., None, :] + 2 * hat(scale(w, v))
 
 
 @register_record
 @dataclass(frozen=True)
-class SO3:
+class SO3(ModuleManifold):
     """The rotation group as a :class:`~geodl.manifolds.base.Manifold`."""
 
-    @property
-    def dim(self):
-        return 3
+    dim = 3
+    winding = Winding("directions")
+    embedded = True
 
     @property
     def event_shape(self):
         return (3, 3)
 
-    def expmap(self, x, v):
-        return expmap(x, v)
+    def curvature(self):
+        return 0.25
 
-    def logmap(self, x, y):
-        return logmap(x, y)
+    def origin(self, dtype=None):
+        return origin(dtype=dtype)
 
-    def dist(self, x, y):
-        return dist(x, y)
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), 3, 3), dtype)
 
-    def sqdist(self, x, y):
-        return sqdist(x, y)
+    def log_volume(self):
+        """log 8 pi^2, the integral of (sin(r/2) / (r/2))^2 over the ball r < pi."""
+        return math.log(8 * math.pi**2)
 
-    def inner(self, x, u, v):
-        return inner(x, u, v)
-
-    def norm(self, x, v):
-        return norm(x, v)
-
-    def geodesic(self, t, x, y):
-        return geodesic(t, x, y)
-
-    def transport(self, x, y, v):
-        return transport(x, y, v)
-
-    def project(self, x):
-        return project(x)
-
-    def project_tangent(self, x, v):
-        return project_tangent(x, v)
-
-    def egrad_to_rgrad(self, x, g):
-        return egrad_to_rgrad(x, g)
-
-    def logdetexp(self, x, v):
-        return logdetexp(x, v)
-
-    def from_frame(self, x, a):
-        return from_frame(x, a)
-
-    def to_frame(self, x, v):
-        return to_frame(x, v)
-
-    def expmap_frame(self, x, a):
-        return expmap_frame(x, a)
-
-    def tangent_basis(self, x):
-        return tangent_basis(x)
-
-    def origin(self):
-        return origin()
-
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, 3, 3))
+    def frame_divergence(self, x, a):
+        """0: left-invariant fields are Killing fields."""
+        return zero_of(jnp.asarray(a)) + _zero_of(jnp.asarray(x))

@@ -9,17 +9,20 @@ and x - pi, and with pi in two parts, so that they keep their relative precision
 distance pi in a coordinate (the cut locus) the direction taken is the negative one.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl.manifolds._numerics import dot, primitive, safe_norm, scale
+from geodl.manifolds._numerics import as_shape, check_dim, dot, primitive, safe_norm, scale
 from geodl.manifolds._record import register_record
-from geodl.manifolds.euclidean import (
+from geodl.manifolds.base import ModuleManifold, Winding
+from geodl.manifolds.euclidean import (  # noqa: F401
     egrad_to_rgrad,
     from_frame,
     inner,
@@ -94,72 +97,52 @@ def project(x: Vector) -> Vector:
     return _difference(jnp.zeros_like(x), x)
 
 
-def random_uniform(key: Array, shape: tuple[int, ...]) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...], dtype: DTypeLike | None = None
+) -> Array:
     """Points of the given full shape (..., d), uniform on the torus."""
-    return jax.random.uniform(key, shape, minval=-np.pi, maxval=np.pi)
+    return jax.random.uniform(key, as_shape(shape), dtype, minval=-np.pi, maxval=np.pi)
 
 
 @register_record
 @dataclass(frozen=True)
-class Torus:
+class Torus(ModuleManifold):
     """The flat torus (S^1)^dim as a :class:`~geodl.manifolds.base.Manifold`."""
 
     dim: int = field(metadata={"static": True})
+
+    winding = Winding("coordinates")
+    embedded = False
+    frame_is_parallel = True
+
+    def __post_init__(self):
+        check_dim("Torus", self.dim)
 
     @property
     def event_shape(self):
         return (self.dim,)
 
-    def expmap(self, x, v):
-        return expmap(x, v)
+    def curvature(self):
+        return 0.0
 
-    def logmap(self, x, y):
-        return logmap(x, y)
+    def origin(self, dtype=None):
+        return origin(self.dim, dtype)
 
-    def dist(self, x, y):
-        return dist(x, y)
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), self.dim), dtype)
 
-    def sqdist(self, x, y):
-        return sqdist(x, y)
+    def log_volume(self):
+        """dim log(2 pi)."""
+        return self.dim * math.log(2 * math.pi)
 
-    def inner(self, x, u, v):
-        return inner(x, u, v)
+    def log_volume_element(self, x):
+        """0: the metric is that of the angles."""
+        return norm(x, jnp.zeros(self.dim))
 
-    def norm(self, x, v):
-        return norm(x, v)
+    def frame_divergence(self, x, a):
+        """0: the frame is that of the angles."""
+        return logdetexp(x, a)
 
-    def geodesic(self, t, x, y):
-        return geodesic(t, x, y)
-
-    def transport(self, x, y, v):
-        return transport(x, y, v)
-
-    def project(self, x):
-        return project(x)
-
-    def project_tangent(self, x, v):
-        return project_tangent(x, v)
-
-    def egrad_to_rgrad(self, x, g):
-        return egrad_to_rgrad(x, g)
-
-    def logdetexp(self, x, v):
-        return logdetexp(x, v)
-
-    def from_frame(self, x, a):
-        return from_frame(x, a)
-
-    def to_frame(self, x, v):
-        return to_frame(x, v)
-
-    def expmap_frame(self, x, a):
-        return expmap_frame(x, a)
-
-    def tangent_basis(self, x):
-        return tangent_basis(x)
-
-    def origin(self):
-        return origin(self.dim)
-
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, self.dim))
+    def coordinates(self, x):
+        """cos x and sin x, (..., 2 dim)."""
+        return jnp.concatenate([jnp.cos(x), jnp.sin(x)], -1)

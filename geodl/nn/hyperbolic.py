@@ -9,8 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from geodl.manifolds import Hyperboloid, PoincareBall
-from geodl.manifolds.base import normal_coordinates
+from geodl.manifolds import Manifold
 
 
 MAX_OFFSET = 40.0  # sqrt(c) x distance of a hyperplane from the origin: float32 holds exp(40 + 48)
@@ -69,10 +68,9 @@ class Gyroplane(nnx.Module):
             jax.random.uniform(rngs.params(), (features,), minval=-4.0, maxval=4.0)
         )
 
-    def __call__(self, z, manifold: PoincareBall | Hyperboloid):
-        if isinstance(manifold, PoincareBall):
-            z = manifold.to_hyperboloid(z)
-        return gyroplane(z, self.weight[...], self.bias[...], manifold.c)
+    def __call__(self, z, manifold: Manifold):
+        z = manifold.to_hyperboloid(z)
+        return gyroplane(z, self.weight[...], self.bias[...], -manifold.curvature())
 
 
 class MobiusLinear(nnx.Module):
@@ -80,6 +78,7 @@ class MobiusLinear(nnx.Module):
 
     b ⊕ y is the step from b whose frame components are those of log_0(y), which reads the same in every chart:
     points of ``manifold``, of dimension dim_in, -> points of the like one of dimension dim_out. b starts at the origin.
+    Raises ``TypeError`` for a manifold that has no like one of another dimension, such as a product or SO(3).
     """
 
     def __init__(self, dim_in: int, dim_out: int, rngs: nnx.Rngs):
@@ -90,11 +89,13 @@ class MobiusLinear(nnx.Module):
         )
         self.bias = nnx.Param(jnp.zeros(dim_out))
 
-    def __call__(self, z, manifold: PoincareBall | Hyperboloid):
-        image, components = self.image(manifold), normal_coordinates(manifold, z)
+    def __call__(self, z, manifold: Manifold):
+        image, components = self.image(manifold), manifold.normal_coordinates(z)
         step = jnp.matmul(components, self.matrix[...].T, precision="highest")
         return image.expmap_frame(image.expmap_frame(image.origin(), self.bias[...]), step)
 
-    def image(self, manifold: PoincareBall | Hyperboloid) -> PoincareBall | Hyperboloid:
+    def image(self, manifold: Manifold) -> Manifold:
         """The space that the layer's results lie in."""
-        return dataclasses.replace(manifold, dim=self.matrix[...].shape[0])
+        if "dim" not in {field.name for field in dataclasses.fields(manifold)}:  # type: ignore[arg-type]
+            raise TypeError(f"MobiusLinear: {manifold} has no like space of another dimension")
+        return dataclasses.replace(manifold, dim=self.matrix[...].shape[0])  # type: ignore[type-var]

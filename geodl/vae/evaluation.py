@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.manifolds.base import Point, normal_coordinates
+from geodl.manifolds import Point
 from geodl.vae.model import VAE
 
 
@@ -19,7 +19,7 @@ def unit_variances(model: VAE, params, x: Array) -> Array:
     (Burda et al. 2016, section 5.2).
     """
     means = model.encode(params, x).loc
-    return jnp.var(normal_coordinates(model.manifold(params), means), 0)
+    return jnp.var(model.manifold(params).normal_coordinates(means), 0)
 
 
 def sample_aggregate_posterior(model: VAE, params, x: Array, key: Array, samples: int) -> Point:

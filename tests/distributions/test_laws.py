@@ -401,7 +401,11 @@ BALL = PoincareBall(2, 1.0)
             ValueError,
             r"last axis of 1.*\(2,\)",
         ),
-        (lambda: RiemannianNormal(Sphere(2), ORIGIN, 0.5), TypeError, "Sphere"),
+        (
+            lambda: RiemannianNormal(Sphere(2), ORIGIN, 0.5),
+            ValueError,
+            "simply connected, got Sphere",
+        ),
         (lambda: VonMisesFisher(ORIGIN, -1.0), ValueError, "concentration.*-1.0"),
         (lambda: VonMisesFisher(2 * ORIGIN, 1.0), ValueError, "unit sphere"),
         (lambda: VonMisesFisher(jnp.ones(1), 1.0), ValueError, r"\(1,\)"),
