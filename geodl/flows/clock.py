@@ -42,10 +42,6 @@ def by_clock(rate: Callable[[Array, Any], Any]) -> Callable[[Array, Any], Any]:
 
 def random_times(key: Array, n: int, dtype: DTypeLike = float) -> Float[Array, " n"]:
     """Times (n,) in [0, 1], uniform by the clock, one in each n-th part of it: half of them are later than t = 0.91."""
-<<<<<<< HEAD
-    uniform = jax.random.uniform(key, (n,))
+    uniform = jax.random.uniform(key, (n,), dtype)
     reading = (jnp.arange(n, dtype=uniform.dtype) + uniform) / n
-=======
-    reading = (jnp.arange(n) + jax.random.uniform(key, (n,), dtype)) / n
->>>>>>> flows
     return time(reading)

@@ -120,11 +120,7 @@ class Decoder(nnx.Module):
     def __call__(self, z, manifold):
         match self.kind:
             case "linear":
-<<<<<<< HEAD
-                features = self.first(_flat(z, manifold))
-=======
                 features = self.first(_coordinates(manifold, z))
->>>>>>> flows
             case "logmap":
                 features = self.first(manifold.normal_coordinates(z))
             case "gyroplane":
@@ -134,34 +130,19 @@ class Decoder(nnx.Module):
         return self.rest(jax.nn.relu(features))
 
 
-<<<<<<< HEAD
-def _flat(z, manifold):
-    """All coordinates of points on one axis."""
-    rows = jax.tree.map(
-        lambda p, s: p.reshape(*p.shape[: p.ndim - len(s)], -1), z, manifold.event_shape
-    )
-    return jnp.concatenate(jax.tree.leaves(rows), -1)
-=======
 def _coordinates(manifold, z):
     """The arrays of points z, side by side."""
     batch = manifold.batch_shape(z)
     rows = [a.reshape(*batch, math.prod(a.shape[len(batch) :])) for a in jax.tree.leaves(z)]
     return jnp.concatenate(rows, -1)
->>>>>>> flows
 
 
 def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
-<<<<<<< HEAD
-    ``first`` reads z by its ``dim`` coordinates ("linear"; those of a product in turn, of a matrix row by row), by
-    its tangent vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware
-    decoder) or by a Möbius affine layer ("mobius").
-=======
     ``first`` reads z by its ``dim`` coordinates ("linear"; of a matrix row by row, of a product in turn), by its
     tangent vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder)
     or by a Möbius affine layer ("mobius").
->>>>>>> flows
     ``apply(params, z, manifold)``.
     """
     return functional(lambda rngs: Decoder(first, dim, sizes, rngs))

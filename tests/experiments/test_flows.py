@@ -4,12 +4,15 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import distrax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.flows import data, earth, known, training
 from geodl import datasets, distributions
+from geodl.distributions import VonMisesFisher
 
 
 @pytest.mark.slow
@@ -46,6 +49,25 @@ def test_a_mixture_needs_its_parts(tmp_path):
     )
     with pytest.raises(FileNotFoundError, match="score this method before the mixture"):
         earth.run(config)
+
+
+def test_every_baseline_has_the_same_floor():
+    x = np.array([[0.0, 0, 1], [0, 0, -1], [1, 0, 0]], np.float32)
+    kappa, weights = np.array([50.0, 1e3]), np.array([0.3, 0.7])
+    kernels = VonMisesFisher(x[:2], kappa.astype(np.float32))
+    law = earth.with_floor(
+        distrax.MixtureSameFamily(distrax.Categorical(probs=jnp.asarray(weights)), kernels)
+    )
+    gaps = np.float64(1) - np.float64(x) @ x[:2].T
+    densities = kappa / (2 * np.pi) * np.exp(-kappa * gaps)  # sinh is e^kappa / 2 here
+    truth = 0.99 * densities @ weights + 0.01 / (4 * np.pi)
+    np.testing.assert_allclose(np.exp(law.log_prob(x)), truth, rtol=1e-5)
+    fit = 0.05 * np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32) + x[0]
+    fit /= np.linalg.norm(fit, axis=-1, keepdims=True)
+    for method in ("kernel density", "adaptive kernel density"):
+        law = earth.baseline(method, fit[:15], fit[15:])
+        far = np.exp(law.log_prob(x[1]))  # the other pole
+        np.testing.assert_allclose(far, 0.01 / (4 * np.pi), rtol=1e-4)
 
 
 @pytest.mark.slow

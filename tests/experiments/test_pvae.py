@@ -86,6 +86,39 @@ def test_mnist_without_its_files_is_named(tmp_path, monkeypatch):
         mnist.load(replace(mnist.QUICK, data="mnist"))
 
 
+def test_validation_images_are_of_the_training_set():
+    whole, _ = mnist.load(replace(mnist.QUICK, data="digits"))
+    held, source = mnist.load(replace(mnist.QUICK, data="digits", validate=True))
+    assert "held-out" in source
+    for a, b, c in zip(held[:2], held[2:], whole[:2], strict=True):
+        np.testing.assert_array_equal(np.concatenate([a, b]), c)
+    assert len(held.test_images) == 240  # of 1438
+
+
+def test_a_cell_with_a_result_is_not_run_again(tmp_path, monkeypatch):
+    runs = []
+    monkeypatch.setattr(mnist, "train_cell", lambda config, cell, *_: runs.append(cell))
+    names = ("loss", "negative_elbo", "reconstruction", "kl", "active_units")
+    figures = {name: [1.0, 2.0] for name in names}
+    monkeypatch.setattr(mnist, "evaluate", lambda *_: figures)
+    config = replace(
+        mnist.QUICK, data="digits", dims=(5,), root=str(tmp_path), results=str(tmp_path / "cells")
+    )
+    mnist.run(config)
+    assert len(runs) == 2
+    mnist.run(replace(config, name="other", dims=(5, 10)))  # another name, machine or day
+    assert [(cell.kind, cell.dim) for cell in runs[2:]] == [("N-VAE", 10), ("Riemannian", 10)]
+    assert len(mnist.results(tmp_path / "cells")) == 4
+    with pytest.raises(ValueError, match="n-vae-d5 was measured by"):
+        mnist.run(replace(config, name="third", epochs=6))
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{mnist.MARK}\nold\n{mnist.MARK}\nafter\n")
+    mnist.write_table(mnist.Table(str(tmp_path / "cells"), str(page)))
+    text = page.read_text()
+    assert text.startswith("before") and text.endswith("after\n") and "old" not in text
+    assert "1.50 ± 0.50" in text  # mean and standard error of 1 and 2
+
+
 def test_the_rate_falls_in_the_last_share_of_the_steps():
     optimizer = models.optimizer(0.1, 10, 0.5)
     state, sizes = optimizer.init(jnp.zeros(())), []

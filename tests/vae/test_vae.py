@@ -10,11 +10,7 @@ from jaxtyping import TypeCheckError
 
 from geodl import datasets, train, vae
 from geodl.distributions import RiemannianNormal, WrappedNormal
-<<<<<<< HEAD
-from geodl.manifolds import SO3, Euclidean, Hyperboloid, PoincareBall
-=======
-from geodl.manifolds import SO3, Euclidean, PoincareBall, Product
->>>>>>> flows
+from geodl.manifolds import SO3, Euclidean, Hyperboloid, PoincareBall, Product
 from geodl.nn import mlp
 
 
