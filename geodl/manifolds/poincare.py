@@ -231,7 +231,7 @@ def _step(x: Array, a: Array, t: Array, v: Array, b: Array, c: Array) -> Array:
     ss, sx = c * dot(s, s), c * dot(s, x)
     excess = ((a - b) + 2 * sx - ss) / (2 * m)
     excess = jnp.where((m > 0.25) & (ss < 0.25), lax.stop_gradient(excess), 0.0)
-    ss = jnp.maximum(ss + lax.stop_gradient(excess * (2 * (ss - sx) + excess * m)), 0.0)
+    ss = ss + lax.stop_gradient(jnp.maximum(excess * (2 * (ss - sx) + excess * m), -ss))
     along_x, along_z, back, excess = _translation(a, b, ss, excess)
     z = (scale(back, x) + u) + scale(excess, u)
     return _combine(along_x, x, along_z, z, c)
