@@ -57,14 +57,15 @@ Scalar = Float[Array, "*#batch"]
 Curvature = Float[Array, "*#batch"]
 
 
-def _primitive(*arrays, points=("x", "y", "z", "p"), point=False):
-    """A public function: ``points`` must lie in the ball, ``c >= 0``; ``point`` says that the result is one.
+def _primitive(*arrays, points=("x", "y", "z", "p"), point=False, flat=True):
+    """A public function: ``points`` must lie in the ball, ``c >= 0``; ``point`` says that the result is one, ``flat`` that c may be 0.
 
     Where values are not known, NaN stands for a curvature that is not allowed.
     """
 
     def validate(c, **arguments):
-        check_nonnegative("curvature parameter c (sectional curvature is -c)", c)
+        valid = check_nonnegative if flat else check_positive
+        valid("curvature parameter c (sectional curvature is -c)", c)
         for name in points:
             if name in arguments:
                 x = arguments[name]
@@ -552,12 +553,9 @@ def random_uniform(
     return project(scale(r / (jnp.sqrt(jnp.asarray(c, g.dtype)) * safe_norm(g)), g), c)
 
 
-@_primitive("x")
+@_primitive("x", flat=False)
 def to_hyperboloid(x: Vector, c: Curvature) -> Float[Array, "*batch e"]:
     """Isometry to the hyperboloid of curvature -c: (1 + c|x|^2, 2 sqrt(c) x) / (sqrt(c) (1 - c|x|^2)), (..., d + 1)."""
-    check_positive(
-        "to_hyperboloid: curvature parameter c (the sheet of c = 0 is infinitely far)", c
-    )
     (x, a), c = _inside(x, c), jnp.where(c > 0, c, jnp.nan)
     time = (2 - a) / (a * jnp.sqrt(c))
     return jnp.concatenate([time[..., None], scale(2 / a, x)], -1)
