@@ -58,7 +58,8 @@ Curvature = Float[Array, "*#batch"]
 
 
 def _primitive(*arrays, points=("x", "y", "z", "p"), point=False, flat=True):
-    """A public function: ``points`` must lie in the ball, ``c >= 0``; ``point`` says that the result is one, ``flat`` that c may be 0.
+    """A public function: ``points`` must lie in the ball, ``c >= 0``; ``point`` says that the result is one,
+    ``flat`` that c may be 0.
 
     Where values are not known, NaN stands for a curvature that is not allowed.
     """
