@@ -9,6 +9,7 @@ import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from typing import TypeVar
 
 import jax
@@ -60,14 +61,24 @@ def check_dim(name: str, dim) -> None:
         raise ValueError(f"{name}: dim must be a positive integer, got {dim!r}")
 
 
+def check_nonnegative(name: str, value) -> None:
+    """Raise where a concrete number is not a finite one >= 0."""
+    if is_concrete(value):
+        value = np.asarray(value)
+        check((value >= 0) & (value < np.inf), f"{name} must be at least 0", value)
+
+
 def primitive(
-    *points: str, validate: Callable[..., None] | None = None
+    *points: str,
+    validate: Callable[..., None] | None = None,
+    store: Callable[..., Array] | None = None,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Make a formula a public function: one dtype inside, the inputs' dtype outside, clear errors.
 
     ``points`` names the arguments whose last axis holds coordinates: their lengths must agree. Inputs are
     promoted to one floating dtype; half precision is computed in float32 and returned as it came.
-    ``validate(**arguments)`` sees the arguments when all of them are concrete.
+    ``validate(**arguments)`` sees the arguments when all of them are concrete. ``store(result, dtype, **arguments)``,
+    where given, rounds the result to the inputs' dtype.
     """
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
@@ -87,6 +98,8 @@ def primitive(
                 validate(**arrays)
             with jax.numpy_rank_promotion("allow"):  # leading axes broadcast in any mode
                 result = compiled(**arrays)
+                if store is not None:
+                    return store(result, dtype, **arrays)  # type: ignore
             return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), result)  # type: ignore
 
         wrapper.is_primitive = True  # type: ignore[attr-defined]
@@ -283,23 +296,33 @@ tanhc = even(  # tanh(r)/r
     ),
 )
 asinhc = even(  # asinh(r)/r
-    lambda r: jnp.arcsinh(r) / r,
+    lambda r: jnp.log1p(r + r * r / (1 + jnp.sqrt(1 + r * r))) / r,
     (1, -1 / 6, 3 / 40, -5 / 112, 35 / 1152, -63 / 2816, 231 / 13312, -143 / 10240, 6435 / 557056),
 )
-log_sinhc = even(  # log(sinh(r)/r), without overflow
-    lambda r: r + jnp.log(-jnp.expm1(-2 * r) / (2 * r)),
-    (
-        0,
-        1 / 6,
-        -1 / 180,
-        1 / 2835,
-        -1 / 37800,
-        1 / 467775,
-        -691 / 3831077250,
-        2 / 127702575,
-        -3617 / 2605132530000,
-    ),
-)
+
+
+def _log_series(series: tuple[Fraction, ...]) -> tuple[float, ...]:
+    """The power series of log(1 + series[1] q + series[2] q^2 + ...)."""
+    log = [Fraction(0)]
+    for n in range(1, len(series)):
+        known = sum(k * log[k] * series[n - k] for k in range(1, n))
+        log.append(series[n] - known / n)
+    return tuple(map(float, log))
+
+
+_LOG_SINHC = _log_series(tuple(Fraction(1, math.factorial(2 * k + 1)) for k in range(22)))
+
+
+def log_sinhc(q: Array) -> Array:
+    """log(sinh(r) / r) for r = sqrt(q), without overflow; by its series as far as the closed form cancels (q < 1.5)."""
+    small = q < 1.5
+    near = jnp.where(small, q, 0.0)
+    terms = _LOG_SINHC[: 10 if q.dtype.itemsize <= 4 else 22]
+    taylor = functools.reduce(lambda total, a: total * near + a, terms[::-1])
+    r = jnp.sqrt(jnp.where(small, 1.5, q))
+    return jnp.where(small, taylor, r + jnp.log(-jnp.expm1(-2 * r) / (2 * r)))
+
+
 atanc = even(
     lambda r: jnp.arctan(r) / r, tuple((-1) ** k / (2 * k + 1) for k in range(9))
 )  # atan(r)/r
