@@ -277,6 +277,7 @@ def corners(rng, outputs):
     return normal
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("kind", ["affine", "spline", "logistic_mixture"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.quick("float32-spline", "float32-logistic_mixture")

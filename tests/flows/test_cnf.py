@@ -86,7 +86,7 @@ def test_error_and_cost_are_told():
 
 @pytest.mark.optimised
 @pytest.mark.parametrize("name", ["sphere", "killing", "so3", "torus", "ball", "hyperboloid"])
-@pytest.mark.quick("ball")
+@pytest.mark.quick("4-ball")
 @pytest.mark.parametrize("factor", [1, 4])
 def test_likelihoods_are_exact_to_the_promise(name, factor):
     """Of every point, in a batch, alone and among many easy ones, of smooth and of wild fields."""
