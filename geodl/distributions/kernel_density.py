@@ -86,17 +86,17 @@ class KernelDensity(distrax.Distribution):
         Raises ``ValueError`` for another last axis and, where values are concrete, for points off the sphere.
         """
         points, kappa = self._single()
-        value = points_on("KernelDensity", Sphere(points.shape[-1] - 1), value)
+        x = points_on("KernelDensity", Sphere(points.shape[-1] - 1), value)
         peak = self._kernels.log_prob(points) + jnp.log1p(-self._uniform_weight)
 
         def log_kernels(x):
             w = x - points
             return logsumexp(peak - kappa * dot(w, w) / 2)
 
-        queries = value.reshape(-1, value.shape[-1])
+        queries = x.reshape(-1, x.shape[-1])
         mixed = _over_rows(jax.checkpoint(log_kernels), queries, len(points)) - jnp.log(len(points))
         uniform = jnp.log(self._uniform_weight) - sphere.log_area(points.shape[-1] - 1)
-        return jnp.logaddexp(mixed, uniform).reshape(value.shape[:-1])
+        return jnp.logaddexp(mixed, uniform).reshape(x.shape[:-1])
 
     def _single(self):
         """Points and concentrations of one estimate."""
