@@ -1,15 +1,15 @@
 """What the normal laws on manifolds share: parameters, shapes, checks."""
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core import distrax
+from geodl._core.checks import check, float_dtype
 from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes
 from geodl.manifolds import Manifold, Point
-from geodl.manifolds._numerics import check, float_dtype
 
 
 class LocationScale(distrax.Distribution):

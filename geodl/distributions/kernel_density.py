@@ -6,7 +6,6 @@ point's kernel is proportional to the distance to one of its nearest neighbours.
 
 from collections.abc import Callable, Sequence
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,10 +14,12 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from geodl._core import distrax
+from geodl._core.checks import check, check_positive
+from geodl._core.reductions import dot
 from geodl.distributions._checks import points_on
 from geodl.distributions.von_mises_fisher import VonMisesFisher
 from geodl.manifolds import Manifold, Point, Sphere, sphere
-from geodl.manifolds._numerics import check, check_positive, dot
 
 
 PAIRS = 2**22  # as many pairs of points are in memory at a time
