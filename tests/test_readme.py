@@ -1,4 +1,4 @@
-"""The README's code samples run as they stand, each on its own; so do the recipes for extending the library, in turn."""
+"""The README's code samples run as they stand, each on its own; so do the recipes for extending the library."""
 
 import re
 from pathlib import Path

@@ -234,7 +234,9 @@ def train_cell(config: Mnist, cell: Cell, images: datasets.Images, folder: Path)
     steps = config.epochs * epoch
     optimizer = models.optimizer(config.learning_rate, steps, config.decay)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
-    states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key))(seed_keys(config))
+    states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key, len(data)))(
+        seed_keys(config)
+    )
     run = train.chunked(jax.vmap(step, (0, None)))
     states, _ = train.fit(run, states, data, steps, folder, chunk=epoch)
     return states.params
@@ -312,7 +314,9 @@ def classify(config: Mnist, cell: Cell, params, images, folder: Path) -> list[li
     steps = 20 * epoch
     optimizer = models.optimizer(2e-3, steps, 1.0)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
-    states = jax.vmap(lambda key: train.init(net.init(key), optimizer, key))(seed_keys(config))
+    states = jax.vmap(lambda key: train.init(net.init(key), optimizer, key, len(labels)))(
+        seed_keys(config)
+    )
     data = latents, jnp.broadcast_to(labels, latents.shape[:2])
     run = train.chunked(jax.vmap(step))
     states, _ = train.fit(run, states, data, steps, folder / "classifier", chunk=5 * epoch)

@@ -8,7 +8,8 @@ import functools
 import inspect
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from fractions import Fraction
 from typing import TypeVar
 
 import jax
@@ -54,14 +55,30 @@ def check_positive(name: str, value) -> None:
         check((value > 0) & (value < np.inf), f"{name} must be positive", value)
 
 
+def check_dim(name: str, dim) -> None:
+    """Raise where a dimension is not a positive integer: ``check_dim("PoincareBall", dim)``."""
+    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < 1:
+        raise ValueError(f"{name}: dim must be a positive integer, got {dim!r}")
+
+
+def check_nonnegative(name: str, value) -> None:
+    """Raise where a concrete number is not a finite one >= 0."""
+    if is_concrete(value):
+        value = np.asarray(value)
+        check((value >= 0) & (value < np.inf), f"{name} must be at least 0", value)
+
+
 def primitive(
-    *points: str, validate: Callable[..., None] | None = None
+    *points: str,
+    validate: Callable[..., None] | None = None,
+    store: Callable[..., Array] | None = None,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Make a formula a public function: one dtype inside, the inputs' dtype outside, clear errors.
 
     ``points`` names the arguments whose last axis holds coordinates: their lengths must agree. Inputs are
     promoted to one floating dtype; half precision is computed in float32 and returned as it came.
-    ``validate(**arguments)`` sees the arguments when all of them are concrete.
+    ``validate(**arguments)`` sees the arguments when all of them are concrete. ``store(result, dtype, **arguments)``,
+    where given, rounds the result to the inputs' dtype.
     """
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
@@ -79,12 +96,21 @@ def primitive(
             arrays = {n: lax.convert_element_type(a, inside) for n, a in arrays.items()}
             if validate is not None and is_concrete(*arrays.values()):
                 validate(**arrays)
-            return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), compiled(**arrays))  # type: ignore
+            with jax.numpy_rank_promotion("allow"):  # leading axes broadcast in any mode
+                result = compiled(**arrays)
+                if store is not None:
+                    return store(result, dtype, **arrays)  # type: ignore
+            return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), result)  # type: ignore
 
         wrapper.is_primitive = True  # type: ignore[attr-defined]
         return wrapper
 
     return decorate
+
+
+def as_shape(shape: int | Iterable[int]) -> tuple[int, ...]:
+    """A shape as NumPy takes it: the integer n means (n,)."""
+    return tuple(shape) if isinstance(shape, Iterable) else (operator.index(shape),)
 
 
 def float_dtype(*arrays):
@@ -171,6 +197,11 @@ def _add(a, b):  # one function, whose compiled reductions jax remembers
     return tuple(u + v for u, v in zip(a, b, strict=True))
 
 
+def zero_of(x: Array) -> Array:
+    """0 (...) for every vector x, NaN where x is: for formulas that ignore a point."""
+    return dot(x, jnp.zeros_like(x))
+
+
 @jax.custom_jvp
 def scale(s: Array, v: Array) -> Array:
     """The vectors ``v`` (..., d) times the scalars ``s`` (...)."""
@@ -194,10 +225,26 @@ def power_of_two_above(a: Array) -> Array:
     return lax.bitcast_convert_type((bits + one - 1) // one * one, a.dtype)
 
 
+def binade(x: Array) -> Array:
+    """A power of two of the size of the largest |x_i| (...), without derivative.
+
+    By it x divides without rounding, and then its squares neither overflow nor underflow. Itself and its inverse are
+    normal numbers, also for x = 0.
+    """
+    info, x = jnp.finfo(x.dtype), jnp.abs(lax.stop_gradient(x))
+    if 0 < x.shape[-1] <= UNROLLED:
+        largest = functools.reduce(jnp.maximum, (x[..., i] for i in range(x.shape[-1])))
+    else:
+        largest = jnp.max(x, -1, initial=0)
+    bits = lax.bitcast_convert_type(largest, jnp.dtype(f"int{info.bits}"))
+    power = lax.bitcast_convert_type(bits >> info.nmant << info.nmant, x.dtype)
+    return jnp.clip(power, info.tiny, 1 / info.tiny)
+
+
 def safe_sqrt(q: Array) -> Array:
     """sqrt with derivative 0 (not infinity) at 0: the subgradient that a norm gets at its kink."""
-    positive = q > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, q, 1.0)), 0.0)
+    zero = q <= 0  # not "> 0": NaN must stay NaN
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, q)))
 
 
 def safe_norm(v: Array) -> Array:
@@ -249,31 +296,48 @@ tanhc = even(  # tanh(r)/r
     ),
 )
 asinhc = even(  # asinh(r)/r
-    lambda r: jnp.arcsinh(r) / r,
+    lambda r: jnp.log1p(r + r * r / (1 + jnp.sqrt(1 + r * r))) / r,
     (1, -1 / 6, 3 / 40, -5 / 112, 35 / 1152, -63 / 2816, 231 / 13312, -143 / 10240, 6435 / 557056),
 )
-log_sinhc = even(  # log(sinh(r)/r), without overflow
-    lambda r: r + jnp.log(-jnp.expm1(-2 * r) / (2 * r)),
-    (
-        0,
-        1 / 6,
-        -1 / 180,
-        1 / 2835,
-        -1 / 37800,
-        1 / 467775,
-        -691 / 3831077250,
-        2 / 127702575,
-        -3617 / 2605132530000,
-    ),
-)
+
+
+def _log_series(series: tuple[Fraction, ...]) -> tuple[float, ...]:
+    """The power series of log(1 + series[1] q + series[2] q^2 + ...)."""
+    log = [Fraction(0)]
+    for n in range(1, len(series)):
+        known = sum(k * log[k] * series[n - k] for k in range(1, n))
+        log.append(series[n] - known / n)
+    return tuple(map(float, log))
+
+
+_LOG_SINHC = _log_series(tuple(Fraction(1, math.factorial(2 * k + 1)) for k in range(22)))
+
+
+def log_sinhc(q: Array) -> Array:
+    """log(sinh(r) / r) for r = sqrt(q), without overflow; by its series as far as the closed form cancels (q < 1.5)."""
+    small = q < 1.5
+    near = jnp.where(small, q, 0.0)
+    terms = _LOG_SINHC[: 10 if q.dtype.itemsize <= 4 else 22]
+    taylor = functools.reduce(lambda total, a: total * near + a, terms[::-1])
+    r = jnp.sqrt(jnp.where(small, 1.5, q))
+    return jnp.where(small, taylor, r + jnp.log(-jnp.expm1(-2 * r) / (2 * r)))
+
+
 atanc = even(
     lambda r: jnp.arctan(r) / r, tuple((-1) ** k / (2 * k + 1) for k in range(9))
 )  # atan(r)/r
 
 
 def log_sinc(q: Array) -> Array:
-    """log |sin(r)/r| for r = sqrt(q), with a finite floor where the sine vanishes (r = pi, 2 pi, ...)."""
-    return jnp.log(jnp.maximum(jnp.abs(sinc(q)), jnp.finfo(q.dtype).tiny))
+    """log |sin(r)/r| for r = sqrt(q), with a finite floor where the sine vanishes (r = pi, 2 pi, ...).
+
+    For r < 1 by the power series of sin(r)/r - 1: the logarithm of a number next to 1 has lost its digits.
+    """
+    short = q < 1
+    near, r = jnp.where(short, q, 0.0), jnp.sqrt(jnp.where(short, 1.0, q))
+    taylor = functools.reduce(lambda total, a: total * near + a, _factorials(-1)[:0:-1])
+    far = jnp.maximum(jnp.abs(jnp.sin(r) / r), jnp.finfo(q.dtype).tiny)
+    return jnp.where(short, jnp.log1p(near * taylor), jnp.log(far))
 
 
 def cos_minus_one(q: Array) -> Array:

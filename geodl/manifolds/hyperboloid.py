@@ -22,11 +22,12 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
 from geodl.manifolds import poincare
 from geodl.manifolds._numerics import (
+    as_shape,
     asinhc,
     check,
     check_positive,
@@ -374,14 +375,21 @@ def project(x: Vector, c: Curvature) -> Vector:
     return _point(x[..., 1:], c)
 
 
-def origin(dim: int, c: ArrayLike = 1.0) -> Float[Array, "*batch e"]:
+def origin(
+    dim: int, c: ArrayLike = 1.0, dtype: DTypeLike | None = None
+) -> Float[Array, "*batch e"]:
     """The point (1/sqrt c, 0, ..., 0), one for each c."""
-    return project(jnp.zeros((*jnp.shape(c), dim + 1)), c)
+    zero = jnp.zeros((*jnp.shape(c), dim + 1), dtype)
+    return project(zero, jnp.asarray(c, zero.dtype))
 
 
-def random_uniform(key: Array, shape: tuple[int, ...], c: ArrayLike = 1.0) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...], c: ArrayLike = 1.0, dtype: DTypeLike | None = None
+) -> Array:
     """Points of the given full shape (..., d + 1): the images of the ball's ``random_uniform``."""
-    return poincare.to_hyperboloid(poincare.random_uniform(key, (*shape[:-1], shape[-1] - 1), c), c)
+    *batch, e = as_shape(shape)
+    x = poincare.random_uniform(key, (*batch, e - 1), c, dtype)
+    return poincare.to_hyperboloid(x, jnp.asarray(c, x.dtype))
 
 
 @_primitive("x")
@@ -412,11 +420,11 @@ class Hyperboloid(ModuleManifold):
     def curvature(self):
         return -1.0 * self.c
 
-    def origin(self):
-        return origin(self.dim, self.c)
+    def origin(self, dtype=None):
+        return origin(self.dim, self.c, dtype)
 
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, self.dim + 1), self.c)
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), self.dim + 1), self.c, dtype)
 
     def coordinates(self, x):
         """Normal coordinates at the origin: the hyperboloid's own grow exponentially."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
+from jax import Array, lax
 
 from geodl._core.platform import cpu_barrier
 from geodl.nn.functional import Net, functional
@@ -18,10 +18,11 @@ _THIN = 8  # channels: more of them cost more to copy than the product of matric
 
 
 def conv(x, kernel):
-    """Convolution of images x (..., height, width, n) with a kernel (k, k, n, m), stride 1, zeros outside; k is odd.
+    """Convolution of images x (..., height, width, n) with a kernel (k, k, n, m), stride 1, zeros outside.
 
-    Where few channels meet on the CPU it is a product of matrices, shifted copies before it or after it: XLA's own
-    kernel is slower there, its gradient more so, and inside of loops many times (jax-ml/jax#12868).
+    An even kernel reaches one pixel farther down and right than up and left. Where few channels meet on the CPU it is a
+    product of matrices, shifted copies before it or after it: XLA's own kernel is slower there, its gradient more so,
+    and inside of loops many times (jax-ml/jax#12868).
     """
     n, m = kernel.shape[2:]
     if n <= min(_THIN, m):
@@ -33,7 +34,7 @@ def conv(x, kernel):
 
 def _conv(x, kernel):
     """XLA's own."""
-    flat = x.reshape(-1, *x.shape[-3:])
+    flat = x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
     layout = ("NHWC", "HWIO", "NHWC")
     y = lax.conv_general_dilated(flat, kernel, (1, 1), "SAME", dimension_numbers=layout)
     return y.reshape(*x.shape[:-1], kernel.shape[-1])
@@ -54,7 +55,9 @@ def _conv_of_blocks(x, kernel):
 
 def _of_pixels(function, x):
     """A function of rows, of all pixels: with leading axes a product's gradient in its matrix is slow on the CPU."""
-    return function(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+    *pixels, channels = x.shape
+    y = function(x.reshape(math.prod(pixels), channels))
+    return y.reshape(*pixels, y.shape[-1])
 
 
 def _neighbors(x, k):
@@ -75,7 +78,7 @@ def _gathered(x, k, m):
 
 def _offsets(k):
     """Of the pixels under a k x k kernel, row by row."""
-    return itertools.product(range(-(k // 2), k // 2 + 1), repeat=2)
+    return itertools.product(range(-((k - 1) // 2), k // 2 + 1), repeat=2)
 
 
 def _seen(x, down, right):
@@ -99,8 +102,14 @@ def _relu_jvp(primals, tangents):
     return y, jnp.where(positive, tangent, 0)
 
 
+def check_images(name: str, x: Array, shape: tuple[int, int, int]) -> None:
+    """Raise ``ValueError`` unless x holds images (..., *shape)."""
+    if x.shape[-3:] != shape:
+        raise ValueError(f"{name}: images (..., {shape}) are needed, got {x.shape}")
+
+
 class Conv(nnx.Module):
-    """:func:`conv` with a square kernel of odd side, and a bias where it is asked for."""
+    """:func:`conv` with a square kernel, and a bias where it is asked for."""
 
     def __init__(
         self,
@@ -126,8 +135,7 @@ class ConvNet(nnx.Module):
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int, channels_out: int, rngs: nnx.Rngs):
-        height, breadth, channels_in = shape
-
+        self.shape = height, breadth, channels_in = tuple(shape)
         self.look = Conv(channels_in, width, 3, rngs, bias=False)
         self.look_bias = nnx.Param(jnp.zeros((height, breadth, width)))
         # The 1 x 1 convolution as a product of matrices: half the time on a CPU.
@@ -136,6 +144,7 @@ class ConvNet(nnx.Module):
         self.last_bias = nnx.Param(jnp.zeros((height, breadth, channels_out)))
 
     def __call__(self, x):
+        check_images("ConvNet", x, self.shape)
         x = relu(self.look(x) + self.look_bias[...])
         x = relu(_of_pixels(self.mix, x))
         return self.last(x) + self.last_bias[...]
@@ -155,7 +164,7 @@ class MixerNet(nnx.Module):
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int, channels_out: int, rngs: nnx.Rngs):
-        height, breadth, channels_in = shape
+        self.shape = height, breadth, channels_in = tuple(shape)
         zeros = nnx.initializers.zeros
 
         def biases(channels):
@@ -172,8 +181,9 @@ class MixerNet(nnx.Module):
         self.last_bias = biases(channels_out)
 
     def __call__(self, x):
+        check_images("MixerNet", x, self.shape)
         x = relu(self.look(x) + self.look_bias[...])
-        tokens = x.reshape(*x.shape[:-3], -1, x.shape[-1])
+        tokens = x.reshape(*x.shape[:-3], len(self.positions[...]), x.shape[-1])
         seen = jnp.einsum("ij,...jc->...ic", self.positions[...], tokens).reshape(x.shape)
         x = relu(x + seen + self.positions_bias[...])
         x = relu(_of_pixels(self.mix, x))
@@ -199,7 +209,7 @@ class ConvFeatures(nnx.Module):
         kernel: int,
         rngs: nnx.Rngs,
     ):
-        height, breadth, channels = shape
+        self.shape = height, breadth, channels = tuple(shape)
         least = 2 ** len(widths)
         if min(height, breadth) < least:
             raise ValueError(f"ConvFeatures: sides of at least {least} are needed, got {shape}")
@@ -211,12 +221,13 @@ class ConvFeatures(nnx.Module):
         self.hidden = nnx.Linear(height * breadth * channels, hidden, kernel_init=_HE, rngs=rngs)
 
     def __call__(self, x):
+        check_images("ConvFeatures", x, self.shape)
         for stage in self.stages:
             x = relu(stage(x))
             *batch, height, breadth, channels = x.shape
             h, b = height // 2, breadth // 2
             x = x[..., : 2 * h, : 2 * b, :].reshape(*batch, h, 2, b, 2, channels).mean((-4, -2))
-        return relu(self.hidden(x.reshape(*x.shape[:-3], -1)))
+        return relu(self.hidden(x.reshape(*x.shape[:-3], math.prod(x.shape[-3:]))))
 
 
 class ConvClassifier(nnx.Module):

@@ -43,6 +43,17 @@ def test_branching_resumes(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_another_seed_has_other_trees(tmp_path, monkeypatch):
+    monkeypatch.setattr(baselines, "gplvm", partial(baselines.gplvm, steps=2))
+    losses = [
+        branching.run(replace(TINY, root=str(tmp_path), name=f"seed{seed}", seed=seed, epochs=1))
+        for seed in (0, 1)
+    ]
+    for cell, loss in losses[0].items():
+        assert not np.isin(loss, losses[1][cell]).any()
+
+
+@pytest.mark.slow
 def test_mnist_experiment_falls_back_to_digits(tmp_path, monkeypatch):
     monkeypatch.delenv("GEODL_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
