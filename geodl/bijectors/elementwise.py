@@ -12,12 +12,12 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core import distrax
 from geodl._core.platform import cpu_barrier
 
 
@@ -46,7 +46,7 @@ def spline(bins: int = 8, box: float = 5.0) -> Elementwise:
     """Rational-quadratic spline of [-box, box], the identity beyond, and then :func:`affine`.
 
     The identity at raw = 0 (Durkan, Bekasov, Murray & Papamakarios 2019). Its slopes are bounded, between the knots
-    too, for any raw: those of the bins lie in [1/4, 4], those of knots within a factor of two of the harmonic mean of
+    too, for any raw: those of the bins lie in [1/3, 3], those of knots within a factor of two of the harmonic mean of
     the bins beside them: nowhere is the curve so flat that float32 does not invert it. Raises ``ValueError`` unless
     bins > 0 and box > 0.
     """
@@ -65,9 +65,9 @@ def spline(bins: int = 8, box: float = 5.0) -> Elementwise:
     return Elementwise(outputs + 2, bijector)
 
 
-_STEEP = math.log(4.0)  # log-slopes of the bins of a spline, in absolute value
+_STEEP = math.log(3.0)  # log-slopes of the bins of a spline, in absolute value
 _NONE = 1e-12  # distrax's own bounds, which must be positive
-_NARROW = 1e-2  # the smallest width of a bin, of the mean one
+_NARROW = 0.1  # the smallest width of a bin, of the mean one
 
 
 def _gentle(raw, bins):

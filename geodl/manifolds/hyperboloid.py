@@ -25,23 +25,11 @@ from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
+from geodl._core.checks import as_shape, check, check_positive, primitive
+from geodl._core.records import register_record
+from geodl._core.reductions import dot, power_of_two_above, safe_norm, safe_sqrt, scale, tangent_dot
+from geodl._core.special import asinhc, log_sinhc, sinhc
 from geodl.manifolds import poincare
-from geodl.manifolds._numerics import (
-    as_shape,
-    asinhc,
-    check,
-    check_positive,
-    dot,
-    log_sinhc,
-    power_of_two_above,
-    primitive,
-    safe_norm,
-    safe_sqrt,
-    scale,
-    sinhc,
-    tangent_dot,
-)
-from geodl.manifolds._record import register_record
 from geodl.manifolds.base import ModuleManifold, Winding
 
 

@@ -28,27 +28,27 @@ from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
-from geodl._core.platform import cpu_barrier
-from geodl.manifolds._numerics import (
-    UNROLLED,
+from geodl._core.checks import (
     as_shape,
-    asinhc,
     check,
     check_dim,
     check_nonnegative,
     check_positive,
-    dot,
-    log_sinhc,
-    power_of_two_above,
     primitive,
+)
+from geodl._core.platform import cpu_barrier
+from geodl._core.records import register_record
+from geodl._core.reductions import (
+    UNROLLED,
+    dot,
+    power_of_two_above,
     safe_norm,
     safe_sqrt,
     scale,
     sums,
     tangent_dot,
-    tanhc,
 )
-from geodl.manifolds._record import register_record
+from geodl._core.special import asinhc, log_sinhc, tanhc
 from geodl.manifolds.base import ModuleManifold, Winding
 
 

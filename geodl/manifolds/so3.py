@@ -25,21 +25,10 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl.manifolds._numerics import (
-    as_shape,
-    atanc,
-    binade,
-    check,
-    dot,
-    log_sinc,
-    primitive,
-    safe_norm,
-    safe_sqrt,
-    scale,
-    sinc,
-    zero_of,
-)
-from geodl.manifolds._record import register_record
+from geodl._core.checks import as_shape, check, primitive
+from geodl._core.records import register_record
+from geodl._core.reductions import binade, dot, safe_norm, safe_sqrt, scale, zero_of
+from geodl._core.special import atanc, log_sinc, sinc
 from geodl.manifolds.base import ModuleManifold, Winding
 
 

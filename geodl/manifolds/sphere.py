@@ -26,25 +26,11 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from geodl._core.checks import as_shape, check, check_dim, primitive
 from geodl._core.platform import cpu_barrier
-from geodl.manifolds._numerics import (
-    as_shape,
-    atanc,
-    binade,
-    check,
-    check_dim,
-    cos_minus_one,
-    dot,
-    log_sinc,
-    primitive,
-    safe_sqrt,
-    scale,
-    sinc,
-    sums,
-    tangent_dot,
-    zero_of,
-)
-from geodl.manifolds._record import register_record
+from geodl._core.records import register_record
+from geodl._core.reductions import binade, dot, safe_sqrt, scale, sums, tangent_dot, zero_of
+from geodl._core.special import atanc, cos_minus_one, log_sinc, sinc
 from geodl.manifolds.base import ModuleManifold, Winding
 from geodl.manifolds.euclidean import inner, norm  # noqa: F401 - the surrounding space's metric
 

@@ -10,8 +10,8 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core.checks import float_dtype
 from geodl.manifolds import Manifold
-from geodl.manifolds._numerics import float_dtype
 from geodl.nn import MLP, Gyroplane, MobiusLinear, Net, functional, linear
 
 

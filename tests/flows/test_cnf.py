@@ -86,7 +86,7 @@ def test_error_and_cost_are_told():
 
 @pytest.mark.optimised
 @pytest.mark.parametrize("name", ["sphere", "killing", "so3", "torus", "ball", "hyperboloid"])
-@pytest.mark.quick("ball")
+@pytest.mark.quick("1-ball")
 @pytest.mark.parametrize("factor", [1, 4])
 def test_likelihoods_are_exact_to_the_promise(name, factor):
     """Of every point, in a batch, alone and among many easy ones, of smooth and of wild fields."""
@@ -105,9 +105,9 @@ def test_likelihoods_are_exact_to_the_promise(name, factor):
         wide = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (params, x))
         law = flow(name, wide[0], solver=flows.Tsit5(1e-10, 1e-10))
         expected = log_prob_and_stats(law, wide[1])[0]
-    np.testing.assert_allclose(together, expected, atol=1e-4 * max(1, factor / 2))
+    np.testing.assert_allclose(together, expected, rtol=2e-5, atol=1e-4 * max(1, factor / 2))
     for found in (few, crowded):
-        np.testing.assert_allclose(found, expected[-2:], atol=1e-4 * max(1, factor / 2))
+        np.testing.assert_allclose(found, expected[-2:], rtol=2e-5, atol=1e-4 * max(1, factor / 2))
     assert stats.evaluations < 300
 
 
