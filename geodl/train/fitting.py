@@ -13,7 +13,7 @@ import numpy as np
 
 from geodl.train import checkpoints
 from geodl.train.loop import Metrics, TrainState
-from geodl.train.runs import append_line, progress_bar, read_lines
+from geodl.train.cache import progress_bar, write_text
 
 
 class NonFiniteError(FloatingPointError):
@@ -75,7 +75,7 @@ def fit(
         raise ValueError(f"{folder} has already been trained for {step} steps, asked for {steps}")
     log = folder / "metrics.jsonl"
     writes = jax.process_index() == 0
-    history = read_lines(log, step)
+    history = _read_lines(log, step)
 
     with progress_bar(steps, step, progress, desc=folder.name, unit="step") as bar:
         while step < steps:
@@ -101,7 +101,7 @@ def fit(
             history.append(record)
             # The log first: a line without its checkpoint is dropped on resume and written again.
             if writes:
-                append_line(log, record)
+                _append_line(log, record)
             if saves:
                 checkpoints.save(folder / "checkpoints", step, state, keep)
             if "loss" in record:
@@ -151,3 +151,27 @@ def _check_finite(
         if not bool(jnp.isfinite(leaf).all()):
             name = jax.tree_util.keystr(path)
             raise NonFiniteError(f"parameter {name} is not finite after step {end - 1}; {kept}")
+
+
+def _append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Append one JSON line in a single write."""
+    with open(path, "ab", buffering=0) as file:
+        file.write((json.dumps(record) + "\n").encode())
+
+
+def _read_lines(path: Path, last_step: int) -> list[dict[str, Any]]:
+    """The records up to `last_step`; the first process drops later ones, and a line broken off, from the file.
+
+    A run killed between its log and its checkpoint writes those lines again.
+    """
+    lines = path.read_text().splitlines() if path.exists() else []
+    records = []
+    for line in lines:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    kept = [record for record in records if record["step"] <= last_step]
+    if len(kept) < len(lines) and jax.process_index() == 0:
+        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+    return kept

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from experiments.flows import data, earth, known, training
+from experiments.flows import curves, data, earth, known, training
 from geodl import datasets, distributions
 from geodl.distributions import VonMisesFisher
 
@@ -136,3 +137,22 @@ def test_a_mixture_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     again, _ = earth.mixture(fit, validation, key, tmp_path)
     assert calls == [10]
     np.testing.assert_array_equal(whole.log_prob(validation), again.log_prob(validation))
+
+
+def test_learning_curves():
+    ax = Figure(figsize=(3, 3)).subplots()
+    sizes = np.array([100, 1000, 4000])
+    values = np.array([[1.5, 1.0, 0.6], [1.7, 1.2, 0.4]])
+    drawn = curves.learning_curves(
+        ax, {"flow": (sizes, values), "kernel": (sizes[:2], values[:1, :2])}, {"uniform": 2.53}
+    )
+    ax.figure.canvas.draw()
+    line, _, (bars,) = drawn[0].lines
+    np.testing.assert_allclose(line.get_ydata(), [1.6, 1.1, 0.5])
+    ends = np.array(bars.get_segments())
+    np.testing.assert_array_equal(ends[:, 0, 0], sizes)
+    np.testing.assert_allclose(np.diff(ends[..., 1]).ravel(), 2 * values.std(0, ddof=1))
+    assert drawn[1].lines[2] == ()  # one run has no deviation
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["flow", "kernel"]
+    assert "uniform" in [text.get_text() for text in ax.texts]
+    assert ax.get_xscale() == "log"

@@ -43,14 +43,14 @@ class Scenes(NamedTuple):
     """soft mask of their heads"""
 
 
-def scenes(n: int, seed: int = 0, most: int = MOST_FIGURES) -> Scenes:
+def draw(n: int, seed: int = 0, most: int = MOST_FIGURES) -> Scenes:
     """Draw n scenes with 0..most figures, each number as likely; the same seed gives the same scenes.
 
     Raises ``ValueError`` unless n >= 1 and 0 <= most <= 12.
     """
     if n < 1 or not 0 <= most <= MOST_FIGURES:
         raise ValueError(
-            f"scenes: n >= 1 and 0 <= most <= {MOST_FIGURES} needed, got {n} and {most}"
+            f"draw: n >= 1 and 0 <= most <= {MOST_FIGURES} needed, got {n} and {most}"
         )
     rng = np.random.default_rng(seed)
     count = rng.integers(0, most + 1, n)
@@ -59,8 +59,8 @@ def scenes(n: int, seed: int = 0, most: int = MOST_FIGURES) -> Scenes:
     return _render(_place(count, rng), contrast, light, rng)
 
 
-def moved(found: Scenes, seed: int) -> Scenes:
-    """Twins: as many figures of the same contrasts in the same light, at other places."""
+def resampled_positions(found: Scenes, seed: int) -> Scenes:
+    """The scenes with the positions alone drawn again: counts, contrasts and light are kept."""
     rng = np.random.default_rng(seed)
     return _render(_place(found.counts, rng), found.contrast, found.light, rng)
 
