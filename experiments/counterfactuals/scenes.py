@@ -49,9 +49,7 @@ def draw(n: int, seed: int = 0, most: int = MOST_FIGURES) -> Scenes:
     Raises ``ValueError`` unless n >= 1 and 0 <= most <= 12.
     """
     if n < 1 or not 0 <= most <= MOST_FIGURES:
-        raise ValueError(
-            f"draw: n >= 1 and 0 <= most <= {MOST_FIGURES} needed, got {n} and {most}"
-        )
+        raise ValueError(f"draw: n >= 1 and 0 <= most <= {MOST_FIGURES} needed, got {n} and {most}")
     rng = np.random.default_rng(seed)
     count = rng.integers(0, most + 1, n)
     contrast = rng.uniform(0.8, 1.2, (n, MOST_FIGURES)) * (np.arange(MOST_FIGURES) < count[:, None])

@@ -1,5 +1,6 @@
 """The host's side of training: chunk after chunk, with log, checkpoints, progress and resume."""
 
+import json
 import operator
 import os
 import time
@@ -12,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from geodl.train import checkpoints
-from geodl.train.loop import Metrics, TrainState
 from geodl.train.cache import progress_bar, write_text
+from geodl.train.loop import Metrics, TrainState
 
 
 class NonFiniteError(FloatingPointError):
