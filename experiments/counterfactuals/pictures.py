@@ -183,9 +183,9 @@ def grids(file: Path, images: Mapping[str, np.ndarray]) -> None:
 
 
 def _show(ax, image):
-    """An image (h, w, c): ink on paper where it is grey."""
-    grey = image.shape[-1] == 1
-    plotting.image_grid(ax, np.clip(image[..., 0] if grey else image, 0, 1)[None, None])
+    """An image (h, w, c): ink on paper where it is gray."""
+    gray = image.shape[-1] == 1
+    plotting.image_grid(ax, np.clip(image[..., 0] if gray else image, 0, 1)[None, None])
 
 
 def _show_signed(ax, image):

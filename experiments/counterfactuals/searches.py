@@ -1,6 +1,6 @@
 """What every experiment on images shares: searches by several methods, in batches that a killed run keeps.
 
-Images are uint8 (n, height, width, channels) outside, and the centres of their bins in [0, 1] inside. A result counts
+Images are uint8 (n, height, width, channels) outside, and the centers of their bins in [0, 1] inside. A result counts
 as it would be stored: clipped, and rounded to 8 bits.
 """
 
@@ -16,6 +16,7 @@ import optax
 from jax import Array
 from jax.tree_util import Partial
 
+from experiments._images import batches
 from geodl import counterfactual as cf
 from geodl import train
 from geodl.bijectors import bin_centers, quantize
@@ -85,7 +86,7 @@ def search(
         return {name: np.asarray(value)[:count] for name, value in kept.items()}
 
     depends = jax.tree.leaves(rule), rule.steps
-    parts = train.resumable_map(one, batches((z, goal), batch), folder, depends)
+    parts = train.cached_map(one, batches((z, goal), batch), folder, depends)
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Found(*(whole.pop(name) for name in ("x", "start", "z", "status")), measures=whole)
 
@@ -144,7 +145,7 @@ def inverted(
         return {"z": np.asarray(found.z)[:count], "error": np.asarray(found.error)[:count]}
 
     functions = [Partial(f) for f in generator[:2] if f is not None]
-    parts = train.resumable_map(
+    parts = train.cached_map(
         one,
         batches((images, np.arange(len(images))), batch),
         folder,
@@ -156,7 +157,7 @@ def inverted(
 SCREEN, REFINE = optax.adam(0.1), optax.adam(0.02)
 
 
-def as_far(
+def matched_distance(
     rule: cf.Search, images: np.ndarray, goal: np.ndarray, radius: np.ndarray, batch: int = 100
 ) -> np.ndarray:
     """Images (n, ...) of a search in the data that goes on until it is ``radius`` (n,) from its start, in l2.
@@ -186,9 +187,9 @@ def _nearer_than(rule, state, radius):
         return jnp.sqrt(jnp.sum(jnp.square(x - state.start.x), tuple(range(1, x.ndim))))
 
     near = distance(state.position) < radius
-    moved = rule.step(state)
+    stepped = rule.step(state)
     state = jax.tree.map(
-        lambda a, b: jnp.where(near.reshape(-1, *[1] * (a.ndim - 1)), a, b), moved, state
+        lambda a, b: jnp.where(near.reshape(-1, *[1] * (a.ndim - 1)), a, b), stepped, state
     )
     return state, jnp.any(near)
 
@@ -232,14 +233,3 @@ def spectra(rule: cf.Search, z: Any, count: int | None = None) -> np.ndarray:
 @functools.partial(jax.jit, static_argnums=2)
 def _spectrum(generator, z, count):
     return cf.singular_values(generator, z, count, jax.random.key(0))
-
-
-def batches(tree: Any, size: int) -> list[tuple[Any, int]]:
-    """Batches of one size with their counts of samples; the last is filled up by its own, to compile but once."""
-    count = len(jax.tree.leaves(tree)[0])
-    parts = []
-    for first in range(0, count, size):
-        m = min(size, count - first)
-        index = first + np.arange(min(size, count)) % m
-        parts.append((jax.tree.map(lambda a, i=index: np.asarray(a)[i], tree), m))
-    return parts
