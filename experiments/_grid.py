@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from experiments._run import Run, provenance, write_json
 
@@ -12,7 +12,7 @@ from experiments._run import Run, provenance, write_json
 class Cell(Protocol):
     """One model of a table: a frozen dataclass of what tells it from the others."""
 
-    __dataclass_fields__: Any
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def folder(self) -> str:

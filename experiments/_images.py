@@ -52,6 +52,12 @@ def with_channels(images: np.ndarray) -> np.ndarray:
     return images if images.ndim == 4 else images[..., None]
 
 
+def image_shape(images: np.ndarray) -> tuple[int, int, int]:
+    """Height, width and channels of images (n, height, width[, channels])."""
+    _, height, width, channels = with_channels(images).shape
+    return height, width, channels
+
+
 def batches(tree: Any, size: int) -> list[tuple[Any, int]]:
     """Batches of one size with their counts of samples; the last is filled up by its own, to compile but once."""
     count = len(jax.tree.leaves(tree)[0])

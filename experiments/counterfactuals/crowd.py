@@ -167,7 +167,7 @@ def quality(
 ) -> dict[str, Any]:
     """Errors of counters and detector, with figures where they are and elsewhere; how good the flow is."""
     elsewhere = scenes.resampled_positions(test, seed=3)
-    shown, redrawn = (bin_centers(s.images[..., None]) for s in (test, elsewhere))
+    shown, redrawn = (np.asarray(bin_centers(s.images[..., None])) for s in (test, elsewhere))
     report: dict[str, Any] = provenance()
     report["flow parameters"] = sum(leaf.size for leaf in jax.tree.leaves(flow.params))
     report["counter parameters"] = sum(leaf.size for leaf in jax.tree.leaves(counters))
@@ -232,7 +232,7 @@ def rank_correlation(values: dict[str, np.ndarray], name: str, some: np.ndarray)
     """Spearman's, of the changes that the explained counter and another one see; NaN where one of them sees none."""
     if min(np.ptp(values[who][some]) for who in ("counter", name)) == 0:
         return math.nan
-    return float(spearmanr(values["counter"][some], values[name][some]).statistic)
+    return float(spearmanr(values["counter"][some], values[name][some])[0])  # type: ignore[arg-type]
 
 
 def tables(
@@ -307,8 +307,8 @@ def draw(
     shown = np.concatenate([np.flatnonzero(~decrease)[:4], np.flatnonzero(decrease)[:4]])
     change = measures["base space"]["counter"]
     captions = [f"{starts.counts[i]} figures\n{change[i]:+.1f} counted" for i in shown]
-    columns = (colored(x[shown]) for x in (base.start, base.x, data.x))
-    pictures.panels(folder / "panels.png", *columns, captions)
+    start, ours, attack = (colored(x[shown]) for x in (base.start, base.x, data.x))
+    pictures.panels(folder / "panels.png", start, ours, attack, captions)
     ways = np.array([np.flatnonzero(~decrease)[0], np.flatnonzero(decrease)[0]])
     rule = rules["base space"]
     z = searches.encode(rule.generator, starts.images[ways][..., None])

@@ -128,7 +128,7 @@ def measure(
     task: Task, held_out: HeldOut, x: np.ndarray, start: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Whether the explained classifier is confident, distances, held-out classifiers, neighbors, flows."""
-    valid = np.isfinite(x).all((1, 2, 3))
+    valid = np.all(np.isfinite(x), (1, 2, 3))
     clean = jnp.asarray(np.where(valid[:, None, None, None], x, 0))
     chance = np.asarray(jax.nn.softmax(models.outputs(task.explained, clean)))
     share, majority = cf.evaluate.agreement(

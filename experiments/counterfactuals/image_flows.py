@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments._images import batches, with_channels
+from experiments._images import batches, image_shape, with_channels
 from experiments.counterfactuals import models
 from geodl import counterfactual as cf
 from geodl import flows, nn, train
@@ -58,7 +58,7 @@ class TrainedFlow(NamedTuple):
 
     def bits(self, x: np.ndarray) -> np.ndarray:
         """Bits per dimension (n,) of images as they are stored, one draw of the noise; NaN where x is."""
-        valid = np.isfinite(x).all((1, 2, 3))
+        valid = np.all(np.isfinite(x), (1, 2, 3))
         stored = quantize(np.where(valid[:, None, None, None], x, 0))
         size = min(250, len(x))
         parts = [
@@ -76,12 +76,12 @@ def _bits(model, noise, params, images, i):
 
 def train_flow(recipe: FlowRecipe, images: np.ndarray, folder: Path) -> TrainedFlow:
     """The flow of images uint8 (n, height, width[, channels])."""
-    model, noise = make_model(recipe, with_channels(images).shape[1:])
+    model, noise = make_model(recipe, image_shape(images))
     return TrainedFlow(model, noise, fit(recipe, model, noise, images, folder)[0])
 
 
 def make_model(
-    config: FlowRecipe, shape: tuple[int, ...]
+    config: FlowRecipe, shape: tuple[int, int, int]
 ) -> tuple[flows.InvertibleNet, flows.LearnedNoise]:
     """The flow, from N(0, I) to images (height, width, channels) in [0, 1], and the noise of its scores."""
     conditioner = {"mixer": nn.mixer_net, "conv": nn.conv_net}[config.conditioner]

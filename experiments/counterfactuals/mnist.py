@@ -9,7 +9,7 @@ rounded to 8 bits.
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import distrax
 import jax
@@ -237,7 +237,7 @@ def run_ablation(
 def identity_check(config: Mnist, task: Task, in_data_space: Found, folder: Path) -> str:
     """The attack through a flow that is the identity: the very same images."""
     some = slice(config.ablation_samples)
-    identity = distrax.Block(distrax.ScalarAffine(jnp.float32(0), jnp.float32(1)), 3)
+    identity: Any = distrax.Block(distrax.ScalarAffine(jnp.float32(0), jnp.float32(1)), 3)
     generator = cf.from_bijector(identity, cf.Flat(0.0, 1.0))
     rule = replace(in_data(config.rule, task.explained), generator=generator)
     z = searches.encode(generator, task.images[some], config.batch)

@@ -9,7 +9,7 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from experiments._images import Data, load, with_channels
+from experiments._images import Data, image_shape, load, with_channels
 from experiments._run import Run, date_and_revision, markdown_table, provenance
 from experiments.counterfactuals import image_flows
 from experiments.counterfactuals.image_flows import FlowRecipe
@@ -34,8 +34,7 @@ def run(config: MnistFlow) -> dict[str, Any]:
     images, source = load(config.data, config.download)
     run = Run("cf-mnist-flow", config, data=source)
     print(f"{source}: {len(images.train_images)} training, {len(images.test_images)} test images")
-    shape = with_channels(images.train_images).shape[1:]
-    model, noise = image_flows.make_model(config.recipe, shape)
+    model, noise = image_flows.make_model(config.recipe, image_shape(images.train_images))
     params, history = image_flows.fit(config.recipe, model, noise, images.train_images, run.folder)
     scores = evaluate(model, noise, params, images.test_images, run.folder)
     result = {

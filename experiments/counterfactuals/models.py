@@ -1,6 +1,6 @@
 """The models of the image experiments: classifiers and generators."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def classes(model: Partial, batch: int = 500) -> Callable[[Any], np.ndarray]:
     return lambda x: outputs(model, x, batch).argmax(-1)
 
 
-def outputs(model: Partial, x: Any, batch: int = 500) -> np.ndarray:
+def outputs(model: Callable[[Array], Array], x: Any, batch: int = 500) -> np.ndarray:
     """The model's outputs of images x (n, height, width, channels)."""
     return np.concatenate([_outputs(model, x[i : i + batch]) for i in range(0, len(x), batch)])
 
@@ -248,7 +248,10 @@ def gan_generator(images: np.ndarray, config: Decoder, folder: Path, seed: int =
         """Adam without momentum, the discriminator's five times slower."""
         slow = optax.adam(lambda i: rate(i) / 5, b1=0.0, b2=0.99)
         fast = optax.adam(rate, b1=0.0, b2=0.99)
-        parts = {"generator": fast, "discriminator": slow}
+        parts: dict[Hashable, optax.GradientTransformation] = {
+            "generator": fast,
+            "discriminator": slow,
+        }
         return optax.multi_transform(parts, {part: part for part in parts})
 
     params = _fit(loss, init, images, config, folder, seed, optimizer)

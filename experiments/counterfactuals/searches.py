@@ -51,12 +51,13 @@ def encode(generator: cf.Generator, images: np.ndarray, batch: int = 100) -> np.
     """
     if generator.encode is None:
         raise ValueError("encode: a generator with an encoder is needed; use cf.invert")
+    encode = generator.encode
     one = jax.ShapeDtypeStruct(images.shape[1:], jnp.float32)
-    made = jax.eval_shape(lambda x: generator.decode(generator.encode(x)), one).shape
+    made = jax.eval_shape(lambda x: generator.decode(encode(x)), one).shape
     if made != images.shape[1:]:
         raise ValueError(f"encode: images of shape {made} are needed, got {images.shape[1:]}")
     parts = [
-        _encode(Partial(generator.encode), bin_centers(chunk))[:count]
+        _encode(Partial(encode), bin_centers(chunk))[:count]
         for chunk, count in batches(images, batch)
     ]
     return np.concatenate(parts)
@@ -137,7 +138,7 @@ def inverted(
         (images, index), count = chunk
         x, first = bin_centers(images), None
         if generator.encode is None:
-            dim = generator.manifold.dim
+            dim: int = generator.manifold.dim  # type: ignore[attr-defined]
             keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(index)
             z = jax.vmap(lambda key: jax.random.normal(key, (starts, dim)), out_axes=1)(keys)
             first = cf.invert(generator, x, SCREEN, steps // 4, z).z[None]
@@ -151,7 +152,8 @@ def inverted(
         folder,
         (jax.tree.leaves((functions, generator.manifold)), starts, steps),
     )
-    return tuple(np.concatenate([part[name] for part in parts]) for name in ("z", "error"))
+    z, error = (np.concatenate([part[name] for part in parts]) for name in ("z", "error"))
+    return z, error
 
 
 SCREEN, REFINE = optax.adam(0.1), optax.adam(0.02)

@@ -103,6 +103,12 @@ def score(config: Earth, cell: Cell, folder: Path) -> dict[str, Any]:
             trained, model = fit_flow(config, cell.method, fit, validation, key, folder)
             distribution = model.distribution(trained.params)
             cpu_seconds = trained.cpu_seconds
+            if cell.method == "flow":
+                result |= solver_report(model, trained.params, test)
+                if cell.seed == 0:
+                    drawn = model.flow(trained.params, flows.Tsit5(1e-3, 1e-3))
+                    pictures.density(folder, drawn, np.asarray(test))
+                    pictures.paths(folder, drawn, key)
         elif cell.method == "von Mises-Fisher mixture":
             distribution, cpu_seconds = baselines.mixture(fit, validation, key, folder / "mixtures")
         else:
@@ -110,7 +116,7 @@ def score(config: Earth, cell: Cell, folder: Path) -> dict[str, Any]:
             cpu_seconds = time.process_time() - start
         log_prob = jax.jit(lambda distribution, x: distribution.log_prob(x))
         log_p = {name: np.asarray(log_prob(distribution, x)) for name, x in scored.items()}
-    np.savez(folder / LOG_PROB, **log_p)
+    np.savez(folder / LOG_PROB, **log_p)  # type: ignore[arg-type]
     result |= {name: -float(np.mean(values)) for name, values in log_p.items()}
     result["cpu_seconds"] = round(cpu_seconds, 1)
     if cell.set in EARTH_SETS:
@@ -118,12 +124,6 @@ def score(config: Earth, cell: Cell, folder: Path) -> dict[str, Any]:
         result["copies"] = float(np.mean(copied))
     if not all(map(math.isfinite, (result["test"], result["validation"]))):
         raise FloatingPointError(f"{folder}: the likelihood is not finite: {result}")
-    if cell.method == "flow":
-        result |= solver_report(model, trained.params, test)
-        if cell.seed == 0:
-            drawn = model.flow(trained.params, flows.Tsit5(1e-3, 1e-3))
-            pictures.density(folder, drawn, np.asarray(test))
-            pictures.paths(folder, drawn, key)
     return result
 
 

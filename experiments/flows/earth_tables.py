@@ -89,7 +89,7 @@ def tables(found: dict[Cell, dict[str, Any]]) -> str:
         ]
         if split == "raw" and set(sets) & set(EARTH_SETS):
             for source, values in PUBLISHED.items():
-                row = dict(zip(EARTH_SETS, values, strict=True))
+                row: dict[str, str] = dict(zip(EARTH_SETS, values, strict=True))
                 rows.append([source, *(row.get(s, "") for s in sets)])
         counts = {s: next(r["train_points"] for c, r in mine.items() if c.set == s) for s in sets}
         header = ["", *(f"{s} ({counts[s]})" for s in sets)]

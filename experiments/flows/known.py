@@ -33,7 +33,7 @@ class Target(NamedTuple):
     """A distribution to learn, from which base, by which kind of field."""
 
     manifold: Manifold
-    distribution: distrax.Distribution
+    distribution: Any
     base: distrax.Distribution
     kind: Kind
 
@@ -233,7 +233,7 @@ def objective(
     def draw(_, key, n):
         return target.distribution.sample(seed=key, sample_shape=n)
 
-    def log_density(x):
+    def log_density(x) -> Any:
         if model.chart is None:
             return target.distribution.log_prob(x)
         y, log_det = model.chart.forward_and_log_det(x)

@@ -30,7 +30,7 @@ def density(folder: Path, distribution: Any, points: np.ndarray) -> Path:
     figure = Figure(figsize=(7, 8), layout="compressed")
     world, *sides = figure.subplot_mosaic("AA;BC", height_ratios=[1, 1]).values()
     views = [plotting.Mollweide(), plotting.Orthographic(20, 10), plotting.Orthographic(20, -170)]
-    image = None
+    image: Any = None
     for ax, view in zip((world, *sides), views, strict=True):
         plotting.sphere_frame(ax, view)
         style = {} if image is None else {"norm": image.norm}
@@ -66,17 +66,18 @@ def known(
     The sphere as Mollweide map about the antipode of the origin, the torus by its angles, the hyperbolic plane in the
     Poincaré disk, by its area; of rotations, where they turn the third axis. All densities are on one scale.
     """
-    panel = {
+    panel: dict[str, Any] = {
         "figsize": (5.2 * len(distributions), 3.4 if isinstance(manifold, Sphere | SO3) else 5.6)
     }
     figure = Figure(**panel, layout="constrained")
     axes = list(np.ravel(figure.subplots(1, len(distributions))))
     label = "samples, where they turn the third axis" if isinstance(manifold, SO3) else "samples"
-    image, dots = None, {"s": 3, "alpha": 0.5, "color": "#b3413b", "label": label}
+    image: Any = None
+    dots: dict[str, Any] = {"s": 3, "alpha": 0.5, "color": "#b3413b", "label": label}
     for ax, name in zip(axes, distributions, strict=True):
         ax.set_title(name)
         x = np.asarray(samples[name], np.float64)
-        style = {"norm": image.norm} if image else {}
+        style: dict[str, Any] = {"norm": image.norm} if image else {}
         match manifold:
             case Sphere() | SO3():
                 view = plotting.Mollweide(0, 180)
@@ -96,7 +97,7 @@ def known(
                 plotting.points(ax, chart, x, **dots)
                 _angles(ax)
             case Hyperboloid():
-                chart = plotting.Disk(float(manifold.c))
+                chart = plotting.Disk(float(np.asarray(manifold.c)))
                 values = _values(
                     distributions[name], lambda z: poincare.to_hyperboloid(z, manifold.c)
                 )

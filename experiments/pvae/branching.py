@@ -10,6 +10,8 @@ import numpy as np
 from experiments._run import Run, markdown_table, mean_and_error
 from experiments.pvae import baselines, models, pictures
 from geodl import datasets, plotting, train, vae
+from geodl.datasets.branching import DIM
+from geodl.vae.model import FirstLayer
 
 
 # -log p(x), IWAE-5000; +-0.2 over 20 runs (Mathieu et al. 2019, table 1)
@@ -33,7 +35,7 @@ class Branching:
     """of the trees and of the training: another number is another draw of all of them"""
     curvatures: tuple[float, ...] = (0.1, 0.3, 0.8, 1.0, 1.2)
     prior_scales: tuple[float, ...] = (1.0, 1.7)
-    decoders: tuple[vae.model.FirstLayer, ...] = ("gyroplane",)
+    decoders: tuple[FirstLayer, ...] = ("gyroplane",)
     """first layers of the Poincaré VAE's decoder, to compare"""
     posterior: models.Kind = "Riemannian"
     epochs: int = 1000
@@ -57,7 +59,7 @@ class Cell:
     kind: models.Kind
     prior_scale: float
     c: float = 1.0
-    first: vae.model.FirstLayer = "gyroplane"
+    first: FirstLayer = "gyroplane"
 
     @property
     def label(self) -> str:
@@ -157,7 +159,7 @@ def seed_of(tree, i: int):
 
 def make_model(config: Branching, cell: Cell) -> vae.VAE:
     """The cell's model."""
-    dimension = datasets.branching.DIM
+    dimension = DIM
     return models.make(
         cell.kind, 2, cell.c, cell.prior_scale, config.hidden, dimension, vae.gaussian, cell.first
     )

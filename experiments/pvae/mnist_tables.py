@@ -69,7 +69,7 @@ def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
     """Ours beside the paper's: likelihoods; their parts; classification of the 2-d latents."""
     mnist, rows = source == "mnist", []
     dims = DIMS if mnist else tuple(sorted({cell.dim for cell in results}))
-    kinds = list(PAPER) if mnist else list(dict.fromkeys((c.kind, c.c) for c in results))
+    kinds = list(PAPER if mnist else dict.fromkeys((c.kind, c.c) for c in results))
     for kind, c in kinds:
         row = [label(kind, c)]
         for i, dim in enumerate(dims):
