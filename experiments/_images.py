@@ -33,7 +33,7 @@ def hold_out(images: datasets.Images) -> datasets.Images:
 
 
 def split_in_two(images: datasets.Images) -> tuple[datasets.Images, datasets.Images]:
-    """Two random halves of the training images, each with all test images: for models, and for those that judge them.
+    """Two random halves of the training images, each with all test images: for models, and for held-out classifiers.
 
     The same halves at each call. An odd image is left out, so that they are of one size.
     """

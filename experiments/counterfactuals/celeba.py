@@ -23,7 +23,7 @@ def celeba(
 
     The folder ``celeba/`` holds what its authors distribute: img_align_celeba/ with the aligned JPEG files,
     list_attr_celeba.txt and list_eval_partition.txt, of whose parts 0 is to train on, 2 to test. Of each image the
-    square of its centre, as wide as 148 of 178 pixels, is taken and resized.
+    square of its center, as wide as 148 of 178 pixels, is taken and resized.
 
     Args:
         attribute: one of those that list_attr_celeba.txt names, as "Blond_Hair".

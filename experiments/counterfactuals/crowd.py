@@ -117,10 +117,10 @@ def train_counters(
     for seed, (name, drawn) in enumerate(data.items()):
         key = jax.random.key(seed)
         arrays = drawn.images[..., None], drawn.counts.astype(np.float32), drawn.heads
-        place = folder / name.replace(" ", "-")
+        counter_folder = folder / name.replace(" ", "-")
         arrays = jax.tree.map(jnp.asarray, arrays)
         state = train.init(net.init(key), optimizer, key, len(drawn.images))
-        state, _ = train.fit(run, state, arrays, config.counter_steps, place, chunk=chunk)
+        state, _ = train.fit(run, state, arrays, config.counter_steps, counter_folder, chunk=chunk)
         params[name] = state.params
     return params
 

@@ -129,17 +129,17 @@ def make_generator(
     config: Mnist, flow: TrainedFlow, gray: np.ndarray, folder: Path
 ) -> cf.Generator:
     """The generator that is asked for, of the images that the explained classifier has seen."""
-    shape, place = gray.shape[1:], folder / f"generator-{config.generator}"
+    shape, folder = gray.shape[1:], folder / f"generator-{config.generator}"
     match config.generator:
         case "flow":
             return flow.generator()
         case "gan":
-            return models.gan_generator(gray, replace(config.decoder, dim=64), place)
+            return models.gan_generator(gray, replace(config.decoder, dim=64), folder)
         case "vae":
             model = models.convolutional_vae(shape, config.decoder.dim)
         case "pvae":
             model = models.poincare_vae(shape, config.decoder.dim)
-    return models.vae_generator(model, gray, config.decoder, place)
+    return models.vae_generator(model, gray, config.decoder, folder)
 
 
 def invertible_part(

@@ -40,7 +40,7 @@ class Earth:
     """parts of the training points; several make learning curves"""
     recipe: Recipe = field(default_factory=Recipe)
     jitter: float = 1.0
-    """moves data in training, by so much of the distance to the second neighbour"""
+    """moves data in training, by so much of the distance to the second neighbor"""
     download: bool = False
     root: str = "runs"
 

@@ -77,7 +77,7 @@ def draw_tree(ax: Axes, latents: Latents, parents: np.ndarray, owners: np.ndarra
 
 
 def depth_colors(deepest: int) -> np.ndarray:
-    """Colours (deepest + 1, 4) by depth, dark at the root; even in lightness, color-blind safe."""
+    """Colors (deepest + 1, 4) by depth, dark at the root; even in lightness, color-blind safe."""
     return colormaps["viridis"](np.linspace(0.0, 0.9, deepest + 1))
 
 
@@ -172,8 +172,8 @@ def draw_digits(ax: Axes, chart: Disk | Plane, latents: np.ndarray, labels: np.n
     outline = [patheffects.withStroke(linewidth=3, foreground="white")]
     for digit in np.unique(labels):
         x, y = np.median(latents[labels == digit], axis=0)
-        place = {"ha": "center", "va": "center", "zorder": 7, "path_effects": outline}
-        ax.text(x, y, str(digit), color=DIGITS[digit], fontsize=19, fontweight="bold", **place)
+        style = {"ha": "center", "va": "center", "zorder": 7, "path_effects": outline}
+        ax.text(x, y, str(digit), color=DIGITS[digit], fontsize=19, fontweight="bold", **style)
 
 
 def save(figure: Figure, path: str | Path) -> Path:

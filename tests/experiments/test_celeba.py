@@ -9,7 +9,7 @@ from experiments.counterfactuals.celeba import celeba
 
 @pytest.fixture
 def faces(tmp_path):
-    """Six faces with a square of one colour in the middle of a black border."""
+    """Six faces with a square of one color in the middle of a black border."""
     folder = tmp_path / "celeba"
     (folder / "img_align_celeba").mkdir(parents=True)
     rows = []

@@ -146,7 +146,7 @@ def test_principal_components_are_whitened():
     z = searches.encode(linear, images[..., None])
     np.testing.assert_allclose(z.mean(0), 0, atol=1e-4)
     spread = np.sort(np.var(z, axis=0))
-    assert spread[0] < 1e-3  # of that pixel only the dequantisation would vary
+    assert spread[0] < 1e-3  # of that pixel only the dequantization would vary
     np.testing.assert_allclose(spread[1:], 1, rtol=0.01)
     x = searches.decoded(linear, z)
     np.testing.assert_allclose(x[..., 0], bin_centers(images), atol=1e-6)
@@ -167,7 +167,7 @@ def test_classifier_learns_digits(tmp_path):
 def test_pictures(tmp_path):
     x = np.random.default_rng(0).uniform(size=(3, 8, 8, 3))
     pictures.panels(tmp_path / "rgb.png", x, x[::-1], x, ["a", "b", "c"])
-    pictures.panels(tmp_path / "grey.png", x[..., :1], x[..., 1:2], x[..., :1], ["a", "b", "c"])
+    pictures.panels(tmp_path / "gray.png", x[..., :1], x[..., 1:2], x[..., :1], ["a", "b", "c"])
     pictures.strip(tmp_path / "strip.png", np.stack([x, x]), [["0", "1", "2"]] * 2)
     pictures.spectrum(tmp_path / "spectrum.png", {"flow": x[:, 0, :, 0], "other": x[:1, 0, :, 1]})
     assert all(file.stat().st_size > 4000 for file in tmp_path.iterdir())
@@ -242,9 +242,9 @@ def logits(weights, bias, x):
 def test_digits_end_and_resume(tmp_path, capsys, monkeypatch, quick):
     config = replace(TINY, root=str(tmp_path))
     rows = mnist.run(config)
-    place = tmp_path / "cf-mnist" / "tiny" / "flow"
+    folder = tmp_path / "cf-mnist" / "tiny" / "flow"
     printed = capsys.readouterr().out
-    assert (place / "table.md").read_text() in printed + "\n"
+    assert (folder / "table.md").read_text() in printed + "\n"
     assert {"base space", "data space, same confidence", "data space, same l2"} < set(rows)
     assert rows["originals"]["l2"].max() == 0 and rows["reconstructions"]["l2"].max() < 1e-3
     assert rows["nearest real image of the class"]["RBF SVM"].mean() > 0.8

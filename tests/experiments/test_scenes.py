@@ -43,13 +43,13 @@ def test_masks_lie_where_the_figures_are(drawn):
     assert 3 < drawn.heads.sum() / drawn.counts.sum() < 8
 
 
-def test_twins_are_the_same_figures_elsewhere(drawn):
-    twins = scenes.resampled_positions(drawn, seed=4)
-    np.testing.assert_array_equal(twins.counts, drawn.counts)
-    np.testing.assert_array_equal(twins.contrast, drawn.contrast)
-    np.testing.assert_array_equal(twins.light, drawn.light)
-    assert np.abs(twins.position - drawn.position).max((1, 2))[drawn.counts > 0].mean() > 8
-    assert [len(positions) for positions in scenes.detect(twins.images)] == drawn.counts.tolist()
+def test_redrawn_scenes_have_the_same_figures_elsewhere(drawn):
+    redrawn = scenes.resampled_positions(drawn, seed=4)
+    np.testing.assert_array_equal(redrawn.counts, drawn.counts)
+    np.testing.assert_array_equal(redrawn.contrast, drawn.contrast)
+    np.testing.assert_array_equal(redrawn.light, drawn.light)
+    assert np.abs(redrawn.position - drawn.position).max((1, 2))[drawn.counts > 0].mean() > 8
+    assert [len(positions) for positions in scenes.detect(redrawn.images)] == drawn.counts.tolist()
 
 
 def test_a_seed_is_a_data_set():
