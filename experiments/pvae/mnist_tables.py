@@ -12,10 +12,11 @@ from experiments.pvae import models
 from geodl import train
 
 
+Model = tuple[models.Kind, float | None]
 DIMS = (2, 5, 10, 20)
 MARK = "<!-- table -->"
 # -log p(x), IWAE-5000, for d = 2, 5, 10, 20 (Mathieu et al. 2019, table 2); None: not trainable by their code
-PAPER: dict[tuple[models.Kind, float | None], tuple[float | None, ...]] = {
+PAPER: dict[Model, tuple[float | None, ...]] = {
     ("N-VAE", None): (144.5, 114.7, 100.2, 97.6),
     ("wrapped", 0.1): (143.9, 115.5, 100.2, 97.2),
     ("wrapped", 0.2): (144.2, 115.3, 100.0, 97.1),
@@ -29,7 +30,7 @@ PAPER: dict[tuple[models.Kind, float | None], tuple[float | None, ...]] = {
 
 
 # digits 0 to 9: accuracy in percent of a classifier of the 2-d latents (the same, table 3)
-PAPER_ACCURACY: dict[tuple[models.Kind, float | None], tuple[int, ...]] = {
+PAPER_ACCURACY: dict[Model, tuple[int, ...]] = {
     ("N-VAE", None): (89, 97, 81, 75, 59, 43, 89, 78, 68, 57),
     ("Riemannian", 1.4): (94, 97, 82, 79, 69, 47, 90, 77, 68, 53),
 }
@@ -67,14 +68,15 @@ def write_table(config: Table) -> None:
 
 def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
     """Ours beside the paper's: likelihoods; their parts; classification of the 2-d latents."""
-    mnist, rows = source == "mnist", []
+    mnist = source == "mnist"
+    rows: list[list[object]] = []
     dims = DIMS if mnist else tuple(sorted({cell.dim for cell in results}))
-    kinds = list(PAPER if mnist else dict.fromkeys((c.kind, c.c) for c in results))
-    for kind, c in kinds:
-        row = [label(kind, c)]
+    ours: dict[Model, None] = {(cell.kind, cell.c): None for cell in results}
+    for kind, c in PAPER if mnist else ours:
+        row: list[object] = [label(kind, c)]
         for i, dim in enumerate(dims):
-            ours = results.get(Cell(kind, dim, c))
-            row.append("–" if ours is None else mean_and_error(ours["loss"]))
+            found = results.get(Cell(kind, dim, c))
+            row.append("–" if found is None else mean_and_error(found["loss"]))
             if mnist:
                 row.append(PAPER[kind, c][i] or "*")
         rows.append(row)
@@ -101,9 +103,9 @@ def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
     if accuracies:
         rows = []
         for cell, accuracy in accuracies.items():
-            ours = 100 * np.mean(accuracy, 0)
+            percent = 100 * np.mean(accuracy, 0)
             rows.append(
-                [label(cell.kind, cell.c), *(f"{a:.0f}" for a in ours), f"{ours.mean():.1f}"]
+                [label(cell.kind, cell.c), *(f"{a:.0f}" for a in percent), f"{percent.mean():.1f}"]
             )
             paper = PAPER_ACCURACY.get((cell.kind, cell.c)) if mnist else None
             if paper:

@@ -107,7 +107,7 @@ def tree_figure(
     ]
     lines = [
         Line2D([], [], color=EDGE, linewidth=1.4, label="tree edges (geodesics)"),
-        Line2D([], [], color="#6c7a89", markersize=3, alpha=0.7, label="data", **dot | {"mew": 0}),
+        Line2D([], [], color="#6c7a89", markersize=3, alpha=0.7, label="data", **{**dot, "mew": 0}),
     ]
     if any(latents.hyperplanes for latents in panels):
         style = {"color": HYPERPLANE, "linewidth": 0.9, "alpha": 0.6}
