@@ -6,7 +6,6 @@ A run is `<root>/<experiment>/<name>/`: `config.json` (what was asked, and at ea
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,9 +34,10 @@ class Run:
             experiment: `<family>-<experiment>`, as the make target is called.
             config: a dataclass with a `name` and a `root`.
             free: its fields that may differ between starts of one run, as the cells that are asked for.
-            found: what takes the place of fields of the configuration, as the data set that `data="auto"` has found.
+            found: what replaces fields of the configuration, as the data set that `data="auto"` has found.
 
         Raises:
+            TypeError: JSON cannot hold a field; tuples and arrays become lists, NaN and infinities their names.
             ValueError: the run was started with another protocol; the message names the fields.
         """
         asked = dataclasses.asdict(config) | found
@@ -60,22 +60,8 @@ class Run:
         print(f"\n{table}\n\ntable: {folder / 'table.md'}\npictures: {folder}/**/*.png")
 
 
-def start_run(
-    experiment: str, name: str, protocol: Mapping[str, Any], root: str | os.PathLike[str] = "runs"
-) -> Path:
-    """The folder `root/experiment/name`, made or found again; `config.json` records the start.
-
-    Args:
-        experiment: the experiment's name.
-        name: a second start under the same name resumes.
-        protocol: values that JSON can hold; tuples and arrays become lists, numpy's scalars numbers, and NaN and
-            infinities their names.
-        root: where the runs lie.
-
-    Raises:
-        TypeError: JSON cannot hold a value.
-        ValueError: the run was started with another protocol; the message names the fields.
-    """
+def start_run(experiment: str, name: str, protocol: Mapping[str, Any], root: str | Path) -> Path:
+    """The folder `root/experiment/name`, made or found again; `config.json` records the start."""
     folder = Path(root) / experiment / name
     path = folder / "config.json"
     values = _read_json(json.dumps(protocol, default=_plain))

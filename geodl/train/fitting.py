@@ -47,7 +47,7 @@ def fit(
         state: where to start; it is copied, so the caller's arrays stay valid.
         data: whatever the step takes as data.
         steps: total number of steps. A remainder of `chunk` costs a second compilation.
-        folder: the run's folder, as from `start_run`.
+        folder: of the run, for its log and its checkpoints.
         chunk: steps between two looks by the host.
         evaluate: adds `evaluate(state)`, a dict of numbers, to the line before each checkpoint.
         best: name of a number in the log, of `evaluate` or of the metrics: the state where it was least is kept in
