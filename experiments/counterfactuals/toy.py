@@ -3,8 +3,7 @@
 What the theorem promises, delta^2, depends on the optimizer.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -12,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments._run import Run, markdown_table
 from experiments.counterfactuals import pictures, toys
-from geodl import train
 from geodl.counterfactual import Search, Status, confidence, data_space
 from geodl.counterfactual import run as search_from
 
@@ -125,9 +124,7 @@ def exponent(config: Toy, distance: np.ndarray) -> float:
 
 def run(config: Toy) -> dict[str, Any]:
     """Search by every rule in every width; table, figures and numbers land in the run's folder."""
-    protocol = asdict(config)
-    del protocol["root"]
-    folder = train.start_run("toy-counterfactual", config.name, protocol, config.root)
+    run = Run("cf-toy", config)
     found, rows = {}, []
     with jax.enable_x64(True):
         for name, rule in rules(config).items():
@@ -152,11 +149,9 @@ def run(config: Toy) -> dict[str, Any]:
     header = ["search", *(f"δ = {width:g}" for width in config.widths), "exponent", "found"]
     text = (
         f"Median distance to the helix of {config.starts} counterfactuals of confidence {config.confidence:g}; "
-        f"exponent of δ fitted below {config.fit_below:g}\n\n" + train.markdown_table(header, rows)
+        f"exponent of δ fitted below {config.fit_below:g}\n\n" + markdown_table(header, rows)
     )
-    train.write_text(folder / "table.md", text + "\n")
-    train.write_text(folder / "result.json", json.dumps(found, indent=2) + "\n")
-    pictures.exponents(folder / "exponents.png", config.widths, found, config.fit_below)
-    pictures.paths(folder / "paths.png", paths)
-    print(f"{text}\n\ntable: {folder / 'table.md'}\npictures: {folder}/*.png")
+    pictures.exponents(run.folder / "exponents.png", config.widths, found, config.fit_below)
+    pictures.paths(run.folder / "paths.png", paths)
+    run.finish(text, found)
     return found

@@ -1,6 +1,6 @@
 """What every experiment on images shares: searches by several methods, in batches that a killed run keeps.
 
-Images are uint8 (n, height, width, channels) outside, and the centres of their bins in [0, 1] inside. A result counts
+Images are uint8 (n, height, width, channels) outside, and the centers of their bins in [0, 1] inside. A result counts
 as it would be stored: clipped, and rounded to 8 bits.
 """
 
@@ -16,6 +16,7 @@ import optax
 from jax import Array
 from jax.tree_util import Partial
 
+from experiments._images import batches
 from geodl import counterfactual as cf
 from geodl import train
 from geodl.bijectors import bin_centers, quantize
@@ -50,12 +51,13 @@ def encode(generator: cf.Generator, images: np.ndarray, batch: int = 100) -> np.
     """
     if generator.encode is None:
         raise ValueError("encode: a generator with an encoder is needed; use cf.invert")
+    encode = generator.encode
     one = jax.ShapeDtypeStruct(images.shape[1:], jnp.float32)
-    made = jax.eval_shape(lambda x: generator.decode(generator.encode(x)), one).shape
+    made = jax.eval_shape(lambda x: generator.decode(encode(x)), one).shape
     if made != images.shape[1:]:
         raise ValueError(f"encode: images of shape {made} are needed, got {images.shape[1:]}")
     parts = [
-        _encode(Partial(generator.encode), bin_centers(chunk))[:count]
+        _encode(Partial(encode), bin_centers(chunk))[:count]
         for chunk, count in batches(images, batch)
     ]
     return np.concatenate(parts)
@@ -85,7 +87,7 @@ def search(
         return {name: np.asarray(value)[:count] for name, value in kept.items()}
 
     depends = jax.tree.leaves(rule), rule.steps
-    parts = train.resumable_map(one, batches((z, goal), batch), folder, depends)
+    parts = train.cached_map(one, batches((z, goal), batch), folder, depends)
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Found(*(whole.pop(name) for name in ("x", "start", "z", "status")), measures=whole)
 
@@ -136,7 +138,7 @@ def inverted(
         (images, index), count = chunk
         x, first = bin_centers(images), None
         if generator.encode is None:
-            dim = generator.manifold.dim
+            dim: int = generator.manifold.dim  # type: ignore[attr-defined]
             keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(index)
             z = jax.vmap(lambda key: jax.random.normal(key, (starts, dim)), out_axes=1)(keys)
             first = cf.invert(generator, x, SCREEN, steps // 4, z).z[None]
@@ -144,19 +146,20 @@ def inverted(
         return {"z": np.asarray(found.z)[:count], "error": np.asarray(found.error)[:count]}
 
     functions = [Partial(f) for f in generator[:2] if f is not None]
-    parts = train.resumable_map(
+    parts = train.cached_map(
         one,
         batches((images, np.arange(len(images))), batch),
         folder,
         (jax.tree.leaves((functions, generator.manifold)), starts, steps),
     )
-    return tuple(np.concatenate([part[name] for part in parts]) for name in ("z", "error"))
+    z, error = (np.concatenate([part[name] for part in parts]) for name in ("z", "error"))
+    return z, error
 
 
 SCREEN, REFINE = optax.adam(0.1), optax.adam(0.02)
 
 
-def as_far(
+def matched_distance(
     rule: cf.Search, images: np.ndarray, goal: np.ndarray, radius: np.ndarray, batch: int = 100
 ) -> np.ndarray:
     """Images (n, ...) of a search in the data that goes on until it is ``radius`` (n,) from its start, in l2.
@@ -186,9 +189,9 @@ def _nearer_than(rule, state, radius):
         return jnp.sqrt(jnp.sum(jnp.square(x - state.start.x), tuple(range(1, x.ndim))))
 
     near = distance(state.position) < radius
-    moved = rule.step(state)
+    stepped = rule.step(state)
     state = jax.tree.map(
-        lambda a, b: jnp.where(near.reshape(-1, *[1] * (a.ndim - 1)), a, b), moved, state
+        lambda a, b: jnp.where(near.reshape(-1, *[1] * (a.ndim - 1)), a, b), stepped, state
     )
     return state, jnp.any(near)
 
@@ -232,14 +235,3 @@ def spectra(rule: cf.Search, z: Any, count: int | None = None) -> np.ndarray:
 @functools.partial(jax.jit, static_argnums=2)
 def _spectrum(generator, z, count):
     return cf.singular_values(generator, z, count, jax.random.key(0))
-
-
-def batches(tree: Any, size: int) -> list[tuple[Any, int]]:
-    """Batches of one size with their counts of samples; the last is filled up by its own, to compile but once."""
-    count = len(jax.tree.leaves(tree)[0])
-    parts = []
-    for first in range(0, count, size):
-        m = min(size, count - first)
-        index = first + np.arange(min(size, count)) % m
-        parts.append((jax.tree.map(lambda a, i=index: np.asarray(a)[i], tree), m))
-    return parts
