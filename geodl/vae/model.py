@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from geodl._core.checks import float_dtype
+from geodl._core.records import as_pytree
+from geodl.generators import Generator, identity
 from geodl.manifolds import Manifold
 from geodl.nn import MLP, Gyroplane, MobiusLinear, Net, functional, linear
 
@@ -23,15 +26,44 @@ class VAE(NamedTuple):
 
     ``init(key) -> params``; ``encode(params, x) -> q(z|x)``; ``decode(params, z) -> parameters of p(x|z)``;
     ``log_likelihood(parameters, x) -> log p(x|z)``; ``prior(params) -> p(z)``; ``manifold(params)``, the record of
-    the latent space. They cannot be pickled: store the parameters, and make the model again.
+    the latent space. Without parameters ``prior()`` and ``manifold()`` are those before training. They cannot be
+    pickled: store the parameters, and make the model again.
     """
 
     init: Callable[[Array], dict[str, Any]]
     encode: Callable[[dict[str, Any], Array], Any]
     decode: Callable[[dict[str, Any], Any], Array]
     log_likelihood: Callable[[Array, Array], Array]
-    prior: Callable[[dict[str, Any]], Any]
-    manifold: Callable[[dict[str, Any]], Manifold]
+    prior: Callable[..., Any]
+    manifold: Callable[..., Manifold]
+
+    def generator(
+        self, params: dict[str, Any], to_data: Callable[[Array], Array] = identity
+    ) -> Generator:
+        """The generator z -> to_data(decode(params, z)); it encodes by the posterior's mean, which is no exact inverse.
+
+        Args:
+            params: as ``init`` makes them. They are arguments of what is compiled.
+            to_data: from the decoder's output for one point (n,) to the data point, of any shape: the mean of p(x|z).
+                ``jax.nn.sigmoid`` for logits, ``lambda y: jax.nn.sigmoid(y).reshape(28, 28, 1)`` for those of images.
+                Use one function for all calls, as each new one is compiled.
+
+        Returns:
+            The generator; data points are encoded as vectors.
+        """
+        return Generator(
+            Partial(_decoded, Partial(self.decode), as_pytree(to_data), params),
+            self.manifold(params),
+            Partial(_encoded, Partial(self.encode), params),
+        )
+
+
+def _decoded(decode, to_data, params, z):
+    return to_data(decode(params, z))
+
+
+def _encoded(encode, params, x):
+    return encode(params, jnp.ravel(x)).loc
 
 
 def vae(
@@ -66,8 +98,8 @@ def vae(
             params["log_curvature"] = [jnp.log(jnp.asarray(c, dtype)) for c in curvatures]
         return params
 
-    def space(params):
-        if not learn_curvature:
+    def space(params=None):
+        if params is None or not learn_curvature:
             return manifold
         return structure.unflatten([jnp.exp(a) for a in params["log_curvature"]])
 
@@ -80,8 +112,9 @@ def vae(
     def decode(params, z):
         return decoder.apply(params["decoder"], z, space(params))
 
-    def prior(params):
-        latent, dtype = space(params), _dtype(params)
+    def prior(params=None):
+        latent = space(params)
+        dtype = jnp.result_type(float) if params is None else _dtype(params)
         return family(
             latent, _origin(latent, dtype), jnp.atleast_1d(jnp.asarray(prior_scale, dtype))
         )
