@@ -79,7 +79,7 @@ def run(config: CleverHans) -> dict[str, Any]:
     own = marked.test_images[marked.test_labels == config.marked][: config.explained]
     maps = {name: attributions(c, own, config.marked) for name, c in classifiers.items()}
     others = marked.test_images[marked.test_labels != config.marked][: config.explained]
-    generator = models.flow(model, params["flow"])
+    generator = model.generator(params["flow"])
     found = {
         name: search(config, generator, classifier, others, folder / f"searches-{name}")
         for name, classifier in classifiers.items()
@@ -178,7 +178,7 @@ def search(
         cf.confidence(config.confidence),
         optax.adam(config.rate),
         config.steps,
-        finish=images.stored,
+        postprocess=images.as_8bit,
     )
     z = images.encode(generator, scans[..., None])
     return images.search(rule, z, np.full(len(scans), config.marked), folder)

@@ -75,7 +75,8 @@ def run(config: Crowd) -> dict[str, Any]:
     trained = train_counters(config, net, data, folder)
     counters = {name: Partial(count, params) for name, params in trained.items()}
     report = quality(law, counters, test, folder)
-    rules = make_rules(config, models.flow(law.model, law.params["flow"]), counters["counter"])
+    shape = (*seen.images.shape[1:], 1)
+    rules = make_rules(config, shape, law.model.generator(law.params["flow"]), counters["counter"])
     starts, goal, few = tasks(config, test)
     found = images.search_all(rules, starts.images[..., None], goal, folder / "searches")
     measures = {name: measure(law, counters, starts, result) for name, result in found.items()}
@@ -137,18 +138,20 @@ def train_counters(
     return params
 
 
-def make_rules(config: Crowd, generator: cf.Generator, counter: Partial) -> dict[str, cf.Search]:
+def make_rules(
+    config: Crowd, shape: tuple[int, ...], generator: cf.Generator, counter: Partial
+) -> dict[str, cf.Search]:
     """The search in the flow's base, and among the images."""
 
     def rule(generator, rate):
         ascent = fixed_length(rate)
         return cf.Search(
-            generator, counter, cf.interval(), ascent, config.steps, finish=images.stored
+            generator, counter, cf.interval(), ascent, config.steps, postprocess=images.as_8bit
         )
 
     return {
         "base space": rule(generator, config.rate),
-        "data space": rule(cf.data_space(), config.data_rate),
+        "data space": rule(cf.data_space(shape), config.data_rate),
     }
 
 
@@ -261,7 +264,7 @@ def tables(
     rows = [
         [
             f"{name}, {way}",
-            *(cell for cell in cf.evaluate.summary({"": _some(values, mask)})[1][0][1:]),
+            *(cell for cell in cf.evaluation.markdown_rows({"": _some(values, mask)})[1][0][1:]),
         ]
         for name, values in measures.items()
         for way, mask in ways.items()

@@ -78,12 +78,12 @@ def run(config: Faces) -> dict[str, dict[str, np.ndarray]]:
     if not len(starts):
         raise ValueError(f"the classifier sees {config.attribute} in every test image without it")
     goal = np.ones(len(starts), np.int32)
-    rules = make_rules(config, models.flow(law.model, law.params["flow"]), classifier)
+    rules = make_rules(config, law.model.generator(law.params["flow"]), classifier)
     found = images.search_all(rules, starts, goal, folder / "searches", config.batch)
     judges = {"judge": models.classes(judge)}
     rows = {
         name: f.measures
-        | cf.evaluate.data_measures(f.x, f.start, goal, judges)
+        | cf.evaluation.data_metrics(f.x, f.start, goal, judges)
         | {"bits/dim": bits(law, f.x)}
         for name, f in found.items()
     }
@@ -118,11 +118,13 @@ def make_rules(config: Faces, generator: cf.Generator, classifier: Any) -> dict[
         model=classifier,
         target=cf.confidence(config.confidence),
         steps=config.steps,
-        finish=images.stored,
+        postprocess=images.as_8bit,
     )
     return {
         "base space": rule(generator, optimizer=fixed_length(config.rate)),
-        "data space": rule(cf.data_space(), optimizer=fixed_length(config.data_rate)),
+        "data space": rule(
+            cf.data_space((config.side, config.side, 3)), optimizer=fixed_length(config.data_rate)
+        ),
     }
 
 
@@ -137,7 +139,7 @@ def report(
         f"{str(now['revision'])[:7]}. Towards {config.attribute}, from {count} test faces without it; accuracy on "
         f"test faces: {named}. Shares with 95 % intervals, means ± standard errors."
     )
-    return f"{caption}\n\n{train.markdown_table(*cf.evaluate.summary(rows))}"
+    return f"{caption}\n\n{train.markdown_table(*cf.evaluation.markdown_rows(rows))}"
 
 
 def draw(

@@ -21,8 +21,8 @@ from geodl import train
 from geodl.bijectors import bin_centers, quantize
 
 
-def stored(x: Array) -> Array:
-    """The image that is left of x after clipping and rounding to 8 bits: ``finish`` of every search here."""
+def as_8bit(x: Array) -> Array:
+    """The image that is left of x after clipping and rounding to 8 bits: ``postprocess`` of every search here."""
     return bin_centers(quantize(x))
 
 
@@ -38,7 +38,7 @@ class Found(NamedTuple):
     status: np.ndarray
     """a ``cf.Status`` each"""
     measures: dict[str, np.ndarray]
-    """of the search (``cf.evaluate.search_measures``)"""
+    """of the search (``cf.evaluation.search_metrics``)"""
 
 
 def encode(generator: cf.Generator, images: np.ndarray, batch: int = 100) -> np.ndarray:
@@ -67,7 +67,12 @@ def _encode(encode, x):
 
 
 def search(
-    rule: cf.Search, z: Any, goal: np.ndarray, folder: Path, batch: int = 250, slots: int = 64
+    rule: cf.Search,
+    z: Any,
+    goal: np.ndarray,
+    folder: Path,
+    batch: int = 250,
+    max_concurrent: int = 64,
 ) -> Found:
     """Counterfactuals of all samples with base points z (n, ...), towards the goals (n, ...).
 
@@ -78,8 +83,8 @@ def search(
 
     def one(chunk):
         (z, goal), count = chunk
-        state, _ = cf.run(rule, rule.init(z, goal), slots=slots)
-        measures = cf.evaluate.search_measures(rule.generator.manifold, state)
+        state, _ = cf.run(rule, rule.init(z, goal), max_concurrent=max_concurrent)
+        measures = cf.evaluation.search_metrics(rule.generator.manifold, state)
         kept = {"x": state.best.x, "start": state.start.x, "z": state.best.z}
         kept |= measures | {"status": state.status}
         return {name: np.asarray(value)[:count] for name, value in kept.items()}
@@ -143,7 +148,7 @@ def inverted(
         found = cf.invert(generator, x, REFINE, steps - steps // 4, first)
         return {"z": np.asarray(found.z)[:count], "error": np.asarray(found.error)[:count]}
 
-    functions = [Partial(f) for f in generator[:2] if f is not None]
+    functions = [Partial(f) for f in (generator.decode, generator.encode) if f is not None]
     parts = train.resumable_map(
         one,
         batches((images, np.arange(len(images))), batch),
@@ -172,7 +177,7 @@ def as_far(
             state, on = _nearer_than(rule, state, jnp.asarray(radii, jnp.float32))
             if not on:
                 break
-        x = jax.vmap(rule.finish)(state.position)
+        x = jax.vmap(rule.postprocess)(state.position)
         valid = np.isfinite(radii).reshape(-1, *[1] * (x.ndim - 1))
         parts.append(np.where(valid, x, np.nan)[:count])
     return np.concatenate(parts)
@@ -217,7 +222,7 @@ def decoded(generator: cf.Generator, z: Any, batch: int = 100) -> np.ndarray:
 
 @jax.jit
 def _decoded(decode, z):
-    return jax.vmap(lambda z: stored(decode(z)))(z)
+    return jax.vmap(lambda z: as_8bit(decode(z)))(z)
 
 
 def spectra(rule: cf.Search, z: Any, count: int | None = None) -> np.ndarray:

@@ -25,11 +25,12 @@ from experiments.counterfactuals import images as pipeline
 from experiments.counterfactuals import models, pictures
 from experiments.counterfactuals.data import halves
 from experiments.counterfactuals.flow import FlowRun
-from experiments.counterfactuals.images import Found, stored
+from experiments.counterfactuals.images import Found, as_8bit
 from experiments.pvae.mnist import load
 from geodl import counterfactual as cf
 from geodl import datasets, flows, nn, train
 from geodl.bijectors import bin_centers, quantize
+from geodl.manifolds import Box
 
 
 Kind = Literal["flow", "vae", "gan", "pvae"]
@@ -102,9 +103,9 @@ class Task(NamedTuple):
     goal: np.ndarray
     explained: Partial
     judges: Mapping[str, Callable[[Any], np.ndarray]]
-    neighbours: cf.evaluate.Neighbours
+    neighbours: cf.evaluation.Neighbors
     features: Callable[[Any], np.ndarray]
-    feature_neighbours: cf.evaluate.Neighbours
+    feature_neighbours: cf.evaluation.Neighbors
     bits: Mapping[str, Callable[[Any], np.ndarray]]
     """bits per dimension of images under flows"""
 
@@ -211,9 +212,9 @@ def make_task(
             "CNN": models.classes(cnn),
             "MLP": models.classes(mlp),
         },
-        cf.evaluate.Neighbours(bin_centers(x), unseen.train_labels),
+        cf.evaluation.Neighbors(bin_centers(x), unseen.train_labels),
         look,
-        cf.evaluate.Neighbours(look(bin_centers(x)), unseen.train_labels),
+        cf.evaluation.Neighbors(look(bin_centers(x)), unseen.train_labels),
         {
             "bits/dim": functools.partial(bits, laws["A"]),
             "bits/dim, flow of B": functools.partial(bits, laws["B"]),
@@ -255,7 +256,7 @@ def accuracies(task: Task, images: datasets.Images) -> str:
         ("10-NN majority", task.neighbours, some),
         ("10-NN majority in features", task.feature_neighbours, task.features(some)),
     ):
-        shares[name] = cf.evaluate.agreement(jnp.asarray(seen), labels, known)[1].mean()
+        shares[name] = cf.evaluation.knn_agreement(jnp.asarray(seen), labels, known)[1].mean()
     named = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
     return f"Share of test images named rightly: {named}."
 
@@ -265,7 +266,7 @@ def make_generator(config: Mnist, law: Law, grey: np.ndarray, folder: Path) -> c
     shape, place = grey.shape[1:], folder / f"generator-{config.generator}"
     match config.generator:
         case "flow":
-            return models.flow(law.model, law.params["flow"])
+            return law.model.generator(law.params["flow"])
         case "gan":
             return models.gan_generator(grey, replace(config.decoder, dim=64), place)
         case "vae":
@@ -314,26 +315,23 @@ def make_rule(config: Mnist, task: Task, generator: cf.Generator, **changes: Any
         "target": cf.confidence(config.confidence),
         "optimizer": fixed_length(config.length),
         "steps": config.steps,
-        "finish": stored,
-        "log_prob": prior(config.prior, generator),
+        "postprocess": as_8bit,
+        "penalty": prior(config.prior, generator),
     }
     return cf.Search(**rule | changes)
 
 
-def prior(weight: float, generator: cf.Generator) -> Partial | None:
-    """The log-density of a generator's base, weighted; None for weight 0."""
-    return Partial(_prior, jnp.float32(weight), generator.manifold) if weight else None
-
-
-def _prior(weight, space, z):
-    return weight * models.base_density(space, z)
+def prior(weight: float, generator: cf.Generator) -> cf.penalties.Penalty | None:
+    """Minus the log-density of a generator's base, weighted; None for weight 0."""
+    log_prob = Partial(models.base_density, generator.manifold)
+    return cf.penalties.negative_log_prob(jnp.float32(weight), log_prob) if weight else None
 
 
 def in_data(config: Mnist, task: Task, **changes: Any) -> cf.Search:
     """The adversarial search."""
     optimizer = fixed_length(config.length_in_data)
-    settings = {"optimizer": optimizer, "steps": 2 * config.steps, "log_prob": None}
-    return make_rule(config, task, cf.data_space(), **settings | changes)
+    settings = {"optimizer": optimizer, "steps": 2 * config.steps, "penalty": None}
+    return make_rule(config, task, cf.data_space(task.images.shape[1:]), **settings | changes)
 
 
 def searches(
@@ -348,10 +346,10 @@ def searches(
     """By every method."""
     rules = {"base space": make_rule(config, task, generator)}
     if config.generator == "flow":
-        untrained = models.flow(law.model, models.untrained(law.model, seen))
+        untrained = law.model.generator(models.untrained(law.model, seen))
         rules["base space, untrained flow"] = make_rule(config, task, untrained)
     components = models.pca(seen)
-    rules["principal components"] = make_rule(config, task, components, log_prob=None)
+    rules["principal components"] = make_rule(config, task, components, penalty=None)
     if config.prior:
         rules["principal components, prior"] = make_rule(config, task, components)
     rules["data space"] = in_data(config, task)
@@ -396,12 +394,12 @@ def measure(task: Task, x: np.ndarray, start: np.ndarray) -> dict[str, np.ndarra
     valid = np.isfinite(x).all((1, 2, 3))
     clean = jnp.asarray(np.where(valid[:, None, None, None], x, 0))
     chance = np.asarray(jax.nn.softmax(models.outputs(task.explained, clean)))
-    share, majority = cf.evaluate.agreement(
+    share, majority = cf.evaluation.knn_agreement(
         jnp.asarray(task.features(clean)), task.goal, task.feature_neighbours
     )
     return (
         {f"p ≥ {CONFIDENT}": valid & (chance[np.arange(len(x)), task.goal] >= CONFIDENT)}
-        | cf.evaluate.data_measures(x, start, task.goal, task.judges, task.neighbours)
+        | cf.evaluation.data_metrics(x, start, task.goal, task.judges, task.neighbours)
         | {"10-NN share, features": share * valid, "10-NN majority, features": majority & valid}
         | {name: score(x) for name, score in task.bits.items()}
     )
@@ -437,7 +435,7 @@ def judged_levers(
         settings = {
             "target": cf.confidence(CONFIDENT),
             "optimizer": adam(0.05),
-            "log_prob": None,
+            "penalty": None,
         }
         return make_rule(config, task, generator, **settings | changes)
 
@@ -450,9 +448,11 @@ def judged_levers(
         "confidence 0.9999": published(target=cf.confidence(0.9999)),
         "classifier trained with noise, weight decay": published(model=noisy),
         "classifier averaged over noise": published(model=models.smoothed(task.explained, noise)),
-        "log-density of the base, 0.1": published(log_prob=prior(0.1, generator)),
-        "log-density of the base, 1": published(log_prob=prior(1.0, generator)),
-        "near the start in the base": published(near_base=jnp.float32(0.1)),
+        "log-density of the base, 0.1": published(penalty=prior(0.1, generator)),
+        "log-density of the base, 1": published(penalty=prior(1.0, generator)),
+        "near the start in the base": published(
+            penalty=cf.penalties.base_distance(jnp.float32(0.1), generator.manifold)
+        ),
     }
     found = pipeline.search_all(rules, task.images, task.goal, place / "levers", config.batch)
     found["ours"] = jax.tree.map(lambda a: a[some], ours)
@@ -463,7 +463,7 @@ def identity_check(config: Mnist, task: Task, in_data_space: Found, place: Path)
     """The attack through a flow that is the identity: the very same images."""
     some = slice(config.fewer)
     identity = distrax.Block(distrax.ScalarAffine(jnp.float32(0), jnp.float32(1)), 3)
-    generator = cf.from_bijector(identity, cf.Flat(0.0, 1.0))
+    generator = cf.from_bijector(identity, Box(0.0, 1.0, task.images.shape[1:]))
     rule = replace(in_data(config, task), generator=generator)
     z = pipeline.encode(generator, task.images[some], config.batch)
     found = pipeline.search(rule, z, task.goal[some], place / "identity", config.batch)
@@ -516,7 +516,7 @@ def table(rows: Mapping[str, Mapping[str, np.ndarray]]) -> str:
         name: {k: v for k, v in measures.items() if k not in hidden}
         for name, measures in rows.items()
     }
-    return train.markdown_table(*cf.evaluate.summary(shown))
+    return train.markdown_table(*cf.evaluation.markdown_rows(shown))
 
 
 def advantages(rows: Mapping[str, Mapping[str, np.ndarray]]) -> list[list[str]]:
@@ -551,7 +551,7 @@ def draw(
     )
     few = slice(min(8, len(task.images)))
     rule = make_rule(config, task, generator)
-    components = make_rule(config, task, models.pca(seen), log_prob=None)
+    components = make_rule(config, task, models.pca(seen), penalty=None)
     spectra = {
         NAMES[config.generator]: pipeline.spectra(rule, base.z[few]),
         "principal components": pipeline.spectra(components, found["principal components"].z[:1]),

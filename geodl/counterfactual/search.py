@@ -88,7 +88,7 @@ class Search:
     the state, one for each sample, where changing them compiles nothing anew:
 
         optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1)
-        rates = {"learning_rate": jnp.full(n, 0.2)}
+        rates = {"learning_rate": jnp.full(n, 0.2, jnp.float32)}
         state = state._replace(opt_state=state.opt_state._replace(hyperparams=rates))
     """
 

@@ -54,13 +54,14 @@ def linear_inverse(factor, x):
 
 def generator(factor=2.0):
     factor = jnp.float32(factor)
-    return cf.Generator(Partial(linear, factor), Partial(linear_inverse, factor), exact=True)
+    base = Euclidean(SHAPE)
+    return cf.Generator(Partial(linear, factor), base, Partial(linear_inverse, factor), exact=True)
 
 
 def rule(target=None, steps=60, generator=generator()):  # noqa: B008 (a constant)
     model = Partial(brightness, jnp.float32(50.0))
     target = target or cf.confidence(0.9)
-    return cf.Search(generator, model, target, RATE, steps, finish=pipeline.stored)
+    return cf.Search(generator, model, target, RATE, steps, postprocess=pipeline.as_8bit)
 
 
 def some_images(n):
@@ -109,11 +110,13 @@ def test_bad_input_is_an_error(tmp_path):
     images = some_images(3)
     with pytest.raises(TypeError, match="uint8 are needed, got float32"):
         pipeline.encode(generator(), images / np.float32(256))
-    whole = cf.Generator(lambda z: jnp.reshape(z, SHAPE), lambda x: x.reshape(-1)[:16])
+    whole = cf.Generator(
+        lambda z: jnp.reshape(z, SHAPE), Euclidean(16), lambda x: x.reshape(-1)[:16]
+    )
     with pytest.raises(ValueError, match=r"\(4, 4, 1\) are needed, got \(5, 4, 1\)"):
         pipeline.encode(whole, np.zeros((2, 5, 4, 1), np.uint8))
     with pytest.raises(ValueError, match="with an encoder"):
-        pipeline.encode(cf.Generator(lambda z: z), images)
+        pipeline.encode(cf.Generator(lambda z: z, Euclidean(SHAPE)), images)
     with pytest.raises(ValueError, match="a class among 0"):
         pipeline.search_all({"base": rule()}, images, np.full(3, 2, np.int32), tmp_path)
 
@@ -121,7 +124,7 @@ def test_bad_input_is_an_error(tmp_path):
 def test_as_far_as_asked():
     images, radius = some_images(5), np.array([0.3, 0.7, 1.1, np.nan, 0.0])
     steps = optax.chain(optax.normalize_by_update_norm(), optax.sgd(0.05))
-    attack = replace(rule(cf.margin(math.inf), 200, cf.data_space()), optimizer=steps)
+    attack = replace(rule(cf.margin(math.inf), 200, cf.data_space(SHAPE)), optimizer=steps)
     x = pipeline.as_far(attack, images, np.ones(5, np.int32), radius, batch=2)
     far = np.sqrt(np.sum((x - bin_centers(images)) ** 2, (1, 2, 3)))
     np.testing.assert_allclose(far[[0, 1, 2, 4]], radius[[0, 1, 2, 4]], atol=0.06)
@@ -129,7 +132,7 @@ def test_as_far_as_asked():
 
 
 def test_inversion_finds_the_images(tmp_path):
-    lossy = cf.Generator(Partial(linear, jnp.float32(0.5)), None, Euclidean(3))
+    lossy = cf.Generator(Partial(linear, jnp.float32(0.5)), Euclidean(3))
     images = np.random.default_rng(0).integers(60, 200, (5, 3)).astype(np.uint8)
     z, error = pipeline.inverted(lossy, images, tmp_path, batch=3, starts=2, steps=200)
     assert z.shape == (5, 3) and error.max() < 1e-5
@@ -172,9 +175,9 @@ def test_pictures(tmp_path):
 
 def test_density_of_a_base_is_that_of_its_prior():
     model = models.poincare_vae((2, 2, 1), 3)
-    ball, z = model.manifold(None), jnp.array([[0.3, -0.2, 0.5], [0.0, 0.0, 0.0]])
+    ball, z = model.manifold(), jnp.array([[0.3, -0.2, 0.5], [0.0, 0.0, 0.0]])
     ours, slope = jax.jit(jax.vmap(jax.value_and_grad(models.base_density, 1), (None, 0)))(ball, z)
-    np.testing.assert_allclose(ours, jax.jit(lambda z: model.prior({}).log_prob(z))(z), rtol=1e-5)
+    np.testing.assert_allclose(ours, jax.jit(lambda z: model.prior().log_prob(z))(z), rtol=1e-5)
     assert jnp.isfinite(slope).all()
 
 
@@ -183,7 +186,7 @@ def test_search_in_the_base_of_a_riemannian_flow():
     field = flows.vector_field(sphere, width=16, depth=1, frequencies=8)
     base = distributions.Uniform(sphere)
     params = field.init(jax.random.key(0))
-    generator = models.riemannian_flow(flows.Flow(sphere, base, field, params, flows.RK4(8)))
+    generator = flows.Flow(sphere, base, field, params).generator(flows.RK4(8))
     x = sphere.random_uniform(jax.random.key(1), (3,))
     z = jax.jit(jax.vmap(generator.encode))(x)
     np.testing.assert_allclose(jax.jit(jax.vmap(generator.decode))(z), x, atol=1e-4)
