@@ -22,7 +22,7 @@ Function: TypeAlias = Callable[[Array], Array]
 
 
 def saliency(f: Function, x: ArrayLike) -> Array:
-    """The gradient of f at x, signed (Simonyan et al. 2014 show its absolute value, largest over the channels)."""
+    """The gradient df/dx at x, signed (Simonyan et al. 2014 show its absolute value, largest over the channels)."""
     return jax.grad(f)(_floats(x))
 
 

@@ -77,11 +77,22 @@ def vae(
 ) -> VAE:
     """VAE with prior ``family(manifold, origin, prior_scale)`` and posterior of the same family.
 
-    ``encoder.apply(params, x)`` gives (..., dim + k): the mean's components in the tangent space at the
-    origin (its expmap is the posterior's mean) and k = 1 or dim raw scales (softplus + 1e-5).
-    ``decoder.apply(params, z, manifold)`` gives the parameters that ``log_likelihood(parameters, x)`` takes.
-    ``prior_scale`` is a number or one for each dimension. With ``learn_curvature`` the curvatures of the manifold (of
-    every factor of a product) are parameters too, as logarithms; raises ``ValueError`` where it has none.
+    Args:
+        manifold: of the latents.
+        family: (manifold, loc, scale) to a distribution, as ``WrappedNormal`` or ``RiemannianNormal``.
+        encoder: ``apply(params, x)`` gives (..., dim + k): the mean's components in the tangent space at the origin (its
+            expmap is the posterior's mean) and k = 1 or dim raw scales (softplus + 1e-5).
+        decoder: ``apply(params, z, manifold)`` gives the parameters that the likelihood takes.
+        log_likelihood: ``log_likelihood(parameters, x)``, as :func:`bernoulli` and :func:`gaussian`.
+        prior_scale: a number or one for each dimension.
+        learn_curvature: whether the curvatures of the manifold (of every factor of a product) are parameters too, as
+            logarithms.
+
+    Raises:
+        ValueError: ``learn_curvature`` where the manifold has no curvature.
+
+    Reference:
+        Mathieu et al. 2019.
     """
     curvatures, structure = jax.tree.flatten(manifold)
     if learn_curvature and not curvatures:
@@ -173,9 +184,17 @@ def _coordinates(manifold, z):
 def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
-    ``first`` reads z by its ``dim`` coordinates ("linear"; of a matrix row by row, of a product in turn), by its
-    tangent vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder)
-    or by a Möbius affine layer ("mobius").
-    ``apply(params, z, manifold)``.
+    Args:
+        first: reads z by its coordinates ("linear"; of a matrix row by row, of a product in turn), by its tangent vector
+            at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder) or by a
+            Möbius affine layer ("mobius").
+        dim: the number of coordinates, or of components, that the first layer reads.
+        sizes: of the layers, that of the data last.
+
+    Returns:
+        A net with ``apply(params, z, manifold)``.
+
+    Raises:
+        ValueError: another first layer.
     """
     return functional(lambda rngs: Decoder(first, dim, sizes, rngs))
