@@ -52,7 +52,8 @@ def iwae(model: VAE, params, x: Array, key: Array, samples: int, chunk: int = 10
         x: items (batch, n).
         key: of the draws.
         samples: K draws of q for each item.
-        chunk: how many at a time (all, if they are fewer), so that memory does not grow with the decoder's size times K.
+        chunk: how many at a time (all, if they are fewer), so that memory does not grow with the decoder's size times
+            K.
 
     Returns:
         (batch,), in nats.

@@ -80,8 +80,8 @@ def vae(
     Args:
         manifold: of the latents.
         family: (manifold, loc, scale) to a distribution, as ``WrappedNormal`` or ``RiemannianNormal``.
-        encoder: ``apply(params, x)`` gives (..., dim + k): the mean's components in the tangent space at the origin (its
-            expmap is the posterior's mean) and k = 1 or dim raw scales (softplus + 1e-5).
+        encoder: ``apply(params, x)`` gives (..., dim + k): the mean's components in the tangent space at the origin
+            (its expmap is the posterior's mean) and k = 1 or dim raw scales (softplus + 1e-5).
         decoder: ``apply(params, z, manifold)`` gives the parameters that the likelihood takes.
         log_likelihood: ``log_likelihood(parameters, x)``, as :func:`bernoulli` and :func:`gaussian`.
         prior_scale: a number or one for each dimension.
@@ -185,9 +185,9 @@ def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
     Args:
-        first: reads z by its coordinates ("linear"; of a matrix row by row, of a product in turn), by its tangent vector
-            at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder) or by a
-            Möbius affine layer ("mobius").
+        first: reads z by its coordinates ("linear"; of a matrix row by row, of a product in turn), by its tangent
+            vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder)
+            or by a Möbius affine layer ("mobius").
         dim: the number of coordinates, or of components, that the first layer reads.
         sizes: of the layers, that of the data last.
 
