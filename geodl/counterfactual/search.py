@@ -162,15 +162,15 @@ class Search:
         decoded, push, pull = linearize(self.generator, s.position)
         x = self.postprocess(decoded)
 
-        def gain(a, x):
+        def objective(a, x):
             output = as_floats(self.model(x))
-            score = gain = self.target.objective(output, s.goal)
+            score = total = self.target.objective(output, s.goal)
             if self.penalty is not None:
-                gain = score - self.penalty(space.expmap_frame(s.position, a), x, s.start)
-            return gain, (score.astype(s.score.dtype), self.target.reached(output, s.goal))
+                total = score - self.penalty(space.expmap_frame(s.position, a), x, s.start)
+            return total, (score.astype(s.score.dtype), self.target.reached(output, s.goal))
 
         zero = space.to_frame(s.position, jax.tree.map(jnp.zeros_like, s.position))
-        slopes, (score, reached) = jax.grad(gain, (0, 1), has_aux=True)(zero, x)
+        slopes, (score, reached) = jax.grad(objective, (0, 1), has_aux=True)(zero, x)
         ascent = slopes[0] + pull(slopes[1])
         direction = self.direction(ascent, push, pull)
         update, opt_state = self._update(direction, s)
