@@ -24,7 +24,16 @@ Direction: TypeAlias = Callable[[Array, Linear, Linear], Array]
 
 
 def gradient(ascent: Array, push: Linear, pull: Linear) -> Array:
-    """The gradient itself: theorem 1's direction J J^T grad f in the data."""
+    """The gradient itself: theorem 1's direction J J^T grad f in the data.
+
+    Args:
+        ascent: the gradient, components (dim,) in the frame at a base point.
+        push: components to the change of the data point.
+        pull: its transpose.
+
+    Returns:
+        The components of the direction.
+    """
     return ascent
 
 

@@ -56,7 +56,7 @@ def data_metrics(
         start: what they are counterfactuals of, of the same shape.
         goal: classes (n,).
         held_out: classifiers by name, from a batch (n, ...) to classes (n,).
-        neighbors: labelled data.
+        neighbors: labeled data.
 
     Returns:
         By name arrays (n,): l1, l2, l∞; for each classifier whether it sees the goal; with neighbors the share of them
@@ -98,7 +98,7 @@ def knn_agreement(x: Any, goal: Any, neighbors: Neighbors) -> tuple[np.ndarray, 
     Args:
         x: points (n, ...).
         goal: classes (n,).
-        neighbors: labelled data of as many entries.
+        neighbors: labeled data of as many entries.
 
     Returns:
         share: float (n,), of the k neighbors with that label; NaN where x is not finite.
@@ -161,7 +161,22 @@ def _nearest(x, index, k, batch_size=64):
 
 
 def wilson(successes: int, n: int, quantile: float = 1.959964) -> tuple[float, float]:
-    """Wilson's interval of a share (95 % by default). Raises ``ValueError`` unless 0 <= successes <= n and n >= 1."""
+    """Wilson's interval (p + q/2 ± sqrt(q p (1 - p) + q^2/4)) / (1 + q), p = successes / n, q = quantile^2 / n.
+
+    Args:
+        successes: how many.
+        n: of how many.
+        quantile: of the standard normal, by default for 95 %.
+
+    Returns:
+        The bounds of the share.
+
+    Raises:
+        ValueError: unless 0 <= successes <= n and n >= 1.
+
+    Reference:
+        Wilson 1927.
+    """
     if not (n >= 1 and 0 <= successes <= n):
         raise ValueError(f"wilson: 0 <= successes <= n and n >= 1 needed, got {successes} of {n}")
     p, q = successes / n, quantile**2 / n

@@ -58,6 +58,9 @@ def base_distance(weight: ArrayLike, manifold: Manifold) -> Penalty:
         weight: at least 0.
         manifold: the base, ``generator.manifold``.
 
+    Returns:
+        The penalty, to which others can be added.
+
     Raises:
         ValueError: a weight below 0.
     """
@@ -98,6 +101,9 @@ def negative_log_prob(weight: ArrayLike, log_prob: Callable[[Point], Array]) -> 
     Args:
         weight: at least 0.
         log_prob: the log-density of one base point; arrays that are bound by ``Partial`` need no new compilation.
+
+    Returns:
+        The penalty, to which others can be added.
 
     Raises:
         ValueError: a weight below 0.

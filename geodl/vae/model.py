@@ -88,6 +88,9 @@ def vae(
         learn_curvature: whether the curvatures of the manifold (of every factor of a product) are parameters too, as
             logarithms.
 
+    Returns:
+        The model, whose distributions are those of ``family``.
+
     Raises:
         ValueError: ``learn_curvature`` where the manifold has no curvature.
 
