@@ -191,7 +191,7 @@ class _Flat(ModuleManifold):
         object.__setattr__(self, "shape", tuple(int(n) for n in shape))
 
     @property
-    def dim(self):
+    def dim(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """The number of entries of a point."""
         return math.prod(self.shape)
 
