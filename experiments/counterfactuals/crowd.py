@@ -125,7 +125,9 @@ def train_counters(
     return params
 
 
-def make_rules(config: Crowd, generator: cf.Generator, counter: Partial) -> dict[str, cf.Search]:
+def make_rules(
+    config: Crowd, shape: tuple[int, ...], generator: cf.Generator, counter: Partial
+) -> dict[str, cf.Search]:
     """The search in the flow's base, and among the images."""
 
     def rule(generator, rate):
@@ -136,7 +138,7 @@ def make_rules(config: Crowd, generator: cf.Generator, counter: Partial) -> dict
 
     return {
         "base space": rule(generator, config.rate),
-        "data space": rule(cf.data_space(), config.data_rate),
+        "data space": rule(cf.data_space(shape), config.data_rate),
     }
 
 
@@ -247,7 +249,7 @@ def tables(
     rows = [
         [
             f"{name}, {way}",
-            *(cell for cell in cf.evaluate.summary({"": _some(values, mask)})[1][0][1:]),
+            *(cell for cell in cf.evaluation.markdown_rows({"": _some(values, mask)})[1][0][1:]),
         ]
         for name, values in measures.items()
         for way, mask in ways.items()

@@ -113,7 +113,9 @@ def make_rules(config: Faces, generator: cf.Generator, classifier: Any) -> dict[
     )
     return {
         "base space": rule(generator, optimizer=fixed_length(config.rate)),
-        "data space": rule(cf.data_space(), optimizer=fixed_length(config.data_rate)),
+        "data space": rule(
+            cf.data_space((config.side, config.side, 3)), optimizer=fixed_length(config.data_rate)
+        ),
     }
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +17,7 @@ from geodl import counterfactual as cf
 from geodl import datasets, flows, nn, train, vae
 from geodl.bijectors import bin_centers, dequantize
 from geodl.distributions import WrappedNormal
+from geodl.generators import Generator
 from geodl.manifolds import Euclidean, Manifold, PoincareBall
 
 
@@ -96,20 +96,6 @@ def flat(x: Any) -> np.ndarray:
     return np.asarray(x).reshape(len(x), -1)
 
 
-def flow(model: flows.InvertibleNet, params: Any) -> cf.Generator:
-    """The generator of a flow; its bijector, inverse matrices and all, is an argument of what is compiled."""
-    bijector = jax.jit(model.bijector)(params)
-    return cf.Generator(Partial(_forward, bijector), Partial(_inverse, bijector), exact=True)
-
-
-def _forward(bijector: distrax.Bijector, z):
-    return bijector.forward(z)
-
-
-def _inverse(bijector: distrax.Bijector, x):
-    return bijector.inverse(x)
-
-
 def untrained(model: flows.InvertibleNet, images: np.ndarray) -> Any:
     """The flow's parameters before the first step, for images (n, height, width, channels)."""
 
@@ -121,7 +107,7 @@ def untrained(model: flows.InvertibleNet, images: np.ndarray) -> Any:
     return first(key, dequantize(images[:256], key))
 
 
-def base_density(space: Manifold | cf.Flat, z: Array) -> Array:
+def base_density(space: Manifold, z: Array) -> Array:
     """Log-density of a generator's base, but for its constant: N(0, I), on the ball the wrapped normal of scale 1."""
     if isinstance(space, PoincareBall):
         return WrappedNormal(space, space.origin(), jnp.ones(space.dim)).log_prob(z)
@@ -137,8 +123,11 @@ def pca(images: np.ndarray) -> cf.Generator:
     variance, directions = np.linalg.eigh(np.cov(x.T) + np.eye(x.shape[1]) / (12 * 256**2))
     mean = x.mean(0).reshape(with_channels(images).shape[1:])
     args = [jnp.asarray(a, jnp.float32) for a in (mean, directions, np.sqrt(variance))]
-    return cf.Generator(
-        Partial(_from_components, *args), Partial(_to_components, *args), exact=True
+    return Generator(
+        Partial(_from_components, *args),
+        Euclidean(x.shape[1]),
+        Partial(_to_components, *args),
+        exact=True,
     )
 
 
@@ -190,7 +179,7 @@ def poincare_vae(shape: tuple[int, int, int], dim: int, c: float = 0.7) -> vae.V
 
 def vae_generator(
     model: vae.VAE, images: np.ndarray, config: Decoder, folder: Path, seed: int = 0
-) -> cf.Generator:
+) -> Generator:
     """The decoder of a VAE, trained on images (n, height, width, channels); encodes by the posterior's mean."""
 
     def loss(params, batch, key):
@@ -199,21 +188,13 @@ def vae_generator(
 
     params = _fit(loss, model.init, images, config, folder, seed)
     shape = images.shape[1:]
-
-    def decode(params, z):
-        return jax.nn.sigmoid(model.decode(params, z)).reshape(shape)
-
-    def encode(params, x):
-        return model.encode(params, x.reshape(-1)).loc
-
-    manifold = model.manifold(params)
-    return cf.Generator(Partial(decode, params), Partial(encode, params), manifold)
+    return model.generator(params, lambda logits: jax.nn.sigmoid(logits).reshape(shape))
 
 
 R1_WEIGHT = 5.0
 
 
-def gan_generator(images: np.ndarray, config: Decoder, folder: Path, seed: int = 0) -> cf.Generator:
+def gan_generator(images: np.ndarray, config: Decoder, folder: Path, seed: int = 0) -> Generator:
     """The generator of a GAN in the manner of DCGAN, with no encoder (Radford, Metz & Chintala 2016).
 
     No batch normalization, which couples samples; the generator's pixels are normalized instead, without which it
@@ -269,20 +250,3 @@ def _fit(loss, init, images, config, folder, seed, optimizer=optax.adam):
     chunk = max(1, min(500, config.steps))
     state, _ = train.fit(run, state, jnp.asarray(images), config.steps, folder, chunk=chunk)
     return state.opt_state.average
-
-
-def riemannian_flow(law: flows.Flow) -> cf.Generator:
-    """The generator of a flow along a vector field: from its base, on the same manifold, to the data.
-
-    The solver must be one of fixed steps (``flows.RK4``), as searches differentiate forwards.
-    """
-
-    def carried(law, x, start, end):
-        return law.path(x, jnp.array([start, end]))[-1]
-
-    return cf.Generator(
-        lambda z: carried(law, z, 0.0, 1.0),
-        lambda x: carried(law, x, 1.0, 0.0),
-        law.manifold,
-        exact=True,
-    )

@@ -22,8 +22,8 @@ from geodl import train
 from geodl.bijectors import bin_centers, quantize
 
 
-def stored(x: Array) -> Array:
-    """The image that is left of x after clipping and rounding to 8 bits: ``finish`` of every search here."""
+def as_8bit(x: Array) -> Array:
+    """The image that is left of x after clipping and rounding to 8 bits: ``postprocess`` of every search here."""
     return bin_centers(quantize(x))
 
 
@@ -39,7 +39,7 @@ class Found(NamedTuple):
     status: np.ndarray
     """a ``cf.Status`` each"""
     measures: dict[str, np.ndarray]
-    """of the search (``cf.evaluate.search_measures``)"""
+    """of the search (``cf.evaluation.search_metrics``)"""
 
 
 def encode(generator: cf.Generator, images: np.ndarray, batch: int = 100) -> np.ndarray:
@@ -69,7 +69,12 @@ def _encode(encode, x):
 
 
 def search(
-    rule: cf.Search, z: Any, goal: np.ndarray, folder: Path, batch: int = 250, slots: int = 64
+    rule: cf.Search,
+    z: Any,
+    goal: np.ndarray,
+    folder: Path,
+    batch: int = 250,
+    max_concurrent: int = 64,
 ) -> Found:
     """Counterfactuals of all samples with base points z (n, ...), towards the goals (n, ...).
 
@@ -80,8 +85,8 @@ def search(
 
     def one(chunk):
         (z, goal), count = chunk
-        state, _ = cf.run(rule, rule.init(z, goal), slots=slots)
-        measures = cf.evaluate.search_measures(rule.generator.manifold, state)
+        state, _ = cf.run(rule, rule.init(z, goal), max_concurrent=max_concurrent)
+        measures = cf.evaluation.search_metrics(rule.generator.manifold, state)
         kept = {"x": state.best.x, "start": state.start.x, "z": state.best.z}
         kept |= measures | {"status": state.status}
         return {name: np.asarray(value)[:count] for name, value in kept.items()}
@@ -175,7 +180,7 @@ def matched_distance(
             state, on = _nearer_than(rule, state, jnp.asarray(radii, jnp.float32))
             if not on:
                 break
-        x = jax.vmap(rule.finish)(state.position)
+        x = jax.vmap(rule.postprocess)(state.position)
         valid = np.isfinite(radii).reshape(-1, *[1] * (x.ndim - 1))
         parts.append(np.where(valid, x, np.nan)[:count])
     return np.concatenate(parts)
@@ -220,7 +225,7 @@ def decoded(generator: cf.Generator, z: Any, batch: int = 100) -> np.ndarray:
 
 @jax.jit
 def _decoded(decode, z):
-    return jax.vmap(lambda z: stored(decode(z)))(z)
+    return jax.vmap(lambda z: as_8bit(decode(z)))(z)
 
 
 def spectra(rule: cf.Search, z: Any, count: int | None = None) -> np.ndarray:

@@ -42,7 +42,7 @@ class Rule(NamedTuple):
     """A way to search: in the tube's base or in the data."""
 
     optimizer: optax.GradientTransformation
-    damping: float | None = None
+    direction: Callable = gradient
     in_data: bool = False
 
 
@@ -51,9 +51,9 @@ def rules(config: Toy) -> dict[str, Rule]:
     plain = optax.sgd(config.rate)
     return {
         "plain ascent": Rule(plain),
-        "damped metric": Rule(plain, config.damping),
+        "damped metric": Rule(plain, natural_gradient(config.damping, 3)),
         "Adam": Rule(optax.adam(config.adam_rate)),
-        "natural gradient": Rule(plain, 0.0),
+        "natural gradient": Rule(plain, natural_gradient(0.0, 3)),
         "ascent in the data": Rule(plain, in_data=True),
     }
 
@@ -66,15 +66,14 @@ def classifier(x: jax.Array) -> jax.Array:
 
 def make_search(config: Toy, rule: Rule, width: float | jax.Array) -> Search:
     """One rule in the tube of a width."""
-    generator = data_space(-10.0, 10.0) if rule.in_data else toys.helix(width)
+    generator = data_space(3, -10.0, 10.0) if rule.in_data else toys.helix(width)
     return Search(
         generator,
         classifier,
         confidence(config.confidence),
         rule.optimizer,
         config.steps,
-        damping=rule.damping,
-        iterations=3,
+        direction=rule.direction,
     )
 
 

@@ -197,13 +197,15 @@ def evaluate(config: Mnist, cell: Cell, params, images, folder: Path) -> dict[st
 
     tight = mean_over_images(iwae_bound, "iwae", 100)["log_likelihood"]
     bound = mean_over_images(elbo_parts, "elbo", 500)
-    variances = jax.jit(jax.vmap(lambda p: vae.unit_variances(model, p, pixels(test))))(params)
+    variances = jax.jit(jax.vmap(lambda p: vae.posterior_mean_variance(model, p, pixels(test))))(
+        params
+    )
     return {
         "loss": (-tight).tolist(),
         "negative_elbo": (-bound["elbo"]).tolist(),
         "reconstruction": (-bound["log_likelihood"]).tolist(),
         "kl": bound["kl"].tolist(),
-        "active_units": jnp.sum(variances > vae.ACTIVE, -1).tolist(),
+        "active_units": jnp.sum(variances > vae.ACTIVE_UNIT_THRESHOLD, -1).tolist(),
     }
 
 

@@ -57,7 +57,8 @@ def linear_inverse(factor, x):
 
 def generator(factor=2.0):
     factor = jnp.float32(factor)
-    return cf.Generator(Partial(linear, factor), Partial(linear_inverse, factor), exact=True)
+    base = Euclidean(SHAPE)
+    return cf.Generator(Partial(linear, factor), base, Partial(linear_inverse, factor), exact=True)
 
 
 def rule(target=None, steps=60, generator=generator()):  # noqa: B008 (a constant)
@@ -132,7 +133,7 @@ def test_matched_distance():
 
 
 def test_inversion_finds_the_images(tmp_path):
-    lossy = cf.Generator(Partial(linear, jnp.float32(0.5)), None, Euclidean(3))
+    lossy = cf.Generator(Partial(linear, jnp.float32(0.5)), Euclidean(3))
     images = np.random.default_rng(0).integers(60, 200, (5, 3)).astype(np.uint8)
     z, error = searches.inverted(lossy, images, tmp_path, batch=3, starts=2, steps=200)
     assert z.shape == (5, 3) and error.max() < 1e-5
@@ -175,9 +176,9 @@ def test_pictures(tmp_path):
 
 def test_density_of_a_base_is_that_of_its_prior():
     model = models.poincare_vae((2, 2, 1), 3)
-    ball, z = model.manifold(None), jnp.array([[0.3, -0.2, 0.5], [0.0, 0.0, 0.0]])
+    ball, z = model.manifold(), jnp.array([[0.3, -0.2, 0.5], [0.0, 0.0, 0.0]])
     ours, slope = jax.jit(jax.vmap(jax.value_and_grad(models.base_density, 1), (None, 0)))(ball, z)
-    np.testing.assert_allclose(ours, jax.jit(lambda z: model.prior({}).log_prob(z))(z), rtol=1e-5)
+    np.testing.assert_allclose(ours, jax.jit(lambda z: model.prior().log_prob(z))(z), rtol=1e-5)
     assert jnp.isfinite(slope).all()
 
 
@@ -186,7 +187,7 @@ def test_search_in_the_base_of_a_riemannian_flow():
     field = flows.vector_field(sphere, width=16, depth=1, frequencies=8)
     base = distributions.Uniform(sphere)
     params = field.init(jax.random.key(0))
-    generator = models.riemannian_flow(flows.Flow(sphere, base, field, params, flows.RK4(8)))
+    generator = flows.Flow(sphere, base, field, params).generator(flows.RK4(8))
     x = sphere.random_uniform(jax.random.key(1), (3,))
     z = jax.jit(jax.vmap(generator.encode))(x)
     np.testing.assert_allclose(jax.jit(jax.vmap(generator.decode))(z), x, atol=1e-4)
