@@ -70,7 +70,8 @@ def run(config: Crowd) -> dict[str, Any]:
     test = scenes.draw(config.tested, seed=2)
 
     flow = train_flow(config.flow, first.images, folder / "flow")
-    net = unet_counter((*first.images.shape[1:], 1), config.counter_widths, patch=2)
+    shape = (*first.images.shape[1:], 1)
+    net = unet_counter(shape, config.counter_widths, patch=2)
 
     def count(params, x):
         return net.apply(params, x).counts
@@ -79,7 +80,7 @@ def run(config: Crowd) -> dict[str, Any]:
     trained = train_counters(config, net, data, folder)
     counters = {name: Partial(count, params) for name, params in trained.items()}
     report = quality(flow, counters, test, folder)
-    rules = make_rules(config, flow.generator(), counters["counter"])
+    rules = make_rules(config, shape, flow.generator(), counters["counter"])
     starts, goal, decrease = tasks(config, test)
     found = searches.search_all(rules, starts.images[..., None], goal, folder / "searches")
     measures = {name: measure(flow, counters, starts, result) for name, result in found.items()}

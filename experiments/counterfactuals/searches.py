@@ -143,14 +143,15 @@ def inverted(
         (images, index), count = chunk
         x, first = bin_centers(images), None
         if generator.encode is None:
-            dim: int = generator.manifold.dim  # type: ignore[attr-defined]
+            dim = generator.manifold.dim
             keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(index)
             z = jax.vmap(lambda key: jax.random.normal(key, (starts, dim)), out_axes=1)(keys)
             first = cf.invert(generator, x, SCREEN, steps // 4, z).z[None]
         found = cf.invert(generator, x, REFINE, steps - steps // 4, first)
         return {"z": np.asarray(found.z)[:count], "error": np.asarray(found.error)[:count]}
 
-    functions = [Partial(f) for f in generator[:2] if f is not None]
+    both = (generator.decode, generator.encode)
+    functions = [Partial(f) for f in both if f is not None]
     parts = train.cached_map(
         one,
         batches((images, np.arange(len(images))), batch),
