@@ -49,8 +49,8 @@ from _report import cpu_name, revision, table
 
 from experiments.flows import training
 from geodl import datasets, distributions, flows, train
-from geodl.flows.clock import RESOLUTION
-from geodl.flows.vector_field import random_frequencies
+from geodl.flows.continuous.time import RESOLUTION
+from geodl.flows.continuous.field import random_frequencies
 from geodl.manifolds import Sphere
 
 

@@ -15,7 +15,7 @@ from experiments.counterfactuals.data import halves
 from experiments.counterfactuals.models import with_channels
 from experiments.pvae.mnist import load
 from geodl import datasets, flows, nn, plotting, train
-from geodl.flows.coupling import Coupling
+from geodl.flows.discrete.realnvp import Coupling
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import optax
 from jax import Array
 
 from geodl import flows, train
-from geodl.flows.vector_field import Kind
+from geodl.flows.continuous.field import Kind
 from geodl.manifolds import Manifold
 from geodl.manifolds.base import Point
 

@@ -4,9 +4,9 @@ All of them go from base to data: ``distrax.Transformed(base, bijector)`` is the
 log-determinants are with respect to the Riemannian volume.
 """
 
-from geodl.bijectors.channels import ActNorm, InvertibleConv, LeadingChannels, plu_of_rotation
+from geodl.bijectors.linear import ActNorm, InvertibleConv, LeadingChannels, plu_of_rotation
 from geodl.bijectors.charts import ExponentialMap, Stereographic
-from geodl.bijectors.elementwise import (
+from geodl.bijectors.transformers import (
     Elementwise,
     LogisticMixture,
     affine,
@@ -15,7 +15,7 @@ from geodl.bijectors.elementwise import (
     logistic_mixture,
     spline,
 )
-from geodl.bijectors.images import Logit, Squeeze, bin_centers, dequantize, quantize
+from geodl.bijectors.reshape import Logit, Squeeze, bin_centers, dequantize, quantize
 
 
 __all__ = [

@@ -1,15 +1,15 @@
 """Normalizing flows: along vector fields on manifolds, and by couplings, of vectors and of images."""
 
-from geodl.flows import divergence
-from geodl.flows.clock import clock, random_times
-from geodl.flows.cnf import Flow, negative_log_likelihood, reverse_kl
-from geodl.flows.coupling import image_realnvp, realnvp
-from geodl.flows.dequantization import LearnedNoise, Noise, logit_normal_noise, uniform_noise
-from geodl.flows.glow import glow
-from geodl.flows.integrate import RK4, Stats, Tsit5
-from geodl.flows.invertible import InvertibleNet, bits_per_dim, negative_log_density
-from geodl.flows.matching import conditional_path, jitter, matching_loss, optimal_pairs
-from geodl.flows.vector_field import VectorField, vector_field
+from geodl.flows.continuous import divergence
+from geodl.flows.continuous.time import clock, random_times
+from geodl.flows.continuous.flow import Flow, negative_log_likelihood, reverse_kl
+from geodl.flows.discrete.realnvp import image_realnvp, realnvp
+from geodl.flows.discrete.pixels import LearnedNoise, Noise, logit_normal_noise, uniform_noise
+from geodl.flows.discrete.glow import glow
+from geodl.flows.continuous.solvers import RK4, Stats, Tsit5
+from geodl.flows.discrete.net import InvertibleNet, bits_per_dim, negative_log_density
+from geodl.flows.continuous.losses import conditional_path, jitter, matching_loss, optimal_pairs
+from geodl.flows.continuous.field import VectorField, vector_field
 
 
 __all__ = [

@@ -13,9 +13,9 @@ from geodl.nn.conv import (
     mixer_net,
 )
 from geodl.nn.fourier import circle, fourier_features
-from geodl.nn.functional import Net, functional
+from geodl.nn.net import Net, functional
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
-from geodl.nn.mlp import MLP, linear, mlp
+from geodl.nn.dense import MLP, linear, mlp
 from geodl.nn.unet import Counted, UNetCounter, unet_counter
 
 

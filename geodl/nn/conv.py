@@ -10,7 +10,7 @@ from flax import nnx
 from jax import Array, lax
 
 from geodl._core.platform import cpu_barrier
-from geodl.nn.functional import Net, functional
+from geodl.nn.net import Net, functional
 
 
 _HE = nnx.initializers.he_normal()

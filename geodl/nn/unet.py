@@ -9,7 +9,7 @@ from flax import nnx
 from jax import Array
 
 from geodl.nn.conv import Conv, check_images, relu
-from geodl.nn.functional import Net, functional
+from geodl.nn.net import Net, functional
 
 
 class Counted(NamedTuple):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from geodl import flows
-from geodl.flows.clock import by_clock, time
+from geodl.flows.continuous.time import by_clock, time
 from geodl.manifolds import Euclidean, Sphere
 from tests.flows import problem
 

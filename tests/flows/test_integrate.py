@@ -5,8 +5,8 @@ import pytest
 from scipy.linalg import expm
 
 from geodl import flows
-from geodl.flows import divergence
-from geodl.flows.clock import by_clock
+from geodl.flows.continuous import divergence
+from geodl.flows.continuous.time import by_clock
 from geodl.manifolds import Sphere
 from tests.flows.problem import jit, points, random_field
 

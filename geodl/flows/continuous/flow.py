@@ -4,7 +4,7 @@ A flow carries a base law at time 0 along a field to the law at time 1:
 
     log p(x_1) = log p_0(x_0) - int_0^1 div v(t, x_t) dt,
 
-with respect to the Riemannian volume. It is trained by flow matching (:mod:`~geodl.flows.matching`, two hundred times
+with respect to the Riemannian volume. It is trained by flow matching (:mod:`~geodl.flows.continuous.losses`, two hundred times
 cheaper a step) or by the losses here, also after matching.
 """
 
@@ -19,10 +19,10 @@ from jax.typing import ArrayLike
 
 from geodl._core import distrax
 from geodl._core.checks import float_dtype, is_concrete
-from geodl.flows import divergence
-from geodl.flows.clock import by_clock, clock
-from geodl.flows.integrate import RK4, Stats, Tsit5
-from geodl.flows.vector_field import VectorField
+from geodl.flows.continuous import divergence
+from geodl.flows.continuous.time import by_clock, clock
+from geodl.flows.continuous.solvers import RK4, Stats, Tsit5
+from geodl.flows.continuous.field import VectorField
 from geodl.manifolds import Manifold
 from geodl.manifolds.base import Point
 

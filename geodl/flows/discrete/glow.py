@@ -8,8 +8,8 @@ import numpy as np
 
 from geodl._core import distrax
 from geodl.bijectors import Elementwise, Logit, Squeeze, affine
-from geodl.flows.coupling import Coupling, check_divisible, elementwise
-from geodl.flows.invertible import (
+from geodl.flows.discrete.realnvp import Coupling, check_divisible, elementwise
+from geodl.flows.discrete.net import (
     InvertibleNet,
     actnorm,
     between,

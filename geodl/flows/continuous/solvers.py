@@ -5,7 +5,7 @@ tangent at x and r what is to be integrated over time: the divergence, whose int
 flow, or any pytree of numbers for each point. Time may run backwards.
 
 Steps are taken in the coordinates of the surrounding space and end with a projection to the manifold. With fields that
-depend on the projected point (:mod:`~geodl.flows.vector_field`) exponential-map or Lie-group steps would be no more
+depend on the projected point (:mod:`~geodl.flows.continuous.field`) exponential-map or Lie-group steps would be no more
 accurate on the sphere; order and error control are what counts.
 """
 

@@ -20,7 +20,7 @@ from geodl.bijectors import (
     LeadingChannels,
     plu_of_rotation,
 )
-from geodl.flows.dequantization import Noise, uniform_noise
+from geodl.flows.discrete.pixels import Noise, uniform_noise
 from geodl.nn import Net
 
 

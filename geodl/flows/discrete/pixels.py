@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.bijectors.images import LEVELS, dequantize, grey_values
+from geodl.bijectors.reshape import LEVELS, dequantize, grey_values
 
 
 Noise: TypeAlias = Callable[[ArrayLike, Array], tuple[Array, Array]]

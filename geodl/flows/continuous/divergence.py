@@ -1,7 +1,7 @@
 """Divergence of vector fields, with respect to the Riemannian volume.
 
 Each function turns a field ``field(t, x) -> v`` into its augmentation ``rate(t, x) -> (v, div v)``, which is what
-:mod:`~geodl.flows.integrate` integrates. On embedded spaces (sphere, SO(3), torus, hyperboloid, Euclidean) the
+:mod:`~geodl.flows.continuous.solvers` integrates. On embedded spaces (sphere, SO(3), torus, hyperboloid, Euclidean) the
 divergence is the trace of the derivative over the tangent space alone,
 
     div v = sum_i <e_i, D_{e_i} v>,    e_i an orthonormal basis of the tangent space,

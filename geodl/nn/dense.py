@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from geodl.nn.functional import Net, functional
+from geodl.nn.net import Net, functional
 
 
 def linear(dim_in: int, dim_out: int, rngs: nnx.Rngs) -> nnx.Linear:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from geodl import bijectors
 from geodl._core import distrax
 from geodl.bijectors import Elementwise, Logit, Squeeze, channel_mask, checkerboard_mask
-from geodl.flows.invertible import (
+from geodl.flows.discrete.net import (
     InvertibleNet,
     actnorm,
     between,

@@ -25,8 +25,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.flows import divergence
-from geodl.flows.clock import clock
+from geodl.flows.continuous import divergence
+from geodl.flows.continuous.time import clock
 from geodl.manifolds import Manifold, Point, Tangent
 from geodl.nn import circle, fourier_features, mlp
 
@@ -68,7 +68,7 @@ def vector_field(
     ``band`` and ``seed``, constants that are not among the parameters. Each is weighted with
     exp(-|w|^2 (1 - t)^2 / 2): it comes in when the law, blurred by about 1 - t, has details of its wavelength (the mean
     of exp(i w x) over such a blur; Barron et al. 2021 do so for cones of light). ``harmonics`` is their number of
-    :func:`~geodl.flows.clock`.
+    :func:`~geodl.flows.continuous.time`.
 
     ``kind`` is that of the manifold and of all factors of a product, or a sequence of one for each factor; by default
     "frame" where there is a continuous one, and "ambient" on spheres. Raises ``ValueError`` for a kind that a manifold
