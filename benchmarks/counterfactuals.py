@@ -263,13 +263,13 @@ class Torch:
             """Its log-scales, every second channel, bounded as ours."""
 
             def __init__(self, weights):
-                channels = [weights["look"]["kernel"].shape[2], WIDTH, WIDTH]
+                channels = [weights["first"]["kernel"].shape[2], WIDTH, WIDTH]
                 outputs = weights["last"]["kernel"].shape[3]
                 super().__init__([*channels, outputs], (3, 1, 3))
                 order = np.arange(outputs).reshape(2, -1).T.ravel()
-                biases = (weights["look_bias"], weights["mix"]["bias"], weights["last_bias"])
+                biases = (weights["first_bias"], weights["mix"]["bias"], weights["last_bias"])
                 for layer, name, bias in zip(
-                    self.net[::2], ("look", "mix", "last"), biases, strict=True
+                    self.net[::2], ("first", "mix", "last"), biases, strict=True
                 ):
                     size, shape = layer.kernel_size, (layer.in_channels, layer.out_channels)
                     kernel = np.reshape(weights[name]["kernel"], (*size, *shape))

@@ -12,7 +12,7 @@ from geodl.nn.conv import (
     conv_net,
     mixer_net,
 )
-from geodl.nn.fourier import circle, fourier_features
+from geodl.nn.fourier import fourier_features, sincos_2pi
 from geodl.nn.net import Net, functional
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
 from geodl.nn.dense import MLP, linear, mlp
@@ -31,7 +31,6 @@ __all__ = [
     "MobiusLinear",
     "Net",
     "UNetCounter",
-    "circle",
     "conv_classifier",
     "conv_decoder",
     "conv_features",
@@ -42,5 +41,6 @@ __all__ = [
     "linear",
     "mixer_net",
     "mlp",
+    "sincos_2pi",
     "unet_counter",
 ]

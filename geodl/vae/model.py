@@ -104,7 +104,14 @@ FirstLayer = Literal["linear", "logmap", "gyroplane", "mobius"]
 class Decoder(nnx.Module):
     """A first layer that knows the geometry, then ReLU and an MLP."""
 
-    def __init__(self, first: FirstLayer, dim: int, sizes: Sequence[int], rngs: nnx.Rngs):
+    def __init__(
+        self,
+        first: FirstLayer,
+        dim: int,
+        sizes: Sequence[int],
+        rngs: nnx.Rngs,
+        final_bias_init: nnx.Initializer | None = None,
+    ):
         layers = {
             "linear": linear,
             "logmap": linear,
@@ -115,7 +122,7 @@ class Decoder(nnx.Module):
             raise ValueError(f"decoder: first layer must be one of {list(layers)}, got {first!r}")
         self.kind = first
         self.first = layers[first](dim, sizes[0], rngs)
-        self.rest = MLP(sizes, rngs)
+        self.rest = MLP(sizes, rngs, final_bias_init=final_bias_init)
 
     def __call__(self, z, manifold):
         match self.kind:
@@ -137,12 +144,23 @@ def _coordinates(manifold, z):
     return jnp.concatenate(rows, -1)
 
 
-def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
+def decoder(
+    first: FirstLayer,
+    dim: int,
+    sizes: Sequence[int],
+    final_bias_init: nnx.Initializer | None = None,
+) -> Net:
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
-    ``first`` reads z by its ``dim`` coordinates ("linear"; of a matrix row by row, of a product in turn), by its
-    tangent vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder)
-    or by a Möbius affine layer ("mobius").
-    ``apply(params, z, manifold)``.
+    Args:
+        first: What the first layer reads of z: its ``dim`` coordinates ("linear"; of a matrix row by row, of a product
+            in turn), its tangent vector at the origin ("logmap"), its distances to hyperplanes ("gyroplane", the
+            geometry-aware decoder), or a Möbius affine layer of it ("mobius").
+        dim: Number of coordinates of z ("linear"), or dimension of the manifold.
+        sizes: Numbers of units.
+        final_bias_init: Initializer of the last layer's bias, such as the logits of the mean of the data.
+
+    Returns:
+        The network, ``apply(params, z, manifold)``.
     """
-    return functional(lambda rngs: Decoder(first, dim, sizes, rngs))
+    return functional(lambda rngs: Decoder(first, dim, sizes, rngs, final_bias_init))
