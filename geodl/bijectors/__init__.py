@@ -4,8 +4,9 @@ All of them go from base to data: ``distrax.Transformed(base, bijector)`` is the
 log-determinants are with respect to the Riemannian volume.
 """
 
-from geodl.bijectors.linear import ActNorm, InvertibleConv, PartialChannels, plu_of_rotation
 from geodl.bijectors.charts import ExponentialMap, Stereographic
+from geodl.bijectors.linear import ActNorm, InvertibleConv, PartialChannels, plu_of_rotation
+from geodl.bijectors.reshape import Logit, Squeeze
 from geodl.bijectors.transformers import (
     LogisticMixture,
     Transformer,
@@ -15,7 +16,6 @@ from geodl.bijectors.transformers import (
     logistic_mixture,
     spline,
 )
-from geodl.bijectors.reshape import Logit, Squeeze
 
 
 __all__ = [

@@ -12,10 +12,10 @@ from geodl.nn.conv import (
     conv_net,
     mixer_net,
 )
-from geodl.nn.fourier import fourier_features, sincos_2pi
-from geodl.nn.net import Net, functional
-from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
 from geodl.nn.dense import MLP, linear, mlp
+from geodl.nn.fourier import fourier_features, sincos_2pi
+from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
+from geodl.nn.net import Net, functional
 from geodl.nn.unet import Counted, UNetCounter, unet_counter
 
 

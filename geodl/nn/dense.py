@@ -35,7 +35,11 @@ def linear(
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return nnx.Linear(
-        dim_in, dim_out, kernel_init=kernel_init or uniform, bias_init=bias_init or uniform, rngs=rngs
+        dim_in,
+        dim_out,
+        kernel_init=kernel_init or uniform,
+        bias_init=bias_init or uniform,
+        rngs=rngs,
     )
 
 

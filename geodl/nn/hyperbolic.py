@@ -24,8 +24,8 @@ def gyroplane(
     """Signed distances of points of the hyperboloid to k hyperplanes, by one matrix product.
 
     Hyperplane k goes through p = expmap0(w b) (on the ball of curvature -c) with normal w, w = ``weight[:, k]`` and
-    b = ``bias[k]``: the geometry-aware decoder. The Möbius difference in its formula expands so that it is linear inside
-    an asinh. With t = 2 sqrt(c) |w| b, the signed distance of the hyperplane from the origin, and the point
+    b = ``bias[k]``: the geometry-aware decoder. The Möbius difference in its formula expands so that it is linear
+    inside an asinh. With t = 2 sqrt(c) |w| b, the signed distance of the hyperplane from the origin, and the point
     z = (z_0, z_{1:}) on the hyperboloid of curvature -c,
 
         f = asinh( sqrt(c) (cosh(t) <z_{1:}, w> / |w| - sinh(t) z_0) ) / sqrt(c).

@@ -1,74 +1,82 @@
-"""Riemannian continuous normalizing flows (Mathieu & Nickel 2020) as distributions, and their losses.
+"""Riemannian continuous normalizing flows as distributions (Mathieu & Nickel 2020).
 
-A flow carries a base law at time 0 along a field to the law at time 1:
+A flow carries a base distribution at time 0 along a field to a distribution at time 1:
 
     log p(x_1) = log p_0(x_0) - int_0^1 div v(t, x_t) dt,
 
-with respect to the Riemannian volume. It is trained by flow matching (:mod:`~geodl.flows.continuous.losses`, two hundred times
-cheaper a step) or by the losses here, also after matching.
+with respect to the Riemannian volume. The losses that train it are in :mod:`~geodl.flows.continuous.losses`.
 """
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from geodl._core import distrax
 from geodl._core.checks import float_dtype, is_concrete
-from geodl.flows.continuous import divergence
-from geodl.flows.continuous.time import by_clock, clock
-from geodl.flows.continuous.solvers import RK4, Stats, Tsit5
 from geodl.flows.continuous.field import VectorField
-from geodl.manifolds import Manifold
-from geodl.manifolds.base import Point
+from geodl.flows.continuous.solvers import RK4, Stats, Tsit5
+from geodl.flows.continuous.time import in_warped_time, warp_time
+from geodl.manifolds import Manifold, Point
 
 
 ADAPTIVE = Tsit5()
 FEW_STEPS = 64  # with fewer RK4 steps likelihoods of sharp densities are off by more than 1e-3 nats
 
 
-class Flow(distrax.Distribution):
-    """The law of base samples carried along a vector field from time 0 to 1."""
+class ContinuousFlow(distrax.Distribution):
+    """The distribution of base samples carried along a vector field from time 0 to 1, on the field's manifold."""
 
     def __init__(
         self,
-        manifold: Manifold,
         base: distrax.Distribution,
         field: VectorField,
         params: Any,
         solver: Tsit5 | RK4 = ADAPTIVE,
     ):
-        """``base`` is any law on the manifold, of no batch shape; ``params`` are those of ``field``.
+        """
+        Args:
+            base: A distribution on the field's manifold, of no batch shape.
+            field: A vector field with parameters.
+            params: Those of ``field``.
+            solver: Of the differential equation, :class:`Tsit5` (adaptive) or :class:`RK4` (of fixed steps).
 
-        Raises ``ValueError`` where the base has another event shape than the manifold, or a batch shape.
+        Raises:
+            ValueError: The base has a batch shape, another event shape than the field's manifold, or it has a
+                ``manifold`` and that is another one.
         """
         super().__init__()
+        manifold, own = field.manifold, getattr(base, "manifold", None)
         if base.event_shape != manifold.event_shape or base.batch_shape:
             raise ValueError(
-                f"Flow: the base must have event shape {manifold.event_shape} and no batch shape, "
-                f"got {base.event_shape} and {base.batch_shape}"
+                f"ContinuousFlow: the base must have the event shape {manifold.event_shape} of the field's "
+                f"{manifold} and no batch shape, got {base.event_shape} and {base.batch_shape}"
             )
-        self._manifold, self._base, self._solver = manifold, base, solver
+        if own is not None and not _is_same(own, manifold):
+            raise ValueError(
+                f"ContinuousFlow: base and field must be on one manifold, got a base on {own} and a field on {manifold}"
+            )
+        self._base, self._solver = base, solver
         self._field, self._params = field, jax.tree.map(jnp.asarray, params)
 
     @property
     def manifold(self) -> Manifold:
         """The manifold's record."""
-        return self._manifold
+        return self._field.manifold
 
     @property
     def base(self) -> distrax.Distribution:
-        """The law at time 0."""
+        """The distribution at time 0."""
         return self._base
 
     @property
     def event_shape(self) -> tuple:
         """Shape of one point."""
-        return self._manifold.event_shape
+        return self.manifold.event_shape
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -84,91 +92,78 @@ class Flow(distrax.Distribution):
         return self._field.rate(self._params, t, x)
 
     def log_prob(self, value: Point) -> Array:
-        """Log-density at points (..., *event_shape); NaN for all of them where the solver gave up.
+        """Log-density with respect to the Riemannian volume.
 
-        Raises ``ValueError`` where concrete points are not on the manifold.
+        Args:
+            value: Points (..., *event_shape).
+
+        Returns:
+            Log-densities (...); NaN for all of them where the solver gave up.
+
+        Raises:
+            ValueError: Concrete points are not on the manifold.
         """
         return self.log_prob_and_stats(value)[0]
 
     def log_prob_and_stats(self, value: Point) -> tuple[Array, Stats]:
-        """Log-density, and what it has cost. Warns where a fixed-step solver takes fewer than 64 steps."""
+        """Log-density, and its cost. Warns where a solver of fixed steps takes fewer than 64 of them."""
         if isinstance(self._solver, RK4) and self._solver.steps < FEW_STEPS:
             warnings.warn(
-                f"Flow: a likelihood by {self._solver.steps} RK4 steps may be nats too high; "
+                f"ContinuousFlow: a likelihood by {self._solver.steps} RK4 steps may be nats too high; "
                 f"take at least {FEW_STEPS}, or the adaptive solver, for what is reported",
                 stacklevel=2,
             )
-        return self._pull(value, self.rate, self._solver)
+        return self._pull_back(value, self.rate, self._solver)
 
     def log_prob_and_error(self, value: Point) -> tuple[Array, Array]:
-        """Log-density, and its difference to the one by a solver of much smaller error."""
+        """Log-density, and its absolute difference from that of a solver of much smaller error."""
         log_p = self.log_prob(value)
-        return log_p, jnp.abs(log_p - self._pull(value, self.rate, self._solver.refined())[0])
+        return log_p, jnp.abs(log_p - self._pull_back(value, self.rate, self._solver.refined())[0])
 
     def path(self, x: Point, times: ArrayLike) -> Point:
-        """Points (n, ..., *event_shape) at ``times`` (n,) along the field, from x (..., *event_shape) at the first."""
+        """Points (n, ..., *event_shape) at ``times`` (n,) of the paths through x (..., *event_shape) at the first."""
         times = jnp.asarray(times)
 
         def leg(x, ends):
-            x, _, _ = self._solve(self._solver, self._speed, x, *ends)
+            x, _, _ = self._solve(self._solver, self._velocity, x, *ends)
             return x, x
 
         _, later = jax.lax.scan(leg, x, (times[:-1], times[1:]))
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), x, later)
 
     def _sample_n(self, key, n):
-        return self._push(self._base.sample(seed=key, sample_shape=n), self._speed)[0]
+        return self._push_forward(self._base.sample(seed=key, sample_shape=n), self._velocity)[0]
 
     def _sample_n_and_log_prob(self, key, n):
         x0, log_p0 = self._base.sample_and_log_prob(seed=key, sample_shape=n)
-        x1, log_det = self._push(x0, self.rate)
+        x1, log_det = self._push_forward(x0, self.rate)
         return x1, log_p0 - log_det
 
-    def _speed(self, t, x):
+    def _velocity(self, t, x):
         v = self.field(t, x)
         return v, jnp.zeros((), jax.tree.leaves(v)[0].dtype)  # diffrax takes no empty tree
 
-    def _pull(self, x1, rate, solver):
+    def _pull_back(self, x1, rate, solver):
         x1 = jax.tree.map(lambda a: jnp.asarray(a, float_dtype(a)), x1)
         if is_concrete(*jax.tree.leaves(x1)):
-            self._manifold.sqdist(x1, x1)  # raises for points that are not on the manifold
+            self.manifold.sqdist(x1, x1)  # raises for points that are not on the manifold
         x0, log_det, stats = self._solve(solver, rate, x1, 1.0, 0.0)
         return self._base.log_prob(x0) + log_det, stats
 
-    def _push(self, x0, rate):
+    def _push_forward(self, x0, rate):
         x1, integral, _ = self._solve(self._solver, rate, x0, 0.0, 1.0)
         return x1, integral
 
     def _solve(self, solver, rate, x, start, end):
-        """By the clock: there the fields are smooth, so that equal steps are good ones."""
+        """In the warped time, in which the fields are smooth: equal steps are then good ones."""
         dtype = jnp.result_type(*jax.tree.leaves(x))
-        start, end = (clock(jnp.asarray(t, dtype)) for t in (start, end))
-        return solver(by_clock(rate), x, start, end, self._manifold)
+        start, end = (warp_time(jnp.asarray(t, dtype)) for t in (start, end))
+        return solver(in_warped_time(rate), x, start, end, self.manifold)
 
 
-def negative_log_likelihood(flow: Flow, x: Point, key: Array | None = None) -> Array:
-    """-log p(x) in nats for each point (...); with a key by Hutchinson's divergence: noisy, cheaper if dim > 2."""
-    rate = flow.rate if key is None else divergence.hutchinson(flow.manifold, flow.field, key)
-    return -flow._pull(x, rate, flow._solver)[0]
-
-
-def reverse_kl(
-    flow: Flow,
-    log_density: Callable[[Point], Array],
-    key: Array,
-    samples: int,
-    kinetic: ArrayLike = 0.0,
-) -> Array:
-    """log p(x) - log_density(x) of ``samples`` points x of the flow (samples,), gradients through the samples.
-
-    Its mean is KL(p | target), up to the log of the target's mass, for targets of which there are no samples (Mathieu
-    & Nickel 2020). ``kinetic`` adds that much of the kinetic energy int_0^1 |v|^2 dt of each path.
-    """
-
-    def rate(t, x):
-        v, div = flow.rate(t, x)
-        return v, (div, flow.manifold.inner(x, v, v))
-
-    x0, log_p0 = flow.base.sample_and_log_prob(seed=key, sample_shape=samples)
-    x1, (log_det, energy) = flow._push(x0, rate)
-    return log_p0 - log_det - log_density(x1) + kinetic * energy
+def _is_same(manifold: Manifold, other: Manifold) -> bool:
+    """Whether two records are of one class and structure, with the same curvatures where those are concrete."""
+    if jax.tree.structure(manifold) != jax.tree.structure(other):
+        return False
+    pairs = zip(jax.tree.leaves(manifold), jax.tree.leaves(other), strict=True)
+    return all(np.allclose(*pair) for pair in pairs if is_concrete(*pair))

@@ -20,8 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.manifolds import Manifold
-from geodl.manifolds.base import Point
+from geodl.manifolds import Manifold, Point
 
 
 Time: TypeAlias = float | Array
@@ -41,7 +40,7 @@ class Tsit5:
 
     The estimated error of each step is at most ``atol + rtol`` in every point, as a length in the manifold's metric and
     beyond the rounding of its coordinates, and ``atol + rtol |r|`` in every integral r. The step is shared by all
-    points and is that of the worst of them: in a large batch no point is solved less exactly than alone.
+    points and is that of the worst of them: in a large batch no point is solved less accurately than alone.
 
     Where ``max_steps`` do not reach the end, all results are NaN and ``stats.success`` is False. A point that is NaN or
     becomes it stays so, and does not concern the others.

@@ -1,8 +1,10 @@
-"""The clock of flows from noise to data: the logarithm of the time that is left.
+"""Logarithmic time for flows from noise (t = 0) to data (t = 1).
 
-Data are met at t = 1, and the law at time t is theirs blurred by about 1 - t. A sharp law is made in the last hundredth
-of the time, for which uniform times and harmonics of t leave a field no more than a hundredth of its training, and even
-steps of a solver one step: 16 steps of RK4 that are even by the clock are as exact as 128 even in t.
+    warp_time(t) = log(1 + (1 - t) / 0.01) / log(1 + 1 / 0.01)
+
+stretches the last hundredth. The distribution at time t is that of the data, blurred by about 1 - t, so that sharp
+densities form there. With uniform times and harmonics of t a field sees a hundredth of its training there, and even
+steps of a solver are one: 16 steps of RK4 that are uniform in the warped time are as accurate as 128 uniform in t.
 """
 
 import math
@@ -16,32 +18,41 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
 
-RESOLUTION = 0.01  # time left from which on the clock is linear
+RESOLUTION = 0.01  # remaining time below which the warped time is linear
 _RANGE = math.log1p(1 / RESOLUTION)
 
 
-def clock(t: ArrayLike) -> Array:
+def warp_time(t: ArrayLike) -> Array:
     """log(1 + (1 - t) / 0.01) / log(1 + 1 / 0.01) for times t (...): 1 at t = 0, and 0 at t = 1."""
     return jnp.log1p((1 - jnp.asarray(t)) / RESOLUTION) / _RANGE
 
 
-def time(reading: ArrayLike) -> Array:
-    """The time t (...) at which the clock shows ``reading`` (...)."""
-    return 1 - RESOLUTION * jnp.expm1(jnp.asarray(reading) * _RANGE)
+def unwarp_time(s: ArrayLike) -> Array:
+    """The time t (...) whose warped time is s (...), inverse of :func:`warp_time`."""
+    return 1 - RESOLUTION * jnp.expm1(jnp.asarray(s) * _RANGE)
 
 
-def by_clock(rate: Callable[[Array, Any], Any]) -> Callable[[Array, Any], Any]:
-    """The rate of change (any pytree) by the clock's reading, of a rate(t, x) by time."""
+def in_warped_time(rate: Callable[[Array, Any], Any]) -> Callable[[Array, Any], Any]:
+    """The derivative (any pytree) in the warped time s, (s, x) -> rate(t(s), x) dt/ds, of a rate(t, x) in t."""
 
-    def by_reading(reading, x):
-        speed = -RESOLUTION * _RANGE * jnp.exp(reading * _RANGE)  # dt / d reading
-        return jax.tree.map(lambda change: speed * change, rate(time(reading), x))
+    def warped(s, x):
+        dt_ds = -RESOLUTION * _RANGE * jnp.exp(s * _RANGE)
+        return jax.tree.map(lambda change: dt_ds * change, rate(unwarp_time(s), x))
 
-    return by_reading
+    return warped
 
 
 def random_times(key: Array, n: int, dtype: DTypeLike = float) -> Float[Array, " n"]:
-    """Times (n,) in [0, 1], uniform by the clock, one in each n-th part of it: half of them are later than t = 0.91."""
+    """Random times in [0, 1], uniform in the warped time and stratified: half of them are later than t = 0.91.
+
+    Args:
+        key: A random key.
+        n: Number of times, one in each n-th part of the warped time.
+        dtype: Of the times.
+
+    Returns:
+        Times (n,), descending in the warped time.
+    """
     uniform = jax.random.uniform(key, (n,), dtype)
-    reading = (jnp.arange(n, dtype=uniform.dtype) + uniform) / n
-    return time(reading)
+    s = (jnp.arange(n, dtype=uniform.dtype) + uniform) / n
+    return unwarp_time(s)

@@ -7,17 +7,17 @@ from typing import TypeAlias
 import numpy as np
 
 from geodl._core import distrax
-from geodl.bijectors import Elementwise, Logit, Squeeze, affine
-from geodl.flows.discrete.realnvp import Coupling, check_divisible, elementwise
+from geodl.bijectors import Logit, Squeeze, Transformer
 from geodl.flows.discrete.net import (
     InvertibleNet,
     actnorm,
-    between,
+    chain,
     invertible_conv,
-    leading_channels,
-    sequence,
+    partial_channels,
+    sandwich,
     split_coupling,
 )
+from geodl.flows.discrete.realnvp import AFFINE, check_divisible
 from geodl.nn import Net, conv_net
 
 
@@ -28,20 +28,36 @@ def glow(
     shape: tuple[int, int, int],
     levels: Sequence[tuple[int, int]] = ((4, 6),),
     width: int = 64,
-    coupling: Coupling = "affine",
+    transformer: Transformer = AFFINE,
     alpha: float = 0.05,
     conditioner: Conditioner = conv_net,
     seed: int = 0,
 ) -> InvertibleNet:
     """Glow of images (..., height, width, channels) in [0, 1], logits (:class:`~geodl.bijectors.Logit`) included.
 
-    A level (factor, steps) squeezes by factor, takes its steps, and but for the last one hands half of the channels
-    to the base, standardised by a net of the other half, with which the next level goes on.
-    ``conditioner(shape, width, channels_out)`` makes the nets of the couplings and of the parts, 0 at first;
-    :func:`~geodl.nn.mixer_net` is better where positions are few, up to about 16 x 16. The rotations of the channels at
-    first are those of ``seed``; their permutations and signs are constants and stay. Raises ``ValueError`` for no
-    level or one without steps, sides that the product of the factors does not divide, a level of a single channel, or
-    an unknown coupling.
+    A level squeezes, takes its steps (ActNorm, invertible 1 x 1 convolution, coupling), and hands half of the channels
+    to the base, standardized by a network of the other half, on which the next level acts.
+
+    Args:
+        shape: Of one image, (height, width, channels).
+        levels: (factor, steps) of each level: the sides are divided by factor, then come so many steps.
+        width: Hidden channels of the conditioners.
+        transformer: What a coupling does (:func:`~geodl.bijectors.affine`, :func:`~geodl.bijectors.spline`,
+            :func:`~geodl.bijectors.logistic_mixture`).
+        alpha: Of :class:`~geodl.bijectors.Logit`.
+        conditioner: ``conditioner(shape, width, channels_out)`` makes the networks of couplings and of the priors of
+            the levels, 0 at first; :func:`~geodl.nn.mixer_net` is better where positions are few, up to about 16 x 16.
+        seed: Of the rotations of the channels at first, whose permutations and signs are constants and stay.
+
+    Returns:
+        The net.
+
+    Raises:
+        ValueError: There is no level or one without steps, the product of the factors does not divide the sides, or a
+            level has a single channel.
+
+    Reference:
+        Kingma & Dhariwal (2018).
     """
     if not levels or min(min(level) for level in levels) < 1:
         raise ValueError(f"glow: levels of at least one step are needed, got {tuple(levels)}")
@@ -51,11 +67,11 @@ def glow(
         return conditioner(shape, width, channels_out)
 
     rng = np.random.default_rng(seed)
-    net = _level(shape, list(levels), net_of, elementwise(coupling), rng)
-    return between(Logit(alpha, 3), net, None, shape)
+    net = _level(shape, list(levels), net_of, transformer, rng)
+    return sandwich(Logit(alpha, 3), net, None, shape)
 
 
-def _level(shape, levels, net_of, kind: Elementwise, rng: np.random.Generator):
+def _level(shape, levels, net_of, transformer: Transformer, rng: np.random.Generator):
     (factor, steps), *deeper = levels
     channels = factor * factor * shape[2]
     squeezed = (shape[0] // factor, shape[1] // factor, channels)
@@ -63,20 +79,20 @@ def _level(shape, levels, net_of, kind: Elementwise, rng: np.random.Generator):
         raise ValueError(f"glow: a coupling needs at least 2 channels, got {squeezed}")
     kept = channels // 2
     seen = (*squeezed[:2], kept)
-    net = net_of(seen, kind.outputs * (channels - kept))
+    net = net_of(seen, transformer.outputs * (channels - kept))
     parts = {}
     for i in range(steps):
-        parts[f"step{i:02d}"] = sequence(
+        parts[f"step{i:02d}"] = chain(
             {
                 "actnorm": actnorm(squeezed, pixelwise=True),
                 "conv": invertible_conv(squeezed, rng),
-                "coupling": split_coupling(squeezed, kept, net, kind),
+                "coupling": split_coupling(squeezed, kept, net, transformer),
             }
         )
     if deeper:
-        prior = net_of(seen, affine().outputs * (channels - kept))
-        parts["split"] = split_coupling(squeezed, kept, prior, affine())
-        rest = _level(seen, deeper, net_of, kind, rng)
-        parts["rest"] = leading_channels(rest, channels)
+        prior = net_of(seen, AFFINE.outputs * (channels - kept))
+        parts["split"] = split_coupling(squeezed, kept, prior, AFFINE)
+        rest = _level(seen, deeper, net_of, transformer, rng)
+        parts["rest"] = partial_channels(rest, channels)
     squeeze = Squeeze(factor)
-    return between(distrax.Inverse(squeeze), sequence(parts), squeeze, shape)
+    return sandwich(distrax.Inverse(squeeze), chain(parts), squeeze, shape)

@@ -1,112 +1,115 @@
-"""RealNVP (Dinh, Sohl-Dickstein & Bengio 2017), with ActNorm in the place of batch normalisation.
+"""RealNVP (Dinh, Sohl-Dickstein & Bengio 2017), with ActNorm in place of batch normalization.
 
 Batch statistics couple the points of a batch, and the inverse with running statistics is not the inverse.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import jax
-import jax.numpy as jnp
 
 from geodl import bijectors
 from geodl._core import distrax
-from geodl.bijectors import Elementwise, Logit, Squeeze, channel_mask, checkerboard_mask
+from geodl.bijectors import Logit, Squeeze, Transformer, channel_mask, checkerboard_mask
 from geodl.flows.discrete.net import (
     InvertibleNet,
     actnorm,
-    between,
-    leading_channels,
+    chain,
     masked_coupling,
-    sequence,
+    partial_channels,
+    sandwich,
     split_coupling,
 )
-from geodl.nn import MLP, Net, conv_net, functional
+from geodl.nn import conv_net, mlp
 
 
-Coupling = Literal["affine", "spline", "mixture"]
-
-_ELEMENTWISE = {
-    "affine": bijectors.affine,
-    "spline": bijectors.spline,
-    "mixture": bijectors.logistic_mixture,
-}
-
-
-def elementwise(coupling: Coupling) -> Elementwise:
-    """What a coupling does, by name. Raises ``ValueError`` for another name."""
-    if coupling not in _ELEMENTWISE:
-        raise ValueError(f"coupling must be one of {list(_ELEMENTWISE)}, got {coupling!r}")
-    return _ELEMENTWISE[coupling]()
+AFFINE = bijectors.affine()
 
 
 def realnvp(
     dim: int,
     couplings: int = 6,
     widths: Sequence[int] = (64, 64),
-    coupling: Coupling = "affine",
+    transformer: Transformer = AFFINE,
 ) -> InvertibleNet:
-    """RealNVP of vectors (..., dim): couplings of one half and the other by turns, each with an MLP and ActNorm.
+    """RealNVP of vectors (..., dim): couplings of the two halves in turn, each with an MLP and ActNorm.
 
-    Raises ``ValueError`` for dim < 2, for no coupling, or for an unknown one.
+    Args:
+        dim: Number of coordinates, at least 2.
+        couplings: Number of couplings, at least 1.
+        widths: Hidden units of the MLPs, swish between them.
+        transformer: What a coupling does (:func:`~geodl.bijectors.affine`, :func:`~geodl.bijectors.spline`,
+            :func:`~geodl.bijectors.logistic_mixture`).
+
+    Returns:
+        The net; its couplings start at the transformer's value for raw = 0.
+
+    Raises:
+        ValueError: dim or couplings is too small.
+
+    Reference:
+        Dinh, Sohl-Dickstein & Bengio (2017).
     """
     if dim < 2 or couplings < 1:
         raise ValueError(
             f"realnvp: dim must be at least 2 and couplings 1, got {dim} and {couplings}"
         )
-    kind, half = elementwise(coupling), dim // 2
-    # By the split, not by a mask: the networks do not see the zeros, nor put out what is not used.
-    nets = [
-        _mlp_from_zero([seen, *widths, kind.outputs * (dim - seen)]) for seen in (half, dim - half)
+    half, zeros = dim // 2, jax.nn.initializers.zeros
+    # Split, not masked: the networks then neither read zeros nor compute outputs that are not used.
+    conditioners = [
+        mlp([seen, *widths, transformer.outputs * (dim - seen)], jax.nn.silu, zeros, zeros)
+        for seen in (half, dim - half)
     ]
     parts = {}
     for i in range(couplings):
         swap = i % 2 == 1
         parts[f"actnorm{i:02d}"] = actnorm((dim,))
-        parts[f"coupling{i:02d}"] = split_coupling((dim,), half, nets[swap], kind, swap)
-    return sequence(parts)
-
-
-def _mlp_from_zero(sizes) -> Net:
-    """An MLP whose outputs are 0 at first: a coupling starts at its identity."""
-    net = functional(lambda rngs: MLP(sizes, rngs, jax.nn.silu))
-
-    def init(key):
-        params = net.init(key)
-        layers = params["layers"]
-        layers[max(layers)] = jax.tree.map(jnp.zeros_like, layers[max(layers)])
-        return params
-
-    return net._replace(init=init)
+        parts[f"coupling{i:02d}"] = split_coupling(
+            (dim,), half, conditioners[swap], transformer, swap
+        )
+    return chain(parts)
 
 
 def image_realnvp(
     shape: tuple[int, int, int],
     levels: int = 2,
     width: int = 32,
-    coupling: Coupling = "affine",
+    transformer: Transformer = AFFINE,
 ) -> InvertibleNet:
-    """Multi-scale RealNVP of images (..., height, width, channels) in [0, 1] (section 3.6), logits included.
+    """Multi-scale RealNVP of images (..., height, width, channels) in [0, 1], logits included.
 
-    Each level but the last: three checkerboard couplings, squeeze, three couplings of channels, and half of the
-    channels go to the base; the last: four checkerboard couplings. Conditioners are :func:`~geodl.nn.conv_net` of
-    ``width`` channels. Raises ``ValueError`` for levels < 1, sides that 2^(levels - 1) does not divide, or an unknown
-    coupling.
+    Each level but the last has three checkerboard couplings, a squeeze and three couplings of channels, and hands half
+    of the channels to the base. The last level has four checkerboard couplings.
+
+    Args:
+        shape: Of one image, (height, width, channels).
+        levels: Number of levels, at least 1.
+        width: Hidden channels of the conditioners (:func:`~geodl.nn.conv_net`).
+        transformer: What a coupling does (:func:`~geodl.bijectors.affine`, :func:`~geodl.bijectors.spline`,
+            :func:`~geodl.bijectors.logistic_mixture`).
+
+    Returns:
+        The net.
+
+    Raises:
+        ValueError: There is no level, or 2^(levels - 1) does not divide the sides.
+
+    Reference:
+        Dinh, Sohl-Dickstein & Bengio (2017), section 3.6.
     """
     if levels < 1:
         raise ValueError(f"image_realnvp: at least one level is needed, got {levels}")
     check_divisible("image_realnvp", shape, 2 ** (levels - 1))
-    net = _realnvp_level(shape, levels, width, elementwise(coupling))
-    return between(Logit(event_ndims=3), net, None, shape)
+    net = _realnvp_level(shape, levels, width, transformer)
+    return sandwich(Logit(event_ndims=3), net, None, shape)
 
 
-def _realnvp_level(shape, levels, width, kind):
+def _realnvp_level(shape, levels, width, transformer):
     def coupled(shape, name, masks):
-        net = conv_net(shape, width, kind.outputs * shape[-1])
+        net = conv_net(shape, width, transformer.outputs * shape[-1])
         parts = {}
         for i, mask in enumerate(masks):
             parts[f"actnorm_{name}{i}"] = actnorm(shape)
-            parts[f"{name}{i}"] = masked_coupling(shape, mask, net, kind)
+            parts[f"{name}{i}"] = masked_coupling(shape, mask, net, transformer)
         return parts
 
     def checkers(count):
@@ -114,17 +117,16 @@ def _realnvp_level(shape, levels, width, kind):
         return coupled(shape, "checkerboard", masks)
 
     if levels == 1:
-        return sequence(checkers(4))
+        return chain(checkers(4))
     squeezed = (shape[0] // 2, shape[1] // 2, 4 * shape[2])
     inner = coupled(
         squeezed, "channels", [channel_mask(squeezed[-1], second=i % 2 == 1) for i in range(3)]
     )
-    rest = _realnvp_level((*squeezed[:2], squeezed[2] // 2), levels - 1, width, kind)
-    inner["rest"] = leading_channels(rest, squeezed[-1])
+    rest = _realnvp_level((*squeezed[:2], squeezed[2] // 2), levels - 1, width, transformer)
+    inner["rest"] = partial_channels(rest, squeezed[-1])
     squeeze = Squeeze(2)
-    return sequence(
-        checkers(3)
-        | {"squeezed": between(distrax.Inverse(squeeze), sequence(inner), squeeze, shape)}
+    return chain(
+        checkers(3) | {"squeezed": sandwich(distrax.Inverse(squeeze), chain(inner), squeeze, shape)}
     )
 
 
