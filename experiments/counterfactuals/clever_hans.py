@@ -21,7 +21,7 @@ from experiments.counterfactuals import flow, images, models, pictures
 from experiments.pvae.mnist import load
 from geodl import counterfactual as cf
 from geodl import datasets, explain, nn, train
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from experiments.counterfactuals import flow, images, models, pictures
 from experiments.counterfactuals.mnist import Law, bits, fixed_length
 from geodl import counterfactual as cf
 from geodl import datasets, nn, train
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def quality(
         report["twins differ"][name] = float(np.abs(first - second).mean())
     report["bits per dim"] = float(bits(law, scenes).mean())
     sample = jax.jit(
-        lambda params: law.model.law(params).sample(
+        lambda params: law.model.distribution(params).sample(
             seed=jax.random.key(1), sample_shape=len(test.counts)
         )
     )

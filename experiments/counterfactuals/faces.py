@@ -17,7 +17,7 @@ from experiments.counterfactuals.data import halves
 from experiments.counterfactuals.mnist import Law, bits, fixed_length
 from geodl import counterfactual as cf
 from geodl import datasets, nn, train
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 
 
 @dataclass(frozen=True)

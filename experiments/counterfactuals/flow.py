@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from experiments.counterfactuals.data import halves
 from experiments.counterfactuals.models import with_channels
 from experiments.pvae.mnist import load
-from geodl import datasets, flows, nn, plotting, train
-from geodl.flows.discrete.realnvp import Coupling
+from geodl import bijectors, datasets, flows, nn, plotting, train
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class FlowRun:
     """fetch MNIST once from its public mirrors where GEODL_DATA does not hold it"""
     half: Literal["all", "A", "B"] = "all"
     """of the training images, for judges that have seen none of the flow's"""
-    coupling: Coupling = "affine"
+    coupling: Literal["affine", "spline", "mixture"] = "affine"
     noise: Literal["uniform", "learned"] = "learned"
     """within the grey values' bins, in training and in scores"""
     alpha: float = 1e-4
@@ -103,9 +102,16 @@ def make_model(
     """The flow, from N(0, I) to images (height, width, channels) in [0, 1], and the noise of its scores."""
     shape = with_channels(images.train_images).shape[1:]
     conditioner = {"mixer": nn.mixer_net, "conv": nn.conv_net}[config.conditioner]
-    net = flows.glow(shape, config.levels, config.width, config.coupling, config.alpha, conditioner)
+    transformer = TRANSFORMERS[config.coupling]
+    net = flows.glow(shape, config.levels, config.width, transformer, config.alpha, conditioner)
     return net, NOISES[config.noise]
 
+
+TRANSFORMERS = {
+    "affine": bijectors.affine(),
+    "spline": bijectors.spline(),
+    "mixture": bijectors.logistic_mixture(),
+}
 
 NOISES = {
     "uniform": flows.LearnedNoise(lambda key: {}, lambda params: flows.uniform_noise),
@@ -115,7 +121,9 @@ NOISES = {
 
 def bits(model: flows.InvertibleNet, noise: flows.LearnedNoise, params: Any, images: Any, key: Any):
     """Bits per dimension of images (..., height, width, channels), with one draw of the noise."""
-    return flows.bits_per_dim(model.law(params["flow"]), images, key, noise.noise(params["noise"]))
+    return flows.bits_per_dim(
+        model.distribution(params["flow"]), images, key, noise.noise(params["noise"])
+    )
 
 
 def fit(
@@ -199,7 +207,7 @@ def draw(model: flows.InvertibleNet, params: Any, images: np.ndarray, path: Path
 
     @jax.jit
     def sample(params, key):
-        laws = (model.law(params, temperature) for temperature in (1.0, 0.7))
+        laws = (model.distribution(params, temperature) for temperature in (1.0, 0.7))
         return [law.sample(seed=key, sample_shape=rows * columns) for law in laws]
 
     panels = {"test images": images[: rows * columns] / 255}

@@ -18,7 +18,7 @@ from jax.tree_util import Partial
 
 from geodl import counterfactual as cf
 from geodl import train
-from geodl.bijectors import bin_centers, quantize
+from geodl.flows import bin_centers, quantize
 
 
 def stored(x: Array) -> Array:

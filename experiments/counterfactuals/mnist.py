@@ -29,7 +29,7 @@ from experiments.counterfactuals.images import Found, stored
 from experiments.pvae.mnist import load
 from geodl import counterfactual as cf
 from geodl import datasets, flows, nn, train
-from geodl.bijectors import bin_centers, quantize
+from geodl.flows import bin_centers, quantize
 
 
 Kind = Literal["flow", "vae", "gan", "pvae"]

@@ -15,8 +15,8 @@ from jax.tree_util import Partial
 
 from geodl import counterfactual as cf
 from geodl import datasets, flows, nn, train, vae
-from geodl.bijectors import bin_centers, dequantize
 from geodl.distributions import WrappedNormal
+from geodl.flows import bin_centers, dequantize
 from geodl.manifolds import Euclidean, Manifold, PoincareBall
 
 
@@ -270,7 +270,7 @@ def _fit(loss, init, images, config, folder, seed, optimizer=optax.adam):
     return state.opt_state.average
 
 
-def riemannian_flow(law: flows.Flow) -> cf.Generator:
+def riemannian_flow(law: flows.ContinuousFlow) -> cf.Generator:
     """The generator of a flow along a vector field: from its base, on the same manifold, to the data.
 
     The solver must be one of fixed steps (``flows.RK4``), as searches differentiate forwards.

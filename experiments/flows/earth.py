@@ -170,7 +170,7 @@ def score(config: Earth, cell: Cell, folder: Path) -> dict[str, Any]:
     else:
         if cell.method in FLOWS:
             trained, model = fit_flow(config, cell.method, fit, validation, key, folder)
-            law, cpu_seconds = model.law(trained.params), trained.cpu_seconds
+            law, cpu_seconds = model.distribution(trained.params), trained.cpu_seconds
         elif cell.method == "von Mises-Fisher mixture":
             law, cpu_seconds = mixture(fit, validation, key, folder / "mixtures")
         else:

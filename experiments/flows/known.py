@@ -186,7 +186,7 @@ def score(config: Known, cell: Cell, folder: Path) -> dict[str, Any]:
 
     @jax.jit
     def measure(x, first):
-        law = model.law(trained.params)
+        law = model.distribution(trained.params)
         log_p = law.log_prob(x)
         key = jax.random.fold_in(key_model, first)
         y, log_q = law.sample_and_log_prob(seed=key, sample_shape=len(x))
@@ -200,11 +200,11 @@ def score(config: Known, cell: Cell, folder: Path) -> dict[str, Any]:
     for name, values in figures.items():
         result[name] = float(np.mean(values, dtype=float))
         result[f"{name}_error"] = float(np.std(values, dtype=float) / config.test**0.5)
-    law = model.law(trained.params)
+    law = model.distribution(trained.params)
     nodes = quadrature(target.manifold)
     if nodes is not None and cell.geometry == "Riemannian":
         points, weights = nodes
-        density = jax.jit(lambda x, _: {"log_prob": model.law(trained.params).log_prob(x)})
+        density = jax.jit(lambda x, _: {"log_prob": model.distribution(trained.params).log_prob(x)})
         log_p = training.by_batches(density, points, folder / "mass", trained.params)["log_prob"]
         result["mass"] = float(np.sum(weights * np.exp(log_p.astype(np.float64))))
         _, stats = jax.jit(lambda law, x: law.log_prob_and_stats(x))(law, points[:512])

@@ -72,12 +72,12 @@ class Model(NamedTuple):
     chart: distrax.Bijector | None = None
     """where the flow lives in a chart: its bijector to the manifold of the data"""
 
-    def flow(self, params: Any, solver: Solver = ADAPTIVE) -> flows.Flow:
+    def flow(self, params: Any, solver: Solver = ADAPTIVE) -> flows.ContinuousFlow:
         """The flow with parameters, in the chart where there is one."""
-        return flows.Flow(self.manifold, self.base, self.field, params, solver)
+        return flows.ContinuousFlow(self.base, self.field, params, solver)
 
-    def law(self, params: Any) -> distrax.Distribution:
-        """The law on the manifold of the data."""
+    def distribution(self, params: Any) -> distrax.Distribution:
+        """The distribution on the manifold of the data."""
         flow = self.flow(params)
         return flow if self.chart is None else distrax.Transformed(flow, self.chart)
 
@@ -112,7 +112,7 @@ def likelihood(model: Model, draw: Draw, batch: int, solver: Solver) -> Loss:
 
     def loss(params, data, key):
         x = model.pull(draw(data, key, batch))
-        return jnp.mean(flows.negative_log_likelihood(model.flow(params, solver), x)), {}
+        return jnp.mean(flows.nll(model.flow(params, solver), x)), {}
 
     return loss
 
@@ -152,7 +152,7 @@ def fit(
 
     @jax.jit
     def score(params, x):
-        return -jnp.mean(model.law(params).log_prob(x))
+        return -jnp.mean(model.distribution(params).log_prob(x))
 
     def evaluate(state):
         return {"validation": score(state.opt_state.average, validation)}

@@ -16,7 +16,7 @@ from experiments.counterfactuals import data, flow, mnist, models, pictures
 from experiments.counterfactuals import images as pipeline
 from geodl import counterfactual as cf
 from geodl import datasets, distributions, flows
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 from geodl.manifolds import Euclidean, Sphere
 
 
@@ -183,7 +183,7 @@ def test_search_in_the_base_of_a_riemannian_flow():
     field = flows.vector_field(sphere, width=16, depth=1, frequencies=8)
     base = distributions.Uniform(sphere)
     params = field.init(jax.random.key(0))
-    generator = models.riemannian_flow(flows.Flow(sphere, base, field, params, flows.RK4(8)))
+    generator = models.riemannian_flow(flows.ContinuousFlow(base, field, params, flows.RK4(8)))
     x = sphere.random_uniform(jax.random.key(1), (3,))
     z = jax.jit(jax.vmap(generator.encode))(x)
     np.testing.assert_allclose(jax.jit(jax.vmap(generator.decode))(z), x, atol=1e-4)

@@ -45,8 +45,8 @@ def test_likelihood_and_gradient_of_a_trained_flow():
 
     def compute(params, x, solver):
         def loss(params):
-            flow = flows.Flow(SPHERE, Uniform(SPHERE), field, params, solver)
-            return jnp.mean(flows.negative_log_likelihood(flow, x))
+            flow = flows.ContinuousFlow(Uniform(SPHERE), field, params, solver)
+            return jnp.mean(flows.nll(flow, x))
 
         value, gradient = jax.jit(jax.value_and_grad(loss))(params)
         return float(value), np.asarray(jax.flatten_util.ravel_pytree(gradient)[0], np.float64)

@@ -85,10 +85,13 @@ def hutchinson(
 def frame(manifold: Manifold, components: Field) -> Rate:
     """The divergence sum_i e_i(f_i) + f_i div e_i of v = sum_i f_i e_i, e_i the orthonormal frame.
 
-    ``components(t, x)`` are the f_i (..., dim). The frame of SO(3), torus and Euclidean space is free of divergence; on hyperbolic space of curvature -c, div e_i =
-    (dim - 1) c y_i, y the point in the ball. No derivative of e_i is formed, whose terms grow with the square of the
-    hyperboloid's coordinates and cancel: by :func:`exact` a float32 divergence is off by 1e-3 at distance 5.
-    Raises ``ValueError`` on spheres of dim > 1, which have no continuous frame.
+    ``components(t, x)`` are the f_i (..., dim). The frame of SO(3), torus and Euclidean space is free of divergence; on
+    hyperbolic space of curvature -c, div e_i = (dim - 1) c y_i, y the point in the ball. No derivative of e_i is
+    formed, whose terms grow with the square of the hyperboloid's coordinates and cancel: by :func:`exact` a float32
+    divergence is off by 1e-3 at distance 5.
+
+    Raises:
+        ValueError: On spheres of dim > 1, which have no continuous frame.
     """
 
     def rate(t, x):

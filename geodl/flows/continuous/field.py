@@ -70,8 +70,8 @@ def vector_field(
     """A time-dependent vector field on ``manifold`` by an MLP with swish.
 
     The MLP reads the point's coordinates x, the warped time (:func:`~geodl.flows.warp_time`) and its harmonics, and
-    random Fourier features of x, without which it learns sharp densities slowly. A feature of frequency w is weighted by
-    exp(-|w|^2 (1 - t)^2 / 2), the mean of exp(i w x) over a normal blur of deviation 1 - t: it comes in when the
+    random Fourier features of x, without which it learns sharp densities slowly. A feature of frequency w has the
+    weight exp(-|w|^2 (1 - t)^2 / 2), the mean of exp(i w x) over a normal blur of deviation 1 - t: it comes in when the
     distribution, blurred by about 1 - t, has details of its wavelength. The frequencies are constants, not parameters.
 
     Args:

@@ -1,5 +1,6 @@
 import functools
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from geodl import flows
 from geodl.distributions import Uniform, VonMisesFisher, WrappedNormal
-from geodl.manifolds import Sphere
+from geodl.manifolds import Hyperboloid, Sphere, Torus
 from tests.flows.problem import from_origin, jit, points, random_field, sphere_quadrature
 
 
@@ -16,7 +17,7 @@ def flow(name, params=None, **options):
     origin = manifold.origin()
     compact = name not in ("ball", "hyperboloid", "euclidean")
     base = Uniform(manifold) if compact else WrappedNormal(manifold, origin, 0.7)
-    return flows.Flow(manifold, base, field, initial if params is None else params, **options)
+    return flows.ContinuousFlow(base, field, initial if params is None else params, **options)
 
 
 log_prob = jit(lambda law, x: law.log_prob(x))
@@ -132,9 +133,7 @@ def test_likelihood_over_seeds():
         traces.append(1)
 
         def loss(p):
-            return jnp.mean(
-                flows.negative_log_likelihood(flow("sphere", p, solver=flows.RK4(16)), x)
-            )
+            return jnp.mean(flows.nll(flow("sphere", p, solver=flows.RK4(16)), x))
 
         return jax.vmap(jax.value_and_grad(loss))(params)
 
@@ -154,7 +153,7 @@ def test_gradient_of_the_likelihood_is_that_of_finite_differences():
 
     def along(s):
         moved = jax.tree.map(lambda p, d: p + s * d, params, direction)
-        return jnp.mean(flows.negative_log_likelihood(flow("sphere", moved), x))
+        return jnp.mean(flows.nll(flow("sphere", moved), x))
 
     value = jit(lambda s: (along(s), jax.grad(along)(s)))
     step = 5e-3
@@ -201,7 +200,7 @@ def test_single_precision_where_double_is_switched_on(solver, x64):
         lambda x: (
             law.log_prob(x),
             law.path(x, np.linspace(0, 1, 3)),
-            jax.grad(lambda x: jnp.sum(flows.negative_log_likelihood(law, x)))(x),
+            jax.grad(lambda x: jnp.sum(flows.nll(law, x)))(x),
         ),
         x,
     )
@@ -225,7 +224,7 @@ def test_points_off_the_manifold_are_refused(name, x):
         with pytest.raises(ValueError, match=r"must (lie|be)"):
             evaluate(x)
     with pytest.raises(ValueError, match=r"must (lie|be)"):
-        flows.negative_log_likelihood(law, x)
+        flows.nll(law, x)
 
 
 def test_integers_are_points():
@@ -253,7 +252,42 @@ def test_parameters_that_are_no_numbers_are_seen(name, solver, key):
 def test_bad_bases():
     manifold, field, params = random_field("sphere")
     with pytest.raises(ValueError, match=r"\(3,\).*got \(4,\)"):
-        flows.Flow(manifold, Uniform(Sphere(3)), field, params)
+        flows.ContinuousFlow(Uniform(Sphere(3)), field, params)
     batch = VonMisesFisher(manifold.origin(), jnp.ones(2))
     with pytest.raises(ValueError, match=r"no batch shape.*\(2,\)"):
-        flows.Flow(manifold, batch, field, params)
+        flows.ContinuousFlow(batch, field, params)
+
+
+@pytest.mark.parametrize("base", ["sphere", "torus", "hyperboloid", "hyperboloid of c = 1"])
+@pytest.mark.parametrize("field", ["sphere", "torus", "hyperboloid"])
+def test_base_and_field_are_on_one_manifold(base, field):
+    """All of these have points (3,), so that shapes alone do not tell them apart."""
+    spaces = {
+        "sphere": Sphere(2),
+        "torus": Torus(3),
+        "hyperboloid": Hyperboloid(2, 0.7),
+        "hyperboloid of c = 1": Hyperboloid(2, 1.0),
+    }
+    space = spaces[base]
+    q = WrappedNormal(space, space.origin(), 0.5)
+    made = flows.vector_field(spaces[field], width=8, depth=1, frequencies=0)
+    params = made.init(jax.random.key(0))
+    if base == field:
+        assert flows.ContinuousFlow(q, made, params).manifold == spaces[field]
+    else:
+        with pytest.raises(ValueError, match=rf"one manifold.*{type(space).__name__}"):
+            flows.ContinuousFlow(q, made, params)
+
+
+def test_a_base_without_a_manifold_is_taken_by_its_shape():
+    _, field, params = random_field("euclidean")
+    base = distrax.Independent(distrax.Normal(jnp.zeros(3), 1.0), 1)
+    assert flows.ContinuousFlow(base, field, params).event_shape == (3,)
+
+
+def test_nll_is_minus_the_log_density():
+    _, field, params = random_field("euclidean")
+    base = distrax.Independent(distrax.Normal(jnp.zeros(3), 1.0), 1)
+    law, x = flows.ContinuousFlow(base, field, params), points(field.manifold, 4)
+    np.testing.assert_allclose(jit(flows.nll)(law, x), -log_prob(law, x), rtol=1e-5)
+    np.testing.assert_allclose(flows.nll(base, x), -base.log_prob(x))
