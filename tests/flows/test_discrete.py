@@ -124,12 +124,12 @@ def test_constants_are_those_of_the_seed():
 def test_no_images(name):
     """Empty batches in, empty batches out."""
     net = NETS[name]
-    law, none = net.distribution(random_params(net)), jnp.zeros((2, 0, *net.shape))
-    assert law.log_prob(none).shape == (2, 0)
-    x, log_p = law.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(2, 0))
+    distribution, none = net.distribution(random_params(net)), jnp.zeros((2, 0, *net.shape))
+    assert distribution.log_prob(none).shape == (2, 0)
+    x, log_p = distribution.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(2, 0))
     assert x.shape == none.shape and log_p.shape == (2, 0)
     if len(net.shape) == 3:
-        bits = flows.bits_per_dim(law, none.astype(jnp.uint8), jax.random.key(0))
+        bits = flows.bits_per_dim(distribution, none.astype(jnp.uint8), jax.random.key(0))
         assert bits.shape == (2, 0)
 
 
@@ -218,7 +218,7 @@ def test_bijectors_are_arguments():
 
 
 def test_bits_of_known_laws():
-    """Uniform pixels cost 8 bits each; a law that knows the image costs the bits that are left."""
+    """Uniform pixels cost 8 bits each; a density that knows the image costs the bits that are left."""
     images = jnp.zeros((3, *SHAPE), jnp.uint8)
     uniform = distrax.Independent(distrax.Uniform(jnp.zeros(SHAPE), jnp.ones(SHAPE)), 3)
     np.testing.assert_allclose(flows.bits_per_dim(uniform, images, jax.random.key(0)), 8)
@@ -266,12 +266,12 @@ def test_bad_architectures(build, message):
 
 def test_bad_images():
     net = NETS["glow"]
-    law = net.distribution(random_params(net))
+    distribution = net.distribution(random_params(net))
     with pytest.raises(ValueError, match="multiples of 2, got 3 x 4"):
-        law.log_prob(jnp.ones((3, 4, 2)))
+        distribution.log_prob(jnp.ones((3, 4, 2)))
     with pytest.raises(ValueError, match=r"\[0, 1\], got 7"):
-        law.log_prob(jnp.full(SHAPE, 7.0))
+        distribution.log_prob(jnp.full(SHAPE, 7.0))
     with pytest.raises(ValueError, match=r"8 channels.*12"):
-        law.log_prob(jnp.ones((4, 4, 3)))
+        distribution.log_prob(jnp.ones((4, 4, 3)))
     with pytest.raises(TypeError, match="uint8"):
-        flows.bits_per_dim(law, jnp.ones(SHAPE), jax.random.key(0))
+        flows.bits_per_dim(distribution, jnp.ones(SHAPE), jax.random.key(0))
