@@ -91,7 +91,7 @@ def vae(
 
 def _dtype(params):
     """The parameters' precision, whatever the default one is."""
-    return float_dtype(*jax.tree.leaves(params["encoder"]))
+    return float_dtype(0.0, *jax.tree.leaves(params))
 
 
 def _origin(manifold, dtype):
