@@ -46,6 +46,11 @@ class Tsit5:
     becomes it stays so, and does not concern the others.
 
     Reverse-mode derivatives are those of the steps taken (recursive checkpoints).
+
+    Args:
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+        max_steps: Most steps that are taken.
     """
 
     rtol: float = 5e-6
