@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array, lax
+from jax import lax
+from jax.typing import ArrayLike
 
 from geodl._core.platform import cpu_barrier
 from geodl.nn.net import Net, functional
@@ -102,10 +103,10 @@ def _relu_jvp(primals, tangents):
     return y, jnp.where(positive, tangent, 0)
 
 
-def check_images(name: str, x: Array, shape: tuple[int, ...]) -> None:
+def check_images(name: str, x: ArrayLike, shape: tuple[int, ...]) -> None:
     """Raise ``ValueError`` unless x holds images (..., *shape)."""
-    if x.shape[-3:] != shape:
-        raise ValueError(f"{name}: images (..., {shape}) are needed, got {x.shape}")
+    if jnp.shape(x)[-3:] != shape:
+        raise ValueError(f"{name}: images (..., {shape}) are needed, got {jnp.shape(x)}")
 
 
 class Conv(nnx.Module):

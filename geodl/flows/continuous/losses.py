@@ -49,7 +49,7 @@ def conditional_path(
 def matching_loss(
     manifold: Manifold,
     field: Callable[[ArrayLike, Point], Tangent],
-    t: Float[ArrayLike, "*#batch"],
+    t: ArrayLike,
     x0: Point,
     x1: Point,
 ) -> Float[Array, "*batch"]:
