@@ -28,7 +28,9 @@ def x64():
 
 
 def pytest_addoption(parser):
-    parser.addoption("--fifth", type=int, help="0 to 4: run that fifth of the tests, by their names")
+    parser.addoption(
+        "--fifth", type=int, help="0 to 4: run that fifth of the tests, by their names"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,7 +4,7 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -103,6 +103,16 @@ def float_dtype(*arrays):
     """Common floating dtype of the arrays; integers count as the default float."""
     dtype = jnp.result_type(*arrays)
     return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(dtype, float)
+
+
+def as_floats(tree: Any) -> Any:
+    """Arrays for lists, and integers as floats: what arithmetic and derivatives need."""
+
+    def one(leaf):
+        array = jnp.asarray(leaf)
+        return jnp.asarray(array, float_dtype(array))
+
+    return jax.tree.map(one, tree, is_leaf=lambda node: isinstance(node, list))
 
 
 def _check_last_axes(name: str, arrays: dict[str, Array]) -> None:

@@ -42,6 +42,8 @@ def _validate(**arguments):
     for name in ("x", "y"):
         if name in arguments:
             x = arguments[name]
+            if x.shape[-2:] != (3, 3):
+                raise ValueError(f"so3: {name} has shape (..., 3, 3), got {x.shape}")
             off = np.max(np.abs(np.swapaxes(x, -2, -1) @ x - np.eye(3)), (-2, -1))
             check(
                 off < 2e-2,

@@ -16,7 +16,6 @@ from geodl.nn.dense import MLP, linear, mlp
 from geodl.nn.fourier import fourier_features, sincos_2pi
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
 from geodl.nn.net import Net, functional
-from geodl.nn.unet import Counted, UNetCounter, unet_counter
 
 
 __all__ = [
@@ -25,12 +24,10 @@ __all__ = [
     "ConvDecoder",
     "ConvFeatures",
     "ConvNet",
-    "Counted",
     "Gyroplane",
     "MixerNet",
     "MobiusLinear",
     "Net",
-    "UNetCounter",
     "conv_classifier",
     "conv_decoder",
     "conv_features",
@@ -42,5 +39,4 @@ __all__ = [
     "mixer_net",
     "mlp",
     "sincos_2pi",
-    "unet_counter",
 ]

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from geodl._core import distrax
@@ -21,10 +22,11 @@ from geodl._core.checks import float_dtype, is_concrete
 from geodl.flows.continuous.field import VectorField
 from geodl.flows.continuous.solvers import RK4, Stats, Tsit5
 from geodl.flows.continuous.time import in_warped_time, warp_time
+from geodl.generators import Generator
 from geodl.manifolds import Manifold, Point
 
 
-ADAPTIVE = Tsit5()
+ADAPTIVE, FIXED = Tsit5(), RK4()
 FEW_STEPS = 64  # with fewer RK4 steps likelihoods of sharp densities are off by more than 1e-3 nats
 
 
@@ -131,6 +133,16 @@ class ContinuousFlow(distrax.Distribution):
         _, later = jax.lax.scan(leg, x, (times[:-1], times[1:]))
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), x, later)
 
+    def generator(self, solver: RK4 = FIXED) -> Generator:
+        """The generator on the manifold: along the field from time 0 to 1, and back to encode.
+
+        The solver is one of fixed steps, as searches differentiate forwards; up to its error encode is the inverse.
+        """
+        flow = ContinuousFlow(self._base, self._field, self._params, solver)
+        return Generator(
+            Partial(_to_data, flow), self.manifold, Partial(_to_base, flow), exact=True
+        )
+
     def _sample_n(self, key, n):
         return self._push_forward(self._base.sample(seed=key, sample_shape=n), self._velocity)[0]
 
@@ -159,6 +171,14 @@ class ContinuousFlow(distrax.Distribution):
         dtype = jnp.result_type(*jax.tree.leaves(x))
         start, end = (warp_time(jnp.asarray(t, dtype)) for t in (start, end))
         return solver(in_warped_time(rate), x, start, end, self.manifold)
+
+
+def _to_data(flow, z):
+    return flow._solve(flow._solver, flow._velocity, z, 0.0, 1.0)[0]
+
+
+def _to_base(flow, x):
+    return flow._solve(flow._solver, flow._velocity, x, 1.0, 0.0)[0]
 
 
 def _is_same(manifold: Manifold, other: Manifold) -> bool:

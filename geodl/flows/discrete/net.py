@@ -18,6 +18,8 @@ from geodl.bijectors import (
     Transformer,
     plu_of_rotation,
 )
+from geodl.generators import Generator, from_bijector
+from geodl.manifolds import Euclidean
 from geodl.nn import Net
 
 
@@ -38,6 +40,10 @@ class InvertibleNet(NamedTuple):
     init: Callable[[Array], Any]
     bijector: Callable[[Any], distrax.Bijector]
     data_init: Callable[[Any, Any], Any]
+
+    def generator(self, params: Any) -> Generator:
+        """The exact generator, from R^n in arrays of this shape; what depends on the parameters alone is made once."""
+        return from_bijector(jax.jit(self.bijector)(params), Euclidean(self.shape))
 
     def distribution(self, params: Any, temperature: float = 1.0) -> distrax.Transformed:
         """The distribution of the data, N(0, temperature^2 I) carried by the bijector."""
