@@ -25,7 +25,7 @@ from experiments.counterfactuals.rules import fixed_length
 from experiments.counterfactuals.scenes import Scenes
 from geodl import counterfactual as cf
 from geodl import nn, train
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def run(config: Crowd) -> dict[str, Any]:
     trained = train_counters(config, net, data, folder)
     counters = {name: Partial(count, params) for name, params in trained.items()}
     report = quality(flow, counters, test, folder)
-    rules = make_rules(config, flow.generator(), counters["counter"])
+    shape = (*first.images.shape[1:], 1)
+    rules = make_rules(config, shape, flow.generator(), counters["counter"])
     starts, goal, decrease = tasks(config, test)
     found = searches.search_all(rules, starts.images[..., None], goal, folder / "searches")
     measures = {name: measure(flow, counters, starts, result) for name, result in found.items()}
@@ -181,7 +182,7 @@ def quality(
         report["positions"][name] = float(np.abs(first - second).mean())
     report["bits per dim"] = float(flow.bits(shown).mean())
     sample = jax.jit(
-        lambda params: flow.model.law(params).sample(
+        lambda params: flow.model.distribution(params).sample(
             seed=jax.random.key(1), sample_shape=len(test.counts)
         )
     )
