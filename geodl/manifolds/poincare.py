@@ -218,8 +218,9 @@ def mobius_add(x: Vector, y: Vector, c: Curvature) -> Vector:
     """Möbius addition x ⊕ y (Ungar 2008; Ganea et al. 2018, eq. 2): the translation by x, applied to y."""
     (x, a), (y, b) = _inside(x, c), _inside(y, c)
     s = x + y
-    along_x, along_z, back, _ = _translation(a, b, c * dot(s, s), 0.0)
-    return _combine(along_x, x, along_z, scale(back, x) + y, c)
+    ss = c * dot(s, s)
+    denominator = ss + a * b
+    return _combine(ss / denominator, x, a / denominator, s, c)
 
 
 def _step(x: Array, a: Array, t: Array, v: Array, b: Array, c: Array) -> Array:
@@ -532,8 +533,8 @@ def tangent_basis(x: Vector, c: Curvature) -> Float[Array, "*batch d d"]:
 def project(x: Vector, c: Curvature) -> Vector:
     """The point itself inside the rim (see the module's docstring), the nearest point of the rim else."""
     largest, radius = lax.stop_gradient((jnp.max(jnp.abs(x), -1), lax.rsqrt(c)))
-    far = largest > radius  # its square may overflow
-    return _project(scale(jnp.where(far, radius / largest, 1.0), x), c, _rim_gap(x.dtype))
+    far = jnp.clip(largest / radius, 1, 1 / jnp.finfo(x.dtype).tiny)  # its square may overflow
+    return _project(scale(1 / far, x), c, _rim_gap(x.dtype))
 
 
 def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " d"]:
