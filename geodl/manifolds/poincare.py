@@ -13,7 +13,7 @@ difference w = y - x the same quantities have no cancellation left:
 
     (-x) + y = (A w - c |w|^2 x) / (c |w|^2 + A B),      dist = (2 / sqrt c) asinh sqrt(c |w|^2 / (A B)).
 
-The gap itself is summed exactly (:func:`_exact_gap`). The float32 ball ends at ``sqrt(c) dist(0, x)`` = 15.2 (float64:
+The gap itself is summed exactly (:mod:`geodl.manifolds._gap`). The float32 ball ends at ``sqrt(c) dist(0, x)`` = 15.2 (float64:
 35.4): ``project`` clips to gap 8 eps (half precision: 2 eps of its own), results are clipped by their own norm, and a
 point given beyond gap 4 eps counts as the nearest one on that rim (eagerly, a point outside the open ball raises
 ``ValueError``; where |x|^2 overflows, only ``project`` knows a direction, and the others give NaN).
@@ -41,7 +41,6 @@ from geodl._core.records import register_record
 from geodl._core.reductions import (
     UNROLLED,
     dot,
-    power_of_two_above,
     safe_norm,
     safe_sqrt,
     scale,
@@ -49,6 +48,13 @@ from geodl._core.reductions import (
     tangent_dot,
 )
 from geodl._core.special import asinhc, log_sinhc, tanhc
+from geodl.manifolds._gap import (
+    compiled_gap,
+    exact_curvature,
+    exact_gap,
+    exact_squares,
+    gap_of_sums,
+)
 from geodl.manifolds.base import ModuleManifold, Winding
 
 
@@ -70,7 +76,7 @@ def _primitive(*arrays, points=("x", "y", "z", "p"), point=False, flat=True):
         for name in points:
             if name in arguments:
                 x = arguments[name]
-                inside = _compiled_gap(x, c) > 0
+                inside = compiled_gap(x, c) > 0
                 check(inside, f"{name} must lie in the open ball, c |{name}|^2 < 1", c * dot(x, x))
 
     def decorate(function):
@@ -104,84 +110,18 @@ def _rim_gap(dtype) -> float:
 # ------------------------------------------------------------------------------------------------------
 
 
-@jax.custom_jvp
-def _exact_gap(x: Array, c: Array) -> Array:
-    """1 - c |x|^2 to full relative precision, for c |x|^2 <= 1; exactly 1 for c = 0."""
-    grid, *curvature = _exact_curvature(c)
-    return _gap_of_sums(*sums(*_exact_squares(x, grid)), *curvature)
-
-
-_compiled_gap = jax.jit(_exact_gap)
-
-
-@_exact_gap.defjvp
-def _exact_gap_jvp(primals, tangents):
-    (x, c), (dx, dc) = primals, tangents
-    return _exact_gap(x, c), -2 * c * tangent_dot(x, dx) - dc * dot(x, x)
-
-
-def _exact_squares(x: Array, grid: Array) -> tuple[Array, Array, Array]:
-    """Arrays a, b, r with (grid x)^2 = a + b / 2^k + r, of which the sums of a and of b over the last axis are exact.
-
-    Each coordinate of grid x is split on fixed-point grids, h + (m + r) / 2^(k + 1), so coarse that the sums of h^2 and
-    of h m are exact in any order and whatever the compiler contracts (textbook error-free products do not survive XLA).
-    What is left has 2^-20 of the whole, and rounds where it does not matter.
-    """
-    bits = jnp.finfo(x.dtype).nmant + 1  # 24 or 53
-    finer = 2.0 ** _cross_bits(bits)
-    scaled = x * grid[..., None]
-    head = jnp.round(scaled)
-    tail = scaled - head
-    middle = jnp.round(tail * (2 * finer))
-    rest = tail * (2 * finer) - middle
-    return head * head, head * middle, head * rest * (1 / finer) + tail * tail
-
-
-def _cross_bits(bits: int) -> int:
-    return bits // 3
-
-
-def _exact_curvature(c: Array) -> tuple[Array, ...]:
-    """For points on the grid of 2^11 (float64: 2^25) steps to the radius, rounded up to a power of two: their scale,
-    then c, 1/c and what the rounding of 1/c leaves in its units, and 0. For c = 0 the last is 1.
-
-    Behind a barrier: a compiler that fuses them into the loop over points computes them for every point.
-    """
-    bits, tiny = jnp.finfo(c.dtype).nmant + 1, jnp.finfo(c.dtype).tiny
-    steps, flat = 2.0 ** (bits // 2 - 1), c < tiny
-    unit = power_of_two_above(lax.rsqrt(jnp.where(flat, 1, c)))  # >= c^-1/2
-    scaled = jnp.where(flat, 1, c) * unit * unit  # exact, in [1, 4)
-    inverse = 1 / scaled
-    c_head, inverse_head = _on_grid(scaled, bits // 2 - 2), _on_grid(inverse, bits // 2)
-    c_tail, inverse_tail = scaled - c_head, inverse - inverse_head
-    residual = (
-        (1 - c_head * inverse_head) - c_head * inverse_tail - c_tail * inverse_head
-    ) - c_tail * inverse_tail
-    inverse, residual = inverse * steps**2, inverse * residual * steps**2
-    scaled = jnp.where(flat, 0, scaled) / steps**2
-    return cpu_barrier((steps / unit, scaled, inverse, residual, flat.astype(c.dtype)))
-
-
-def _gap_of_sums(head2, cross, small, c, inverse, residual, flat):
-    """1 - c |x|^2 from the sums of :func:`_exact_squares`."""
-    finer = 2.0 ** _cross_bits(jnp.finfo(c.dtype).nmant + 1)
-    return c * (((inverse - head2) - cross * (1 / finer)) + (residual - small)) + flat
-
-
-def _on_grid(a: Array, bits: int) -> Array:
-    """a rounded to a multiple of 2^-bits."""
-    return jnp.round(a * 2.0**bits) * 2.0**-bits
-
-
 def _gap(x: Array, c: Array) -> Array:
     """The conformal gap, a point beyond the rim counting as one on it."""
-    return _gap_inside(_exact_gap(x, c))
+    return _gap_inside(exact_gap(x, c))
 
 
 def _inside(x: Array, c: Array) -> tuple[Array, Array]:
-    """The point and its gap, a point beyond the rim counting as the nearest one on it."""
-    gap = _exact_gap(x, c)
-    return scale(_shrink_inside(gap), x), _gap_inside(gap)
+    """What takes a point beyond the rim to the nearest one on it (1 inside), and the gap there.
+
+    Formulas fold the factor into their own: a scaled copy of the point would be written out.
+    """
+    gap = exact_gap(x, c)
+    return _shrink_inside(gap), _gap_inside(gap)
 
 
 def _gap_inside(gap: Array) -> Array:
@@ -204,7 +144,7 @@ def _shrink(gap: Array, beyond: Array, rim: float) -> Array:
 
 
 def _project(x: Array, c: Array, rim: float) -> Array:
-    gap = _exact_gap(x, c)
+    gap = exact_gap(x, c)
     return scale(_shrink(gap, gap < rim, rim) + 0 * gap, x)
 
 
@@ -216,28 +156,28 @@ def _project(x: Array, c: Array, rim: float) -> Array:
 @_primitive("x", "y", point=True)
 def mobius_add(x: Vector, y: Vector, c: Curvature) -> Vector:
     """Möbius addition x ⊕ y (Ungar 2008; Ganea et al. 2018, eq. 2): the translation by x, applied to y."""
-    (x, a), (y, b) = _inside(x, c), _inside(y, c)
-    s = x + y
+    (to_x, a), (to_y, b) = _inside(x, c), _inside(y, c)
+    s = scale(to_x, x) + scale(to_y, y)
     ss = c * dot(s, s)
     denominator = ss + a * b
-    return _combine(ss / denominator, x, a / denominator, s, c)
+    return _combine(to_x * ss / denominator, x, a / denominator, s, c)
 
 
-def _step(x: Array, a: Array, t: Array, v: Array, b: Array, c: Array) -> Array:
-    """x ⊕ u for u = t v, whose gap b is that before the rounding of u.
+def _step(to_x: Array, a: Array, x: Array, t: Array, v: Array, b: Array, c: Array) -> Array:
+    """(to_x x) ⊕ u for u = t v, whose gap b is that before the rounding of u.
 
     Where u is near -x, near the rim, that rounding is all that is left of |x + u| in the direction of u. It is found
     by comparing b with the gap of what was rounded, s - x, and taken back.
     """
     u = _rounded(scale(t, v))
-    s, m = x + u, 1 - b
-    ss, sx = c * dot(s, s), c * dot(s, x)
+    s, m = scale(to_x, x) + u, 1 - b
+    ss, sx = c * dot(s, s), c * to_x * dot(s, x)
     excess = ((a - b) + 2 * sx - ss) / (2 * m)
     excess = jnp.where((m > 0.25) & (ss < 0.25), lax.stop_gradient(excess), 0.0)
     ss = ss + lax.stop_gradient(jnp.maximum(excess * (2 * (ss - sx) + excess * m), -ss))
     along_x, along_z, back, excess = _translation(a, b, ss, excess)
-    z = (scale(back, x) + u) + scale(excess, u)
-    return _combine(along_x, x, along_z, z, c)
+    z = (scale(back * to_x, x) + u) + scale(excess, u)
+    return _combine(along_x * to_x, x, along_z, z, c)
 
 
 @jax.custom_jvp
@@ -289,14 +229,21 @@ def mobius_matvec(m: Float[Array, "*#batch k d"], x: Float[Array, "*#batch d"], 
 @_primitive("u", "v", "w", points=("u", "v"))
 def gyration(u: Vector, v: Vector, w: Vector, c: Curvature) -> Vector:
     """gyr[u, v] w, the rotation by which Möbius addition fails to associate (Ungar 2008)."""
-    (u, a), (v, b) = _inside(u, c), _inside(v, c)
-    return gyration_of_step(u, a, -v, b, u + v, w, c)
+    return _gyration(-v, *_inside(v, c), u, *_inside(u, c), w, c)
 
 
-def gyration_of_step(y, b, x, a, w, v, c):
-    """gyr[y, -x] v, for the gaps a of x and b of y and the step w = y - x; without cancellation as w -> 0."""
-    cww, xv, wv = c * dot(w, w), dot(x, v), dot(w, v)
-    rotation = scale(a * wv - cww * xv, y) - scale(wv + b * xv, w)
+def _gyration(x, to_x, a, y, to_y, b, v, c):
+    w = scale(to_y, y) - scale(to_x, x)
+    return gyration_of_step(y, b, x, a, w, v, c, to_y, to_x)
+
+
+def gyration_of_step(y, b, x, a, w, v, c, to_y=1.0, to_x=1.0):
+    """gyr[y, -x] v, for the gaps a of x and b of y and the step w = y - x; without cancellation as w -> 0.
+
+    Where factors are given, the points are to_x x and to_y y.
+    """
+    cww, xv, wv = c * dot(w, w), to_x * dot(x, v), dot(w, v)
+    rotation = scale((a * wv - cww * xv) * to_y, y) - scale(wv + b * xv, w)
     return v + scale(2 * c / (cww + a * b), rotation)
 
 
@@ -314,19 +261,19 @@ def conformal_factor(x: Vector, c: Curvature) -> Scalar:
 @_primitive("x", "v", point=True)
 def expmap(x: Vector, v: Vector, c: Curvature) -> Vector:
     """exp_x(v) = x ⊕ tanh(sqrt(c) lambda_x |v| / 2) v / (sqrt(c) |v|) (Ganea et al. 2018, lemma 2)."""
-    return _expmap(*_inside(x, c), v, c)
+    return _expmap(*_inside(x, c), x, v, c)
 
 
-def _expmap(x, a, v, c):
+def _expmap(to_x, a, x, v, c):
     t, b = _disk_step(c * dot(v, v) / jnp.square(a))
-    return _step(x, a, t / a, v, b, c)
+    return _step(to_x, a, x, t / a, v, b, c)
 
 
 @_primitive("x", "a", point=True)
 def expmap_frame(x: Vector, a: Vector, c: Curvature) -> Vector:
     """exp_x of the tangent vector with components a in the orthonormal frame at x: x ⊕ exp_0(a / 2)."""
     t, b = _disk_step(c * dot(a, a) / 4)
-    return _step(*_inside(x, c), t / 2, a, b, c)
+    return _step(*_inside(x, c), x, t / 2, a, b, c)
 
 
 def _disk_step(q: Array) -> tuple[Array, Array]:
@@ -354,14 +301,14 @@ def _expmap0(v, c):
 @_primitive("x", "y")
 def logmap(x: Vector, y: Vector, c: Curvature) -> Vector:
     """log_x(y), inverse of expmap (Ganea et al. 2018, lemma 2)."""
-    return _logmap(*_inside(x, c), *_inside(y, c), c)
+    return _logmap(x, *_inside(x, c), y, *_inside(y, c), c)
 
 
-def _logmap(x, a, y, b, c):
-    w = y - x
+def _logmap(x, to_x, a, y, to_y, b, c):
+    w = scale(to_y, y) - scale(to_x, x)
     cww = c * dot(w, w)
     q = cww / (a * b)
-    return scale(asinhc(q) * lax.rsqrt(1 + q) / b, scale(a, w) - scale(cww, x))
+    return scale(asinhc(q) * lax.rsqrt(1 + q) / b, scale(a, w) - scale(cww * to_x, x))
 
 
 @_primitive("y")
@@ -371,8 +318,8 @@ def logmap0(y: Vector, c: Curvature) -> Vector:
 
 
 def _logmap0(y, c):
-    y, b = _inside(y, c)
-    return scale(asinhc(c * dot(y, y) / b) * lax.rsqrt(b), y)
+    to_y, b = _inside(y, c)
+    return scale(asinhc(c * jnp.square(to_y) * dot(y, y) / b) * lax.rsqrt(b) * to_y, y)
 
 
 @_primitive("x", "y")
@@ -399,13 +346,13 @@ def _chord2(x, y, c):
 def _chord_and_gaps(x, y, c):
     """|x - y|^2 of the points inside, and the exact gaps of x and y; long axes in one pass over both."""
     if x.shape[-1] <= UNROLLED or x.shape != y.shape:
-        a, b = _exact_gap(x, c), _exact_gap(y, c)
+        a, b = exact_gap(x, c), exact_gap(y, c)
         w = _difference(x, y, a, b)
         return cpu_barrier((dot(w, w), a, b))
-    grid, *curvature = _exact_curvature(c)
-    of_x, of_y, w = _exact_squares(x, grid), _exact_squares(y, grid), y - x
+    grid, *curvature = exact_curvature(c)
+    of_x, of_y, w = exact_squares(x, grid), exact_squares(y, grid), y - x
     ww, *rest = sums(w * w, *of_x, *of_y)
-    a, b = (_gap_of_sums(*s, *curvature) for s in (rest[: len(of_x)], rest[len(of_x) :]))
+    a, b = (gap_of_sums(*s, *curvature) for s in (rest[: len(of_x)], rest[len(of_x) :]))
     return cpu_barrier((_chord_inside(ww, a, b, c), a, b))
 
 
@@ -437,12 +384,12 @@ def _chord_and_gaps_jvp(primals, tangents):
 @_primitive("x", "y", point=True)
 def geodesic(t: Scalar, x: Vector, y: Vector, c: Curvature) -> Vector:
     """Point at time t of the geodesic from x (time 0) to y (time 1): x ⊕ t ⊗ ((-x) ⊕ y), from the nearer end."""
-    (x, a), (y, b) = _inside(x, c), _inside(y, c)
     first = t <= 0.5
     from_x = first[..., None]
     near, far = jnp.where(from_x, x, y), jnp.where(from_x, y, x)
-    a, b = jnp.where(first, a, b), jnp.where(first, b, a)
-    return _expmap(near, a, scale(jnp.where(first, t, 1 - t), _logmap(near, a, far, b, c)), c)
+    to_near, a = _inside(near, c)
+    v = scale(jnp.where(first, t, 1 - t), _logmap(near, to_near, a, far, *_inside(far, c), c))
+    return _expmap(to_near, a, near, v, c)
 
 
 @_primitive("x", "v")
@@ -471,8 +418,8 @@ def norm(x: Vector, v: Vector, c: Curvature) -> Scalar:
 @_primitive("x", "y", "v")
 def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
     """Parallel transport of v along the geodesic from x to y: gyr[y, -x] v lambda_x / lambda_y."""
-    (x, a), (y, b) = _inside(x, c), _inside(y, c)
-    return scale(b / a, gyration_of_step(y, b, x, a, y - x, v, c))
+    (to_x, a), (to_y, b) = _inside(x, c), _inside(y, c)
+    return scale(b / a, _gyration(x, to_x, a, y, to_y, b, v, c))
 
 
 @_primitive("y", "v")
@@ -558,9 +505,9 @@ def random_uniform(
 @_primitive("x", flat=False)
 def to_hyperboloid(x: Vector, c: Curvature) -> Float[Array, "*batch e"]:
     """Isometry to the hyperboloid of curvature -c: (1 + c|x|^2, 2 sqrt(c) x) / (sqrt(c) (1 - c|x|^2)), (..., d + 1)."""
-    (x, a), c = _inside(x, c), jnp.where(c > 0, c, jnp.nan)
+    (to_x, a), c = _inside(x, c), jnp.where(c > 0, c, jnp.nan)
     time = (2 - a) / (a * jnp.sqrt(c))
-    return jnp.concatenate([time[..., None], scale(2 / a, x)], -1)
+    return jnp.concatenate([time[..., None], scale(2 * to_x / a, x)], -1)
 
 
 @_primitive("z", "p", "a")
@@ -569,9 +516,10 @@ def dist_to_gyroplane(z: Vector, p: Vector, a: Vector, c: Curvature) -> Scalar:
 
     asinh( 2 sqrt(c) <(-p) ⊕ z, a> / ((1 - c |(-p) ⊕ z|^2) |a|) ) / sqrt(c); positive on the side a points to.
     """
-    (z, gap_z), (p, gap_p) = _inside(z, c), _inside(p, c)
-    w = z - p
-    side = (gap_p * dot(w, a) - c * dot(w, w) * dot(p, a)) / (gap_p * gap_z * safe_norm(a))
+    (to_z, gap_z), (to_p, gap_p) = _inside(z, c), _inside(p, c)
+    w = scale(to_z, z) - scale(to_p, p)
+    side = gap_p * dot(w, a) - c * dot(w, w) * to_p * dot(p, a)
+    side = side / (gap_p * gap_z * safe_norm(a))
     return 2 * side * asinhc(4 * c * jnp.square(side))
 
 

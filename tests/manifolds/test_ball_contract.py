@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from geodl.manifolds import PoincareBall, euclidean, poincare
+from geodl.manifolds._gap import compiled_gap
 from tests.oracles import hyperbolic as oracle
 
 
@@ -68,7 +69,7 @@ def test_no_function_leaves_the_ball(d, n, dtype):
     x, y, c = hostile(d, dtype, n)
     for name, f in RESULTS.items():
         result = jax.jit(f)(x, y, c)
-        gap = poincare._compiled_gap(result, c)
+        gap = compiled_gap(result, c)
         assert np.isfinite(result).all(), name
         assert gap.min() >= 2 * np.finfo(dtype).eps, (name, float(gap.min()))
 
@@ -183,7 +184,7 @@ def test_huge_points_are_projected(dtype):
         x = np.asarray(x, dtype)
         direction = x / np.abs(x).max()
         expected = direction / np.linalg.norm(direction)
-        np.testing.assert_allclose(poincare.project(x, 1.0), expected, rtol=1e-5)
+        np.testing.assert_allclose(poincare.project(x, 1.0), expected, rtol=1e-5, atol=1e-30)
     assert np.isnan(poincare.project(np.asarray([np.nan, 0.1], dtype), 1.0)).any()
 
 
