@@ -1,4 +1,4 @@
-"""The conformal gap 1 - c |x|^2 to its last digit.
+"""The conformal gap 1 - c |x|^2 to its last digit, and the rim beyond which no point lies.
 
 Near the edge of the ball the gap is the difference of two numbers next to 1, and every formula of the geometry divides
 by it: what is rounded in |x|^2 is then an error of the result. The textbook ways to sum a square without error (an
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from geodl._core.platform import cpu_barrier
-from geodl._core.reductions import dot, power_of_two_above, sums, tangent_dot
+from geodl._core.reductions import dot, power_of_two_above, scale, sums, tangent_dot
 
 
 @jax.custom_jvp
@@ -42,7 +42,7 @@ def exact_squares(x: Array, grid: Array) -> tuple[Array, Array, Array]:
     """Arrays a, b, r with (grid x)^2 = a + b / 2^k + r, of which the sums of a and of b over the last axis are exact.
 
     Each coordinate of grid x is split on fixed-point grids, h + (m + r) / 2^(k + 1), so coarse that the sums of h^2 and
-    of h m are exact in any order and whatever the compiler contracts (textbook error-free products do not survive XLA).
+    of h m are exact in any order and whatever the compiler contracts.
     What is left has 2^-20 of the whole, and rounds where it does not matter.
     """
     bits = jnp.finfo(x.dtype).nmant + 1  # 24 or 53
@@ -89,3 +89,62 @@ def gap_of_sums(head2, cross, small, c, inverse, residual, flat):
 def _on_grid(a: Array, bits: int) -> Array:
     """a rounded to a multiple of 2^-bits."""
     return jnp.round(a * 2.0**bits) * 2.0**-bits
+
+
+# ------------------------------------------------------------------------------------------------------
+# Points beyond the rim
+# ------------------------------------------------------------------------------------------------------
+
+
+def _min_gap(dtype) -> float:
+    return 4 * float(jnp.finfo(dtype).eps)
+
+
+def rim_gap(dtype) -> float:
+    """The gap to which points are clipped: a margin for their rounding."""
+    return 2 * _min_gap(dtype)
+
+
+def gap_of(x: Array, c: Array) -> Array:
+    """The conformal gap, a point beyond the rim counting as one on it."""
+    return gap_inside(exact_gap(x, c))
+
+
+def into_ball(x: Array, c: Array) -> tuple[Array, Array]:
+    """What takes a point beyond the rim to the nearest one on it (1 inside), and the gap there.
+
+    Formulas fold the factor into their own: a scaled copy of the point would be written out.
+    """
+    gap = exact_gap(x, c)
+    return shrink_inside(gap), gap_inside(gap)
+
+
+def gap_inside(gap: Array) -> Array:
+    rim = rim_gap(gap.dtype) + 0 * gap  # NaN for a point whose square is infinite
+    return jnp.where(gap < _min_gap(gap.dtype), rim, gap)
+
+
+def shrink_inside(gap: Array) -> Array:
+    """1, or what takes a point beyond the rim to it (and has no derivative)."""
+    gap = lax.stop_gradient(gap)
+    return _shrink(gap, gap < _min_gap(gap.dtype), rim_gap(gap.dtype))
+
+
+def _shrink(gap: Array, beyond: Array, rim: float) -> Array:
+    """|x| for the gap ``rim`` over |x| for the given one, or 1.
+
+    The division comes last: what ends in one is computed once for a point, what does not for every coordinate.
+    """
+    return 1 / jnp.sqrt(jnp.where(beyond, (1 - gap) * (1 / (1 - rim)), 1.0))
+
+
+def clipped(x: Array, c: Array, rim: float) -> Array:
+    """The point itself, or the nearest one of gap ``rim`` where its own is less."""
+    gap = exact_gap(x, c)
+    return scale(_shrink(gap, gap < rim, rim) + 0 * gap, x)
+
+
+def onto_rim(gap):
+    """What takes a point of the given gap to the largest representable ball: 1 inside."""
+    rim = rim_gap(gap.dtype)
+    return _shrink(gap, gap < rim, rim)

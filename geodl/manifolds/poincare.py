@@ -13,8 +13,8 @@ difference w = y - x the same quantities have no cancellation left:
 
     (-x) + y = (A w - c |w|^2 x) / (c |w|^2 + A B),      dist = (2 / sqrt c) asinh sqrt(c |w|^2 / (A B)).
 
-The gap itself is summed exactly (:mod:`geodl.manifolds._gap`). The float32 ball ends at ``sqrt(c) dist(0, x)`` = 15.2 (float64:
-35.4): ``project`` clips to gap 8 eps (half precision: 2 eps of its own), results are clipped by their own norm, and a
+The gap itself is summed exactly (``geodl.manifolds._gap``). The float32 ball ends at ``sqrt(c) dist(0, x)`` = 15.2
+(float64: 35.4): ``project`` clips to gap 8 eps (half precision: 2 eps of its own), results are clipped by their own norm, and a
 point given beyond gap 4 eps counts as the nearest one on that rim (eagerly, a point outside the open ball raises
 ``ValueError``; where |x|^2 overflows, only ``project`` knows a direction, and the others give NaN).
 """
@@ -49,11 +49,18 @@ from geodl._core.reductions import (
 )
 from geodl._core.special import asinhc, log_sinhc, tanhc
 from geodl.manifolds._gap import (
+    clipped,
     compiled_gap,
     exact_curvature,
     exact_gap,
     exact_squares,
+    gap_inside,
+    gap_of,
     gap_of_sums,
+    into_ball,
+    onto_rim,
+    rim_gap,
+    shrink_inside,
 )
 from geodl.manifolds.base import ModuleManifold, Winding
 
@@ -92,60 +99,8 @@ def _primitive(*arrays, points=("x", "y", "z", "p"), point=False, flat=True):
 def _store(result: Array, dtype, /, c: Array, **_) -> Array:
     """A point in the inputs' dtype, at half precision so far inside that its rounding keeps it there."""
     if dtype.itemsize < 4:
-        result = _project(result, c, 2 * float(jnp.finfo(dtype).eps))
+        result = clipped(result, c, 2 * float(jnp.finfo(dtype).eps))
     return lax.convert_element_type(result, dtype)
-
-
-def _min_gap(dtype) -> float:
-    return 4 * float(jnp.finfo(dtype).eps)
-
-
-def _rim_gap(dtype) -> float:
-    """The gap to which points are clipped: a margin for their rounding."""
-    return 2 * _min_gap(dtype)
-
-
-# ------------------------------------------------------------------------------------------------------
-# The conformal gap 1 - c |x|^2
-# ------------------------------------------------------------------------------------------------------
-
-
-def _gap(x: Array, c: Array) -> Array:
-    """The conformal gap, a point beyond the rim counting as one on it."""
-    return _gap_inside(exact_gap(x, c))
-
-
-def _inside(x: Array, c: Array) -> tuple[Array, Array]:
-    """What takes a point beyond the rim to the nearest one on it (1 inside), and the gap there.
-
-    Formulas fold the factor into their own: a scaled copy of the point would be written out.
-    """
-    gap = exact_gap(x, c)
-    return _shrink_inside(gap), _gap_inside(gap)
-
-
-def _gap_inside(gap: Array) -> Array:
-    rim = _rim_gap(gap.dtype) + 0 * gap  # NaN for a point whose square is infinite
-    return jnp.where(gap < _min_gap(gap.dtype), rim, gap)
-
-
-def _shrink_inside(gap: Array) -> Array:
-    """1, or what takes a point beyond the rim to it (and has no derivative)."""
-    gap = lax.stop_gradient(gap)
-    return _shrink(gap, gap < _min_gap(gap.dtype), _rim_gap(gap.dtype))
-
-
-def _shrink(gap: Array, beyond: Array, rim: float) -> Array:
-    """|x| for the gap ``rim`` over |x| for the given one, or 1.
-
-    The division comes last: what ends in one is computed once for a point, what does not for every coordinate.
-    """
-    return 1 / jnp.sqrt(jnp.where(beyond, (1 - gap) * (1 / (1 - rim)), 1.0))
-
-
-def _project(x: Array, c: Array, rim: float) -> Array:
-    gap = exact_gap(x, c)
-    return scale(_shrink(gap, gap < rim, rim) + 0 * gap, x)
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -156,7 +111,7 @@ def _project(x: Array, c: Array, rim: float) -> Array:
 @_primitive("x", "y", point=True)
 def mobius_add(x: Vector, y: Vector, c: Curvature) -> Vector:
     """Möbius addition x ⊕ y (Ungar 2008; Ganea et al. 2018, eq. 2): the translation by x, applied to y."""
-    (to_x, a), (to_y, b) = _inside(x, c), _inside(y, c)
+    (to_x, a), (to_y, b) = into_ball(x, c), into_ball(y, c)
     s = scale(to_x, x) + scale(to_y, y)
     ss = c * dot(s, s)
     denominator = ss + a * b
@@ -175,9 +130,15 @@ def _step(to_x: Array, a: Array, x: Array, t: Array, v: Array, b: Array, c: Arra
     excess = ((a - b) + 2 * sx - ss) / (2 * m)
     excess = jnp.where((m > 0.25) & (ss < 0.25), lax.stop_gradient(excess), 0.0)
     ss = ss + lax.stop_gradient(jnp.maximum(excess * (2 * (ss - sx) + excess * m), -ss))
-    along_x, along_z, back, excess = _translation(a, b, ss, excess)
+    denominator = ss + a * b
+    back = (
+        ss < (1 - a) / 4
+    )  # then from x + u, which cancels; else as a step from x, exact for u = 0
+    along_x = jnp.where(back, ss, denominator + a * m) / denominator
+    fixed = lax.stop_gradient(denominator)  # divided by it, the two are computed once for a point
+    back, excess = (jnp.where(back, f * fixed, 0.0) / fixed for f in (1.0, excess))
     z = (scale(back * to_x, x) + u) + scale(excess, u)
-    return _combine(along_x * to_x, x, along_z, z, c)
+    return _combine(along_x * to_x, x, a / denominator, z, c)
 
 
 @jax.custom_jvp
@@ -189,29 +150,10 @@ def _rounded(a):
 _rounded.defjvp(lambda primals, tangents: (_rounded(*primals), tangents[0]))
 
 
-def _translation(a, b, ss, excess):
-    """Coefficients of x ⊕ u, for the gaps a and b and ss = c |x + u|^2: of x, of u or x + u, and which of these.
-
-    The first is a step from x, exact for u = 0; the second has no cancellation for u near -x.
-    """
-    denominator = ss + a * b
-    back = ss < (1 - a) / 4
-    along_x = jnp.where(back, ss, denominator + a * (1 - b)) / denominator
-    fixed = lax.stop_gradient(denominator)
-    flag, excess = (jnp.where(back, f * fixed, 0.0) / fixed for f in (1.0, excess))
-    return along_x, a / denominator, flag, excess
-
-
 def _combine(along_x, x, along_z, z, c):
     """The point along_x x + along_z z, clipped to the rim by its own norm (without a derivative of the clipping)."""
     y = scale(along_x, x) + scale(along_z, z)
-    return scale(_onto_rim(1 - c * lax.stop_gradient(dot(y, y))), y)
-
-
-def _onto_rim(gap):
-    """What takes a point of the given gap to the largest representable ball: 1 inside."""
-    rim = _rim_gap(gap.dtype)
-    return _shrink(gap, gap < rim, rim)
+    return scale(onto_rim(1 - c * lax.stop_gradient(dot(y, y))), y)
 
 
 @_primitive("x", point=True)
@@ -229,7 +171,7 @@ def mobius_matvec(m: Float[Array, "*#batch k d"], x: Float[Array, "*#batch d"], 
 @_primitive("u", "v", "w", points=("u", "v"))
 def gyration(u: Vector, v: Vector, w: Vector, c: Curvature) -> Vector:
     """gyr[u, v] w, the rotation by which Möbius addition fails to associate (Ungar 2008)."""
-    return _gyration(-v, *_inside(v, c), u, *_inside(u, c), w, c)
+    return _gyration(-v, *into_ball(v, c), u, *into_ball(u, c), w, c)
 
 
 def _gyration(x, to_x, a, y, to_y, b, v, c):
@@ -250,7 +192,7 @@ def gyration_of_step(y, b, x, a, w, v, c, to_y=1.0, to_x=1.0):
 @_primitive("x")
 def conformal_factor(x: Vector, c: Curvature) -> Scalar:
     """lambda_x = 2 / (1 - c |x|^2): hyperbolic over Euclidean length at x."""
-    return 2 / _gap(x, c)
+    return 2 / gap_of(x, c)
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -261,7 +203,7 @@ def conformal_factor(x: Vector, c: Curvature) -> Scalar:
 @_primitive("x", "v", point=True)
 def expmap(x: Vector, v: Vector, c: Curvature) -> Vector:
     """exp_x(v) = x ⊕ tanh(sqrt(c) lambda_x |v| / 2) v / (sqrt(c) |v|) (Ganea et al. 2018, lemma 2)."""
-    return _expmap(*_inside(x, c), x, v, c)
+    return _expmap(*into_ball(x, c), x, v, c)
 
 
 def _expmap(to_x, a, x, v, c):
@@ -273,7 +215,7 @@ def _expmap(to_x, a, x, v, c):
 def expmap_frame(x: Vector, a: Vector, c: Curvature) -> Vector:
     """exp_x of the tangent vector with components a in the orthonormal frame at x: x ⊕ exp_0(a / 2)."""
     t, b = _disk_step(c * dot(a, a) / 4)
-    return _step(*_inside(x, c), x, t / 2, a, b, c)
+    return _step(*into_ball(x, c), x, t / 2, a, b, c)
 
 
 def _disk_step(q: Array) -> tuple[Array, Array]:
@@ -295,13 +237,13 @@ def expmap0(v: Vector, c: Curvature) -> Vector:
 def _expmap0(v, c):
     vv = c * dot(v, v)
     t = tanhc(vv)
-    return scale(t * lax.stop_gradient(_onto_rim(1 - vv * jnp.square(t))), v)
+    return scale(t * lax.stop_gradient(onto_rim(1 - vv * jnp.square(t))), v)
 
 
 @_primitive("x", "y")
 def logmap(x: Vector, y: Vector, c: Curvature) -> Vector:
     """log_x(y), inverse of expmap (Ganea et al. 2018, lemma 2)."""
-    return _logmap(x, *_inside(x, c), y, *_inside(y, c), c)
+    return _logmap(x, *into_ball(x, c), y, *into_ball(y, c), c)
 
 
 def _logmap(x, to_x, a, y, to_y, b, c):
@@ -318,7 +260,7 @@ def logmap0(y: Vector, c: Curvature) -> Vector:
 
 
 def _logmap0(y, c):
-    to_y, b = _inside(y, c)
+    to_y, b = into_ball(y, c)
     return scale(asinhc(c * jnp.square(to_y) * dot(y, y) / b) * lax.rsqrt(b) * to_y, y)
 
 
@@ -339,7 +281,7 @@ def sqdist(x: Vector, y: Vector, c: Curvature) -> Scalar:
 def _chord2(x, y, c):
     """sinh^2(sqrt(c) dist / 2) / c = |x - y|^2 / (gap(x) gap(y))."""
     ww, a, b = _chord_and_gaps(x, y, c)
-    return ww / (_gap_inside(a) * _gap_inside(b))
+    return ww / (gap_inside(a) * gap_inside(b))
 
 
 @jax.custom_jvp
@@ -357,7 +299,7 @@ def _chord_and_gaps(x, y, c):
 
 
 def _difference(x, y, a, b):
-    return _shrink_inside(b)[..., None] * y - _shrink_inside(a)[..., None] * x
+    return shrink_inside(b)[..., None] * y - shrink_inside(a)[..., None] * x
 
 
 def _chord_inside(ww, a, b, c):
@@ -365,7 +307,7 @@ def _chord_inside(ww, a, b, c):
 
     less its rounding, so that points in one direction are one.
     """
-    s, t = _shrink_inside(a), _shrink_inside(b)
+    s, t = shrink_inside(a), shrink_inside(b)
     u, v = s * (1 - a), t * (1 - b)
     correction = (s - t) * (u - v) - 8 * jnp.finfo(ww.dtype).eps * jnp.abs(s - t) * (u + v)
     return jnp.maximum(s * t * ww + correction / jnp.maximum(c, jnp.finfo(c.dtype).tiny), 0.0)
@@ -387,15 +329,15 @@ def geodesic(t: Scalar, x: Vector, y: Vector, c: Curvature) -> Vector:
     first = t <= 0.5
     from_x = first[..., None]
     near, far = jnp.where(from_x, x, y), jnp.where(from_x, y, x)
-    to_near, a = _inside(near, c)
-    v = scale(jnp.where(first, t, 1 - t), _logmap(near, to_near, a, far, *_inside(far, c), c))
+    to_near, a = into_ball(near, c)
+    v = scale(jnp.where(first, t, 1 - t), _logmap(near, to_near, a, far, *into_ball(far, c), c))
     return _expmap(to_near, a, near, v, c)
 
 
 @_primitive("x", "v")
 def logdetexp(x: Vector, v: Vector, c: Curvature) -> Scalar:
     """log |det d exp_x| at v: (d - 1) log(sinh(sqrt(c) |v|_x) / (sqrt(c) |v|_x)) (Mathieu et al. 2019, B.3)."""
-    return (v.shape[-1] - 1) * log_sinhc(4 * c * dot(v, v) / jnp.square(_gap(x, c)))
+    return (v.shape[-1] - 1) * log_sinhc(4 * c * dot(v, v) / jnp.square(gap_of(x, c)))
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -406,50 +348,50 @@ def logdetexp(x: Vector, v: Vector, c: Curvature) -> Scalar:
 @_primitive("x", "u", "v")
 def inner(x: Vector, u: Vector, v: Vector, c: Curvature) -> Scalar:
     """Riemannian inner product lambda_x^2 <u, v>."""
-    return jnp.square(2 / _gap(x, c)) * dot(u, v)
+    return jnp.square(2 / gap_of(x, c)) * dot(u, v)
 
 
 @_primitive("x", "v")
 def norm(x: Vector, v: Vector, c: Curvature) -> Scalar:
     """Riemannian norm lambda_x |v|."""
-    return 2 / _gap(x, c) * safe_norm(v)
+    return 2 / gap_of(x, c) * safe_norm(v)
 
 
 @_primitive("x", "y", "v")
 def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
     """Parallel transport of v along the geodesic from x to y: gyr[y, -x] v lambda_x / lambda_y."""
-    (to_x, a), (to_y, b) = _inside(x, c), _inside(y, c)
+    (to_x, a), (to_y, b) = into_ball(x, c), into_ball(y, c)
     return scale(b / a, _gyration(x, to_x, a, y, to_y, b, v, c))
 
 
 @_primitive("y", "v")
 def transport0(y: Vector, v: Vector, c: Curvature) -> Vector:
     """Parallel transport of v from the origin to y: (1 - c |y|^2) v."""
-    return scale(_gap(y, c), v)
+    return scale(gap_of(y, c), v)
 
 
 @_primitive("x", "g")
 def egrad_to_rgrad(x: Vector, g: Vector, c: Curvature) -> Vector:
     """Riemannian gradient g / lambda_x^2."""
-    return scale(jnp.square(_gap(x, c) / 2), g)
+    return scale(jnp.square(gap_of(x, c) / 2), g)
 
 
 @_primitive("x", "v")
 def project_tangent(x: Vector, v: Vector, c: Curvature) -> Vector:
     """Every vector is tangent: v itself."""
-    return scale(jnp.where(jnp.isnan(_gap(x, c)), jnp.nan, 1.0), v)
+    return scale(jnp.where(jnp.isnan(gap_of(x, c)), jnp.nan, 1.0), v)
 
 
 @_primitive("x", "a")
 def from_frame(x: Vector, a: Vector, c: Curvature) -> Vector:
     """Tangent vector with components a in the orthonormal frame at x (the origin's, transported): a / lambda_x."""
-    return scale(_gap(x, c) / 2, a)
+    return scale(gap_of(x, c) / 2, a)
 
 
 @_primitive("x", "v")
 def to_frame(x: Vector, v: Vector, c: Curvature) -> Vector:
     """Components of v in the orthonormal frame at x: lambda_x v."""
-    return scale(2 / _gap(x, c), v)
+    return scale(2 / gap_of(x, c), v)
 
 
 @_primitive("x", "a")
@@ -468,7 +410,7 @@ def frame_divergence(x: Vector, a: Vector, c: Curvature) -> Scalar:
 @_primitive("x")
 def tangent_basis(x: Vector, c: Curvature) -> Float[Array, "*batch d d"]:
     """Orthonormal frame at x, vectors in rows."""
-    return _gap(x, c)[..., None, None] / 2 * jnp.eye(x.shape[-1], dtype=x.dtype)
+    return gap_of(x, c)[..., None, None] / 2 * jnp.eye(x.shape[-1], dtype=x.dtype)
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -481,7 +423,7 @@ def project(x: Vector, c: Curvature) -> Vector:
     """The point itself inside the rim (see the module's docstring), the nearest point of the rim else."""
     largest, radius = lax.stop_gradient((jnp.max(jnp.abs(x), -1), lax.rsqrt(c)))
     far = jnp.clip(largest / radius, 1, 1 / jnp.finfo(x.dtype).tiny)  # its square may overflow
-    return _project(scale(1 / far, x), c, _rim_gap(x.dtype))
+    return clipped(scale(1 / far, x), c, rim_gap(x.dtype))
 
 
 def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " d"]:
@@ -505,7 +447,7 @@ def random_uniform(
 @_primitive("x", flat=False)
 def to_hyperboloid(x: Vector, c: Curvature) -> Float[Array, "*batch e"]:
     """Isometry to the hyperboloid of curvature -c: (1 + c|x|^2, 2 sqrt(c) x) / (sqrt(c) (1 - c|x|^2)), (..., d + 1)."""
-    (to_x, a), c = _inside(x, c), jnp.where(c > 0, c, jnp.nan)
+    (to_x, a), c = into_ball(x, c), jnp.where(c > 0, c, jnp.nan)
     time = (2 - a) / (a * jnp.sqrt(c))
     return jnp.concatenate([time[..., None], scale(2 * to_x / a, x)], -1)
 
@@ -516,7 +458,7 @@ def dist_to_gyroplane(z: Vector, p: Vector, a: Vector, c: Curvature) -> Scalar:
 
     asinh( 2 sqrt(c) <(-p) ⊕ z, a> / ((1 - c |(-p) ⊕ z|^2) |a|) ) / sqrt(c); positive on the side a points to.
     """
-    (to_z, gap_z), (to_p, gap_p) = _inside(z, c), _inside(p, c)
+    (to_z, gap_z), (to_p, gap_p) = into_ball(z, c), into_ball(p, c)
     w = scale(to_z, z) - scale(to_p, p)
     side = gap_p * dot(w, a) - c * dot(w, w) * to_p * dot(p, a)
     side = side / (gap_p * gap_z * safe_norm(a))
