@@ -14,9 +14,9 @@ difference w = y - x the same quantities have no cancellation left:
     (-x) + y = (A w - c |w|^2 x) / (c |w|^2 + A B),      dist = (2 / sqrt c) asinh sqrt(c |w|^2 / (A B)).
 
 The gap itself is summed exactly (``geodl.manifolds._gap``). The float32 ball ends at ``sqrt(c) dist(0, x)`` = 15.2
-(float64: 35.4): ``project`` clips to gap 8 eps (half precision: 2 eps of its own), results are clipped by their own norm, and a
-point given beyond gap 4 eps counts as the nearest one on that rim (eagerly, a point outside the open ball raises
-``ValueError``; where |x|^2 overflows, only ``project`` knows a direction, and the others give NaN).
+(float64: 35.4): ``project`` clips to gap 8 eps (half precision: 2 eps of its own), results are clipped by their own
+norm, and a point given beyond gap 4 eps counts as the nearest one on that rim (eagerly, a point outside the open ball
+raises ``ValueError``; where |x|^2 overflows, only ``project`` knows a direction, and the others give NaN).
 """
 
 import functools
