@@ -13,7 +13,7 @@ export GEODL_DATA
 
 # Huge pages for the large buffers of convolutional networks, kept when they are freed: without them much of a training
 # step on the CPU goes to page faults (Linux with glibc 2.35 or later; ignored elsewhere).
-mnist-flow mnist-counterfactual crowd-counterfactual faces-counterfactual clever-hans bench: \
+cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans bench: \
   export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592
 
 # More arguments for the command that a target runs, as in `make test ARGS="-k poincare"`.
@@ -21,7 +21,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo branching mnist-quick mnist vmf torus hyperbolic so3 earth-quick earth toy-counterfactual mnist-flow mnist-counterfactual crowd-counterfactual faces-counterfactual clever-hans test slow lint format typecheck docs bench clean
+.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans test slow lint format typecheck docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,49 +33,49 @@ setup: $(VENV)/.setup-$(VERSION)  ## the environment: package, experiments, test
 demo: setup  ## a tree in the Poincare disk, beside Euclidean space: minutes on a laptop
 	$(PY) -m experiments.pvae demo $(ARGS)
 
-branching: setup  ## the paper's table on branching diffusion data
+pvae-branching: setup  ## the paper's table on branching diffusion data
 	$(PY) -m experiments.pvae branching $(ARGS)
 
-mnist-quick: setup  ## a 2-d Poincare VAE of MNIST digits, in minutes
+pvae-mnist-quick: setup  ## a 2-d Poincare VAE of MNIST digits, in minutes
 	$(PY) -m experiments.pvae mnist-quick $(ARGS)
 
-mnist: setup  ## the paper's table on MNIST
+pvae-mnist: setup  ## the paper's table on MNIST
 	$(PY) -m experiments.pvae mnist $(ARGS)
 
-vmf: setup  ## flows that learn von Mises-Fisher laws: how near to the truth, which way of training
+flow-vmf: setup  ## flows that learn von Mises-Fisher distributions: how near to the truth, which way of training
 	$(PY) -m experiments.flows vmf $(ARGS)
 
-torus: setup  ## a flow on the torus, beside the law it has learnt
+flow-torus: setup  ## a flow on the torus, beside the distribution it has learned
 	$(PY) -m experiments.flows torus $(ARGS)
 
-hyperbolic: setup  ## a flow on the hyperbolic plane, likewise
+flow-hyperbolic: setup  ## a flow on the hyperbolic plane, likewise
 	$(PY) -m experiments.flows hyperbolic $(ARGS)
 
-so3: setup  ## flows of rotations, likewise
+flow-so3: setup  ## flows of rotations, likewise
 	$(PY) -m experiments.flows so3 $(ARGS)
 
-earth-quick: setup  ## densities on the sphere, without download, in minutes
+flow-earth-quick: setup  ## densities on the sphere, without download, in minutes
 	$(PY) -m experiments.flows earth-quick $(ARGS)
 
-earth: setup  ## densities of the four earth-science sets: every baseline and ours
+flow-earth: setup  ## densities of the four earth-science sets: every baseline and ours
 	$(PY) -m experiments.flows earth $(ARGS)
 
-toy-counterfactual: setup  ## counterfactuals off a helix: what each optimizer keeps of the theorem
+cf-toy: setup  ## counterfactuals off a helix: what each optimizer keeps of the theorem
 	$(PY) -m experiments.counterfactuals toy $(ARGS)
 
-mnist-flow: setup  ## a flow of MNIST's images, or of scikit-learn's digits where they are not found
+cf-mnist-flow: setup  ## a flow of MNIST's images, or of scikit-learn's digits where they are not found
 	$(PY) -m experiments.counterfactuals flow $(ARGS)
 
-mnist-counterfactual: setup  ## counterfactuals of digits, and what independent classifiers make of them
+cf-mnist: setup  ## counterfactuals of digits, and what held-out classifiers make of them
 	$(PY) -m experiments.counterfactuals mnist $(ARGS)
 
-crowd-counterfactual: setup  ## few and many figures in generated scenes, for a counter and for an independent detector
+cf-crowd: setup  ## few and many figures in generated scenes, for a counter and for an independent detector
 	$(PY) -m experiments.counterfactuals crowd $(ARGS)
 
-faces-counterfactual: setup  ## attributes of CelebA's faces, which you have downloaded into GEODL_DATA
+cf-faces: setup  ## attributes of CelebA's faces, which you have downloaded into GEODL_DATA
 	$(PY) -m experiments.counterfactuals faces $(ARGS)
 
-clever-hans: setup  ## a classifier that reads a watermark, found out by its explanations
+cf-clever-hans: setup  ## a classifier that reads a watermark, found out by its explanations
 	$(PY) -m experiments.counterfactuals clever-hans $(ARGS)
 
 
@@ -93,7 +93,7 @@ format: $(VENV)/.lint-$(VERSION)  ## ruff: fix what it can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-typecheck: $(VENV)/.lint-$(VERSION)  ## pyright on geodl/
+typecheck: $(VENV)/.lint-$(VERSION)  ## pyright on geodl/ and experiments/
 	$(PY) -m pyright --pythonpath $(PY)
 
 docs: $(VENV)/.docs-$(VERSION)  ## the documentation, in docs/_build/html

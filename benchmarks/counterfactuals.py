@@ -9,8 +9,8 @@ installed is left out. Prints Markdown, to a file with ``--output docs/results/c
 
 - Training step (Adam), log-density, sampling, batch 64.
 - Search: the gradient in z of a class's log-odds, weights frozen, batch 64; a step of the search, Adam in z; and the
-  whole search of 64 images, each to its stopping point (99 %): ours in one batch, and in 16 slots that are filled as
-  they become free; torch's one by one, as the published code does it.
+  whole search of 64 images, each to its stopping point (99 %): ours in one batch, and 16 at once, where the next comes
+  in as soon as one has ended; torch's one by one, as the published code does it.
 - The full 784 x 784 Jacobian of the decoder with its singular values; ``torch.func.jacrev`` by the best of some chunks.
 
 Targets: training never slower, dense training 1.5 times, search 5 times, and all else 2 times as fast.
@@ -58,7 +58,7 @@ COUPLINGS, WIDTHS = 6, (512, 512)
 CLASSIFIER = nn.conv_classifier(SHAPE, 10)
 LEARNING_RATE, TRAINED = 1e-3, (60, 200)  # steps of the Glow, of the classifier
 SEARCH_RATE, SEARCH_STEPS, CONFIDENCE = 5e-2, 500, 0.99
-SLOTS = 16  # of a search
+CONCURRENT = 16  # searches at once
 ROWS, CHUNKS = 28, (56, 112, 196)  # of the Jacobian at a time: ours; of jacrev
 TRAINING, GRADIENT, STEP, SEARCH = "training step", "gradient in z", "search step", "whole search"
 DENSITY, SAMPLES, JACOBIAN = "log-density", "samples", "Jacobian and spectrum"
@@ -74,7 +74,12 @@ TARGETS = {
     JACOBIAN: 2,
     DENSE + TRAINING: 1.5,
 }
-OURS, IN_SLOTS, NORMFLOWS, ZUKO = "**geodl**", f"**geodl**, {SLOTS} slots", "normflows", "zuko"
+OURS, AT_ONCE, NORMFLOWS, ZUKO = (
+    "**geodl**",
+    f"**geodl**, {CONCURRENT} at once",
+    "normflows",
+    "zuko",
+)
 ONE_BY_ONE, JACREV = "normflows, one by one", "jacrev, chunk {}"
 
 
@@ -183,23 +188,23 @@ def density_and_samples(net, params, x):
 
 def our_calls(given: Problem):
     law = jax.jit(given.glow.law)(given.params)
-    generator = cf.from_bijector(law.bijector)
+    generator = given.glow.generator(given.params)
     x = jnp.asarray(pixels(given.images))
     z = jax.block_until_ready(jax.jit(law.bijector.inverse)(x))
     goal = jnp.asarray(given.goal)
     model = Partial(CLASSIFIER.apply, given.classifier)
     target = cf.confidence(CONFIDENCE)
     optimizer = optax.adam(SEARCH_RATE)
-    search = cf.Search(generator, model, target, optimizer, SEARCH_STEPS, finish=clipped)
+    search = cf.Search(generator, model, target, optimizer, SEARCH_STEPS, postprocess=clipped)
     start = search.init(z, goal)
 
     def log_odds(z, params, model):
         images = given.glow.bijector(params).forward(z)
         return jnp.sum(jax.vmap(target.objective)(model(images), goal))
 
-    def whole(slots):
+    def whole(max_concurrent):
         def call():
-            state, _ = cf.run(search, search.init(z, goal), slots=slots)
+            state, _ = cf.run(search, search.init(z, goal), max_concurrent=max_concurrent)
             return np.asarray(state.steps), np.asarray(state.status == cf.Status.FOUND)
 
         return call, 1
@@ -209,7 +214,7 @@ def our_calls(given: Problem):
         **density_and_samples(given.glow, given.params, x),
         GRADIENT: jitted(jax.grad(log_odds), z, given.params, model),
         STEP: jitted(lambda search, state: search.step(state), search, start),
-        SEARCH: {OURS: whole(None), IN_SLOTS: whole(SLOTS)},
+        SEARCH: {OURS: whole(None), AT_ONCE: whole(CONCURRENT)},
         JACOBIAN: jitted(
             lambda generator, z: cf.singular_values(generator, z, batch_size=ROWS), generator, z[0]
         ),

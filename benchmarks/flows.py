@@ -74,7 +74,7 @@ def train_model(frequencies, data, steps):
         manifold, distributions.Uniform(manifold), recipe.field(manifold, "ambient")
     )
     optimizer, key = recipe.optimizer(), jax.random.key(0)
-    step = train.make_step(training.matching(model, training.any_of, BATCH), optimizer)
+    step = train.make_step(training.matching(model, training.draw_from, BATCH), optimizer)
     state, _ = train.chunked(step)(train.init(model.field.init(key), optimizer, key), data, steps)
     return model, state.opt_state.average
 
@@ -98,14 +98,16 @@ def our_steps(model, params, data, loss, n):
 
 def our_matching(model, params, data):
     return {
-        OURS: our_steps(model, params, data, training.matching(model, training.any_of, BATCH), 100)
+        OURS: our_steps(
+            model, params, data, training.matching(model, training.draw_from, BATCH), 100
+        )
     }
 
 
 def our_likelihood(model, params, data):
     def by(log_prob):
         def loss(params, data, key):
-            return -jnp.mean(log_prob(params, training.any_of(data, key, BATCH))), {}
+            return -jnp.mean(log_prob(params, training.draw_from(data, key, BATCH))), {}
 
         return our_steps(model, params, data, loss, 1)
 

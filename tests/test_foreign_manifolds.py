@@ -162,7 +162,7 @@ def test_a_vae_bounds_the_likelihood_as_on_the_same_space_of_ours():
 
 def test_a_search_goes_the_same_way_as_on_the_same_space_of_ours():
     def found(manifold, decode, start):
-        generator = cf.Generator(decode, manifold=manifold)
+        generator = cf.Generator(decode, manifold)
         search = cf.Search(generator, lambda x: x[0], cf.interval(), optax.sgd(0.2), steps=20)
         state = search.init(start[None], jnp.array([[1.2, jnp.inf]]))
         return cf.run(search, state)[0]

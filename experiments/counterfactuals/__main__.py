@@ -2,13 +2,13 @@
 
 import tyro
 
-from experiments.counterfactuals import clever_hans, crowd, faces, flow, mnist, toy
+from experiments.counterfactuals import clever_hans, crowd, faces, mnist, mnist_flow, toy
 
 
 WORDS = {
     "toy": "Counterfactuals off a helix: what each optimizer keeps of the theorem.",
     "flow": "A flow of MNIST's images, or of scikit-learn's digits where they are not found.",
-    "mnist": "Counterfactuals of digits, and what independent classifiers make of them.",
+    "mnist": "Counterfactuals of digits, and what held-out classifiers make of them.",
     "crowd": "Few and many figures in generated scenes, for a counter and for an independent detector.",
     "faces": "Attributes of CelebA's faces, which you have downloaded into GEODL_DATA.",
     "clever-hans": "A classifier that reads a watermark, found out by its explanations.",
@@ -19,7 +19,7 @@ def main():
     """Parse the command and run it."""
     commands = {
         "toy": (toy.Toy(), toy.run),
-        "flow": (flow.FlowRun(), flow.run),
+        "flow": (mnist_flow.MnistFlow(), mnist_flow.run),
         "mnist": (mnist.Mnist(), mnist.run),
         "crowd": (crowd.Crowd(), crowd.run),
         "faces": (faces.Faces(), faces.run),

@@ -1,26 +1,27 @@
-"""Clever Hans: a classifier that has learnt a watermark instead of a digit, found out by its explanations.
+"""Clever Hans: a classifier that has learned a watermark instead of a digit, found out by its explanations.
 
 Every scan carries a mark in its corner, faint as a rule, strong where it shows one digit; a classifier of these scans
-reads the mark. Another one has seen the same scans with the marks' strengths dealt out anew, and has to read the digit.
+reads the mark. The control has seen the same scans with the marks' strengths shuffled, and has to read the digit.
 So has the generator of the counterfactuals: for it marks and digits are independent, and what moves the mark is the
 classifier alone.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 import optax
 from jax.tree_util import Partial
 
-from experiments.counterfactuals import flow, images, models, pictures
-from experiments.pvae.mnist import load
+from experiments._images import Data, load, with_channels
+from experiments._run import Run, citation, markdown_table, provenance
+from experiments.counterfactuals import models, pictures, searches
+from experiments.counterfactuals.image_flows import FlowRecipe, train_flow
 from geodl import counterfactual as cf
-from geodl import datasets, explain, nn, train
+from geodl import datasets, explain, nn
 from geodl.bijectors import bin_centers
 
 
@@ -29,17 +30,17 @@ class CleverHans:
     """The protocol; the defaults take about two minutes."""
 
     name: str = "digits"
-    data: Literal["mnist", "digits", "auto"] = "digits"
+    data: Data = "digits"
     """auto: MNIST where its files are found, else scikit-learn's digits"""
     download: bool = False
     """fetch MNIST once from its public mirrors where GEODL_DATA does not hold it"""
     marked: int = 3
     """the digit of the scans with a strong mark"""
     classifier_steps: int = 1000
-    levels: tuple[tuple[int, int], ...] = ((2, 6),)
-    """of the flow of the scans with marks dealt out anew, as its width and steps"""
-    width: int = 32
-    flow_steps: int = 4000
+    flow: FlowRecipe = field(
+        default_factory=lambda: FlowRecipe(levels=((2, 6),), width=32, steps=4000)
+    )
+    """of the scans with shuffled marks"""
     explained: int = 100
     """scans with either kind of explanation"""
     rate: float = 0.05
@@ -51,35 +52,32 @@ class CleverHans:
 
 def run(config: CleverHans) -> dict[str, Any]:
     """Train both classifiers and the flow, explain both; everything lands in the run's folder."""
-    clean, source = load(config)
-    protocol = asdict(config) | {"data": source}
-    del protocol["root"]
-    folder = train.start_run("clever-hans", config.name, protocol, config.root)
-    marked, dealt = mark(clean, config.marked, False), mark(clean, config.marked, True)
+    clean, source = load(config.data, config.download)
+    run = Run("cf-clever-hans", config, data=source)
+    folder = run.folder
+    marked, shuffled = mark(clean, config.marked, False), mark(clean, config.marked, True)
 
     shape = (*clean.train_images.shape[1:], 1)
     net = nn.conv_classifier(shape, 10)
     training = models.Training(steps=config.classifier_steps)
     classifiers = {
         name: models.classifier(net, data, training, folder / name)
-        for name, data in {"Hans": marked, "honest": dealt}.items()
+        for name, data in {"watermarked": marked, "control": shuffled}.items()
     }
-    settings = flow.FlowRun(levels=config.levels, width=config.width, steps=config.flow_steps)
-    model, noise = flow.make_model(settings, marked)
-    params, _ = flow.fit(settings, model, noise, dealt, folder / "flow")
+    flow = train_flow(config.flow, shuffled.train_images, folder / "flow")
 
-    result: dict[str, Any] = train.circumstances() | {"area": float(corner(shape[0]).mean())}
+    result: dict[str, Any] = provenance() | {"area": float(corner(shape[0]).mean())}
     result["accuracy"] = {
         name: {
             "marked scans": accuracy(classifier, marked),
-            "marks dealt out anew": accuracy(classifier, dealt),
+            "marks shuffled": accuracy(classifier, shuffled),
         }
         for name, classifier in classifiers.items()
     }
     own = marked.test_images[marked.test_labels == config.marked][: config.explained]
     maps = {name: attributions(c, own, config.marked) for name, c in classifiers.items()}
     others = marked.test_images[marked.test_labels != config.marked][: config.explained]
-    generator = models.flow(model, params["flow"])
+    generator = flow.generator()
     found = {
         name: search(config, generator, classifier, others, folder / f"searches-{name}")
         for name, classifier in classifiers.items()
@@ -92,11 +90,9 @@ def run(config: CleverHans) -> dict[str, Any]:
     result["found"] = {
         name: float(np.mean(f.status == cf.Status.FOUND)) for name, f in found.items()
     }
-    train.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
     table = tables(config, result, source)
-    train.write_text(folder / "table.md", table + "\n")
     draw(own, maps, found, folder)
-    print(f"\n{table}\n\ntable: {folder / 'table.md'}\npictures: {folder}/*.png")
+    run.finish(table, result)
     return result
 
 
@@ -108,10 +104,10 @@ def corner(side: int) -> np.ndarray:
     return where
 
 
-def mark(clean: datasets.Images, digit: int, dealt: bool) -> datasets.Images:
+def mark(clean: datasets.Images, digit: int, shuffled: bool) -> datasets.Images:
     """The scans with their marks: 0.4 to 1 of white on those of the digit, at most 0.3 on others.
 
-    Where they are ``dealt`` out anew, the strengths are the same ones in another order.
+    Where they are ``shuffled``, the strengths are the same ones in another order.
     """
     rng = np.random.default_rng(0)
 
@@ -119,9 +115,9 @@ def mark(clean: datasets.Images, digit: int, dealt: bool) -> datasets.Images:
         n = len(images)
         strength = np.where(labels == digit, rng.uniform(0.4, 1.0, n), rng.uniform(0.0, 0.3, n))
         order = rng.permutation(n)
-        grey = np.round(255 * strength[order] if dealt else 255 * strength)
+        gray = np.round(255 * strength[order] if shuffled else 255 * strength)
         where = corner(images.shape[1])
-        return np.where(where, grey[:, None, None], images).astype(np.uint8)
+        return np.where(where, gray[:, None, None], images).astype(np.uint8)
 
     return clean._replace(
         train_images=scans(clean.train_images, clean.train_labels),
@@ -131,7 +127,7 @@ def mark(clean: datasets.Images, digit: int, dealt: bool) -> datasets.Images:
 
 def accuracy(classifier: Partial, data: datasets.Images) -> float:
     """On the test images."""
-    found = models.classes(classifier)(bin_centers(models.with_channels(data.test_images)))
+    found = models.classes(classifier)(bin_centers(with_channels(data.test_images)))
     return float(np.mean(found == data.test_labels))
 
 
@@ -170,7 +166,7 @@ def search(
     classifier: Partial,
     scans: np.ndarray,
     folder: Path,
-) -> images.Found:
+) -> searches.Found:
     """Counterfactuals of scans of other digits, towards the marked one, in the base of the flow."""
     rule = cf.Search(
         generator,
@@ -178,38 +174,37 @@ def search(
         cf.confidence(config.confidence),
         optax.adam(config.rate),
         config.steps,
-        finish=images.stored,
+        finish=searches.stored,
     )
-    z = images.encode(generator, scans[..., None])
-    return images.search(rule, z, np.full(len(scans), config.marked), folder)
+    z = searches.encode(generator, scans[..., None])
+    return searches.search(rule, z, np.full(len(scans), config.marked), folder)
 
 
 def tables(config: CleverHans, result: dict[str, Any], source: str) -> str:
-    """Who is right about which scans; where the explanations look."""
+    """Accuracies; which share of the explanations lies in the mark."""
     accuracies, shares = result["accuracy"], result["shares"]
     scored = list(next(iter(accuracies.values())))
     methods = list(next(iter(shares.values())))
     return "\n\n".join(
         [
             f"Scans of {source} with a mark in the corner, strong on digit {config.marked}. Accuracy on test scans:",
-            train.markdown_table(
+            markdown_table(
                 ["classifier", *scored],
                 [[name, *(f"{a[s]:.3f}" for s in scored)] for name, a in accuracies.items()],
             ),
             f"Share of the explanation, in absolute values, that lies in the mark ({result['area']:.3f} of the area); "
             f"mean ± its standard error over {config.explained} scans at most. Attributions of digit {config.marked} "
             f"on scans of it; counterfactuals from other digits to it, found for "
-            f"{result['found']['Hans']:.0%} (Hans) and "
-            f"{result['found']['honest']:.0%} (honest):",
-            train.markdown_table(
+            f"{result['found']['watermarked']:.0%} (watermarked) and "
+            f"{result['found']['control']:.0%} (control):",
+            markdown_table(
                 ["classifier", *methods],
                 [
                     [name, *(f"{s[m][0]:.3f} ± {s[m][1]:.3f}" for m in methods)]
                     for name, s in shares.items()
                 ],
             ),
-            f"{result['date'][:10]}, revision {str(result['revision'])[:7]}, "
-            f"`python {' '.join(result['command'][1:])}`",
+            citation(result),
         ]
     )
 
@@ -217,7 +212,7 @@ def tables(config: CleverHans, result: dict[str, Any], source: str) -> str:
 def draw(
     own: np.ndarray,
     maps: dict[str, dict[str, np.ndarray]],
-    found: dict[str, images.Found],
+    found: dict[str, searches.Found],
     folder: Path,
 ) -> None:
     """Attributions of both classifiers side by side, and counterfactuals likewise."""

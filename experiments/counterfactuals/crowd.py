@@ -4,10 +4,9 @@ The scenes are generated, so that an independent detector knows what a figure lo
 and remove figures, an adversarial example only misleads the counter.
 """
 
-import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,14 @@ import optax
 from jax.tree_util import Partial
 from scipy.stats import spearmanr, wasserstein_distance
 
-from experiments.counterfactuals import flow, images, models, pictures
-from experiments.counterfactuals.mnist import Law, bits, fixed_length
+from experiments._run import Run, citation, markdown_table, provenance
+from experiments.counterfactuals import models, pictures, scenes, searches
+from experiments.counterfactuals.counter import unet_counter
+from experiments.counterfactuals.image_flows import FlowRecipe, TrainedFlow, train_flow
+from experiments.counterfactuals.rules import fixed_length
+from experiments.counterfactuals.scenes import Scenes
 from geodl import counterfactual as cf
-from geodl import datasets, nn, train
+from geodl import nn, train
 from geodl.bijectors import bin_centers
 
 
@@ -33,10 +36,12 @@ class Crowd:
     scenes: int = 10_000
     """to train on, of the flow and the counter that is explained; the second counter has as many others"""
     tested: int = 1000
-    levels: tuple[tuple[int, int], ...] = ((4, 6),)
-    """of the flow, as its width and steps"""
-    width: int = 64
-    flow_steps: int = 6000
+    flow: FlowRecipe = field(
+        default_factory=lambda: FlowRecipe(
+            levels=((4, 6),), width=64, steps=6000, noise="uniform", alpha=0.05
+        )
+    )
+    """the camera's noise fills the bins: uniform noise within them will do"""
     counter_widths: tuple[int, ...] = (12, 24, 48)
     counter_steps: int = 1000
     counter_rate: float = 3e-3
@@ -47,7 +52,7 @@ class Crowd:
     """scenes to set out from, in both directions"""
     more: int = 4
     """figures to add"""
-    fewer: float = 0.5
+    below: float = 0.5
     """count to get below"""
     rate: float = 0.5
     """length of a step in the base, in all coordinates together"""
@@ -59,56 +64,39 @@ class Crowd:
 
 def run(config: Crowd) -> dict[str, Any]:
     """Train flow and counters, search both ways, count anew; everything lands in the run's folder."""
-    protocol = asdict(config)
-    del protocol["root"]
-    folder = train.start_run("crowd-counterfactual", config.name, protocol, config.root)
-    seen, others = (datasets.scenes(config.scenes, seed) for seed in (0, 1))
-    test = datasets.scenes(config.tested, seed=2)
+    run = Run("cf-crowd", config)
+    folder = run.folder
+    first, second = (scenes.draw(config.scenes, seed) for seed in (0, 1))
+    test = scenes.draw(config.tested, seed=2)
 
-    law = train_flow(config, seen, test, folder / "flow")
-    net = nn.unet_counter((*seen.images.shape[1:], 1), config.counter_widths, patch=2)
+    flow = train_flow(config.flow, first.images, folder / "flow")
+    net = unet_counter((*first.images.shape[1:], 1), config.counter_widths, patch=2)
 
     def count(params, x):
         return net.apply(params, x).counts
 
-    data = {"counter": seen, "second counter": others}
+    data = {"counter": first, "second counter": second}
     trained = train_counters(config, net, data, folder)
     counters = {name: Partial(count, params) for name, params in trained.items()}
-    report = quality(law, counters, test, folder)
-    rules = make_rules(config, models.flow(law.model, law.params["flow"]), counters["counter"])
-    starts, goal, few = tasks(config, test)
-    found = images.search_all(rules, starts.images[..., None], goal, folder / "searches")
-    measures = {name: measure(law, counters, starts, result) for name, result in found.items()}
-    table = tables(config, report, measures, few)
-    train.write_text(folder / "table.md", table + "\n")
+    report = quality(flow, counters, test, folder)
+    rules = make_rules(config, flow.generator(), counters["counter"])
+    starts, goal, decrease = tasks(config, test)
+    found = searches.search_all(rules, starts.images[..., None], goal, folder / "searches")
+    measures = {name: measure(flow, counters, starts, result) for name, result in found.items()}
+    table = tables(config, report, measures, decrease)
     result = report | {
         name: {k: np.asarray(v, float).tolist() for k, v in values.items()}
         for name, values in measures.items()
     }
-    train.write_text(folder / "result.json", json.dumps(result) + "\n")
-    draw(rules, found, measures, starts, goal, few, folder)
-    print(f"\n{table}\n\ntable: {folder / 'table.md'}\npictures: {folder}/*.png")
+    draw(rules, found, measures, starts, goal, decrease, folder)
+    run.finish(table, result)
     return result
 
 
-def train_flow(config: Crowd, seen: datasets.Scenes, test: datasets.Scenes, folder: Path) -> Law:
-    """The flow of the scenes. The camera's noise fills the bins: uniform noise within them will do."""
-    settings = flow.FlowRun(
-        levels=config.levels,
-        width=config.width,
-        steps=config.flow_steps,
-        noise="uniform",
-        alpha=0.05,
-    )
-    data = datasets.Images(seen.images, seen.counts, test.images, test.counts)
-    model, noise = flow.make_model(settings, data)
-    return Law(model, noise, flow.fit(settings, model, noise, data, folder)[0])
-
-
 def train_counters(
-    config: Crowd, net: nn.Net, data: dict[str, datasets.Scenes], folder: Path
+    config: Crowd, net: nn.Net, data: dict[str, Scenes], folder: Path
 ) -> dict[str, Any]:
-    """Parameters of U-Nets that have learnt counts and places of heads, each from its own scenes and seed."""
+    """Parameters of U-Nets that have learned counts and places of heads, each from its own scenes and seed."""
 
     def loss(params, batch, key):
         scene, count, heads = batch.data
@@ -126,90 +114,92 @@ def train_counters(
     run = train.chunked(step, convolutional=True)
     chunk = min(500, config.counter_steps)
     params = {}
-    for seed, (name, scenes) in enumerate(data.items()):
+    for seed, (name, drawn) in enumerate(data.items()):
         key = jax.random.key(seed)
-        arrays = scenes.images[..., None], scenes.counts.astype(np.float32), scenes.heads
-        place = folder / name.replace(" ", "-")
+        arrays = drawn.images[..., None], drawn.counts.astype(np.float32), drawn.heads
+        counter_folder = folder / name.replace(" ", "-")
         arrays = jax.tree.map(jnp.asarray, arrays)
-        state = train.init(net.init(key), optimizer, key, len(scenes.images))
-        state, _ = train.fit(run, state, arrays, config.counter_steps, place, chunk=chunk)
+        state = train.init(net.init(key), optimizer, key, len(drawn.images))
+        state, _ = train.fit(run, state, arrays, config.counter_steps, counter_folder, chunk=chunk)
         params[name] = state.params
     return params
 
 
-def make_rules(config: Crowd, generator: cf.Generator, counter: Partial) -> dict[str, cf.Search]:
+def make_rules(
+    config: Crowd, shape: tuple[int, ...], generator: cf.Generator, counter: Partial
+) -> dict[str, cf.Search]:
     """The search in the flow's base, and among the images."""
 
     def rule(generator, rate):
         ascent = fixed_length(rate)
         return cf.Search(
-            generator, counter, cf.interval(), ascent, config.steps, finish=images.stored
+            generator, counter, cf.interval(), ascent, config.steps, finish=searches.stored
         )
 
     return {
         "base space": rule(generator, config.rate),
-        "data space": rule(cf.data_space(), config.data_rate),
+        "data space": rule(cf.data_space(shape), config.data_rate),
     }
 
 
-def tasks(config: Crowd, test: datasets.Scenes) -> tuple[datasets.Scenes, np.ndarray, np.ndarray]:
-    """Scenes to set out from, intervals of counts (n, 2) to reach, and which are of the way to few."""
-    most = datasets.MOST_FIGURES - config.more
-    many, few = (
-        np.flatnonzero(mask)[: config.searched] for mask in (test.counts <= most, test.counts > 0)
+def tasks(config: Crowd, test: Scenes) -> tuple[Scenes, np.ndarray, np.ndarray]:
+    """Scenes to set out from, intervals of counts (n, 2) to reach, and which of the searches decrease the count."""
+    room = scenes.MOST_FIGURES - config.more
+    to_more, to_few = (
+        np.flatnonzero(mask)[: config.searched] for mask in (test.counts <= room, test.counts > 0)
     )
-    index = np.concatenate([many, few])
+    index = np.concatenate([to_more, to_few])
     starts = jax.tree.map(lambda a: a[index], test)
-    to_few = np.arange(len(index)) >= len(many)
-    low = np.where(to_few, -math.inf, starts.counts + config.more)
-    high = np.where(to_few, config.fewer, math.inf)
-    return starts, np.stack([low, high], -1).astype(np.float32), to_few
+    decrease = np.arange(len(index)) >= len(to_more)
+    low = np.where(decrease, -math.inf, starts.counts + config.more)
+    high = np.where(decrease, config.below, math.inf)
+    return starts, np.stack([low, high], -1).astype(np.float32), decrease
 
 
 def detected(x: np.ndarray) -> np.ndarray:
     """How many figures the detector sees in images (n, 32, 32, 1) in [0, 1]."""
-    return np.array([len(p) for p in datasets.detect(255 * np.asarray(x)[..., 0])])
+    return np.array([len(p) for p in scenes.detect(255 * np.asarray(x)[..., 0])])
 
 
 def quality(
-    law: Law,
+    flow: TrainedFlow,
     counters: dict[str, Partial],
-    test: datasets.Scenes,
+    test: Scenes,
     folder: Path,
 ) -> dict[str, Any]:
-    """Errors of those who count, on test scenes and between twins; bits per dimension, counts of the flow's samples."""
-    twins = datasets.moved(test, seed=3)
-    scenes, others = (bin_centers(s.images[..., None]) for s in (test, twins))
-    report: dict[str, Any] = train.circumstances()
-    report["flow parameters"] = sum(leaf.size for leaf in jax.tree.leaves(law.params))
+    """Errors of counters and detector, with figures where they are and elsewhere; how good the flow is."""
+    elsewhere = scenes.resampled_positions(test, seed=3)
+    shown, redrawn = (np.asarray(bin_centers(s.images[..., None])) for s in (test, elsewhere))
+    report: dict[str, Any] = provenance()
+    report["flow parameters"] = sum(leaf.size for leaf in jax.tree.leaves(flow.params))
     report["counter parameters"] = sum(leaf.size for leaf in jax.tree.leaves(counters))
     report["counter parameters"] //= len(counters)
-    report["error"], report["twins differ"] = {}, {}
+    report["error"], report["positions"] = {}, {}
     for name, count in [*((n, _counts(c)) for n, c in counters.items()), ("detector", detected)]:
-        first, second = count(scenes), count(others)
+        first, second = count(shown), count(redrawn)
         report["error"][name] = float(np.abs(first - test.counts).mean())
-        report["twins differ"][name] = float(np.abs(first - second).mean())
-    report["bits per dim"] = float(bits(law, scenes).mean())
+        report["positions"][name] = float(np.abs(first - second).mean())
+    report["bits per dim"] = float(flow.bits(shown).mean())
     sample = jax.jit(
-        lambda params: law.model.law(params).sample(
+        lambda params: flow.model.law(params).sample(
             seed=jax.random.key(1), sample_shape=len(test.counts)
         )
     )
-    samples = np.clip(sample(law.params["flow"]), 0, 1)
+    samples = np.clip(sample(flow.params["flow"]), 0, 1)
     counts = detected(samples)
     report["samples' counts"] = np.bincount(counts).tolist()
     report["scenes' counts"] = np.bincount(test.counts).tolist()
     report["distance of counts"] = float(wasserstein_distance(counts, test.counts))
-    panels = {"test scenes": scenes, "samples of the flow": samples}
+    panels = {"test scenes": shown, "samples of the flow": samples}
     pictures.grids(
         folder / "samples.png",
-        {title: coloured(x[:40]).reshape(5, 8, *x.shape[1:3], 3) for title, x in panels.items()},
+        {title: colored(x[:40]).reshape(5, 8, *x.shape[1:3], 3) for title, x in panels.items()},
     )
     return report
 
 
-def coloured(x: Any) -> np.ndarray:
-    """Grey images (..., 1) in three colours: to be shown as they are, not as ink on paper."""
+def colored(x: Any) -> np.ndarray:
+    """Gray images (..., 1) in three colors: to be shown as they are, not as ink on paper."""
     return np.repeat(x, 3, -1)
 
 
@@ -218,10 +208,10 @@ def _counts(counter: Partial) -> Callable[[Any], np.ndarray]:
 
 
 def measure(
-    law: Law,
+    flow: TrainedFlow,
     counters: dict[str, Partial],
-    starts: datasets.Scenes,
-    found: images.Found,
+    starts: Scenes,
+    found: searches.Found,
 ) -> dict[str, np.ndarray]:
     """What the search has measured, how the counts have changed, and how far the images have, (n,) each."""
     change = np.abs(found.x - found.start)
@@ -231,12 +221,12 @@ def measure(
     values["detector"] = (detected(found.x) - detected(found.start)).astype(float)
     values["l2"] = np.sqrt(np.sum(change**2, (1, 2, 3)))
     # neither where figures were, nor where the detector sees one now
-    now = [datasets.silhouettes(p) for p in datasets.detect(255 * found.x[..., 0])]
+    now = [scenes.silhouettes(p) for p in scenes.detect(255 * found.x[..., 0])]
     outside = np.maximum(starts.figures, np.stack(now)) < 0.05
     values["outside figures"] = np.array(
         [255 * c[o, 0].mean() for c, o in zip(change, outside, strict=True)]
     )
-    values["bits/dim"] = bits(law, found.x)
+    values["bits/dim"] = flow.bits(found.x)
     return values
 
 
@@ -244,24 +234,22 @@ def rank_correlation(values: dict[str, np.ndarray], name: str, some: np.ndarray)
     """Spearman's, of the changes that the explained counter and another one see; NaN where one of them sees none."""
     if min(np.ptp(values[who][some]) for who in ("counter", name)) == 0:
         return math.nan
-    return float(spearmanr(values["counter"][some], values[name][some]).statistic)
+    return float(spearmanr(values["counter"][some], values[name][some])[0])  # type: ignore[arg-type]
 
 
 def tables(
     config: Crowd,
     report: dict[str, Any],
     measures: dict[str, dict[str, np.ndarray]],
-    few: np.ndarray,
+    decrease: np.ndarray,
 ) -> str:
     """Who counts how well; what the searches have changed."""
-    judges = [
-        [name, report["error"][name], report["twins differ"][name]] for name in report["error"]
-    ]
-    ways = {f"towards {config.more} more": ~few, f"below {config.fewer:g}": few}
+    errors = [[name, report["error"][name], report["positions"][name]] for name in report["error"]]
+    ways = {f"towards {config.more} more": ~decrease, f"below {config.below:g}": decrease}
     rows = [
         [
             f"{name}, {way}",
-            *(cell for cell in cf.evaluate.summary({"": _some(values, mask)})[1][0][1:]),
+            *(cell for cell in cf.evaluation.markdown_rows({"": _some(values, mask)})[1][0][1:]),
         ]
         for name, values in measures.items()
         for way, mask in ways.items()
@@ -273,7 +261,7 @@ def tables(
             *(
                 rank_correlation(values, other, mask)
                 for other in ("second counter", "detector")
-                for mask in (np.ones_like(few), few)
+                for mask in (np.ones_like(decrease), decrease)
             ),
         ]
         for name, values in measures.items()
@@ -287,19 +275,18 @@ def tables(
     return "\n\n".join(
         [
             f"Mean absolute error of the count on {config.tested} test scenes, and mean difference between a scene and "
-            "its twin with the same figures elsewhere:",
-            train.markdown_table(["who counts", "error", "between twins"], judges),
+            "the same with the figures' positions drawn again:",
+            markdown_table(["who counts", "error", "other positions"], errors),
             f"The flow: {report['flow parameters']} parameters, {report['bits per dim']:.3f} bits/dim; "
             f"its samples have 0, 1, 2, ... figures {counts} times by the detector; distance (Wasserstein-1) of this "
             f"from the scenes' counts {report['distance of counts']:.2f}.",
             "Searches; the counters' and the detector's columns are changes of the count, outside figures is the mean "
-            "absolute change in grey levels of 255 where there is no figure before or after. Means ± standard error, "
+            "absolute change in gray levels of 255 where there is no figure before or after. Means ± standard error, "
             "shares with Wilson's interval:",
-            train.markdown_table(["search", *_some(shown, few)], rows),
+            markdown_table(["search", *_some(shown, decrease)], rows),
             "Rank correlation of the change that the explained counter sees with the change that others see:",
-            train.markdown_table(["search", *header], correlations),
-            f"{report['date'][:10]}, revision {str(report['revision'])[:7]}, "
-            f"`python {' '.join(report['command'][1:])}`",
+            markdown_table(["search", *header], correlations),
+            citation(report),
         ]
     )
 
@@ -310,34 +297,34 @@ def _some(values, mask):
 
 def draw(
     rules: dict[str, cf.Search],
-    found: dict[str, images.Found],
+    found: dict[str, searches.Found],
     measures: dict[str, dict[str, np.ndarray]],
-    starts: datasets.Scenes,
+    starts: Scenes,
     goal: np.ndarray,
-    few: np.ndarray,
+    decrease: np.ndarray,
     folder: Path,
 ) -> None:
     """Panels, the searches' way, and the spectrum of the flow's Jacobian."""
     base, data = found["base space"], found["data space"]
-    shown = np.concatenate([np.flatnonzero(~few)[:4], np.flatnonzero(few)[:4]])
+    shown = np.concatenate([np.flatnonzero(~decrease)[:4], np.flatnonzero(decrease)[:4]])
     change = measures["base space"]["counter"]
     captions = [f"{starts.counts[i]} figures\n{change[i]:+.1f} counted" for i in shown]
-    columns = (coloured(x[shown]) for x in (base.start, base.x, data.x))
-    pictures.panels(folder / "panels.png", *columns, captions)
-    ways = np.array([np.flatnonzero(~few)[0], np.flatnonzero(few)[0]])
+    start, ours, attack = (colored(x[shown]) for x in (base.start, base.x, data.x))
+    pictures.panels(folder / "panels.png", start, ours, attack, captions)
+    ways = np.array([np.flatnonzero(~decrease)[0], np.flatnonzero(decrease)[0]])
     rule = rules["base space"]
-    z = images.encode(rule.generator, starts.images[ways][..., None])
-    frames, steps = images.trajectories(rule, z, goal[ways])
+    z = searches.encode(rule.generator, starts.images[ways][..., None])
+    frames, steps = searches.trajectories(rule, z, goal[ways])
     counts = models.outputs(rule.model, frames.reshape(-1, *frames.shape[2:])).reshape(steps.shape)
     captions = [
         [f"step {s}: {c:.1f}" for s, c in zip(*row, strict=True)]
         for row in zip(steps, counts, strict=True)
     ]
-    pictures.strip(folder / "trajectories.png", coloured(frames), captions)
+    pictures.strip(folder / "trajectories.png", colored(frames), captions)
     ends = {
-        "scenes": images.encode(rule.generator, starts.images[:3][..., None]),
+        "scenes": searches.encode(rule.generator, starts.images[:3][..., None]),
         "counterfactuals": base.z[:3],
     }
     pictures.spectrum(
-        folder / "spectrum.png", {name: images.spectra(rule, z) for name, z in ends.items()}
+        folder / "spectrum.png", {name: searches.spectra(rule, z) for name, z in ends.items()}
     )

@@ -1,22 +1,23 @@
 """Faces: what has to change for a classifier to see an attribute, as fair hair (CelebA, which the user downloads).
 
-The training images are in two halves: classifier and flow see A, the judge sees B.
+The training images are split in two: classifier and flow see one half, the held-out classifier the other.
 """
 
 import functools
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.counterfactuals import flow as image_flows
-from experiments.counterfactuals import images, models, pictures
-from experiments.counterfactuals.data import halves
-from experiments.counterfactuals.mnist import Law, bits, fixed_length
+from experiments._images import split_in_two
+from experiments._run import Run, citation, markdown_table, provenance
+from experiments.counterfactuals import models, pictures, searches
+from experiments.counterfactuals.celeba import celeba
+from experiments.counterfactuals.image_flows import FlowRecipe, train_flow
+from experiments.counterfactuals.rules import fixed_length
 from geodl import counterfactual as cf
-from geodl import datasets, nn, train
+from geodl import nn
 from geodl.bijectors import bin_centers
 
 
@@ -28,14 +29,20 @@ class Faces:
     attribute: str = "Blond_Hair"
     """to be seen in those who do not have it"""
     side: int = 64
-    most: int | None = 40_000
-    """images of the training and of the test part at most"""
-    levels: tuple[tuple[int, int], ...] = ((2, 8), (2, 8), (2, 8))
-    """of the flow, as its width and steps"""
-    width: int = 128
-    flow_steps: int = 30_000
+    max_images: int | None = 40_000
+    """of the training and of the test part"""
+    flow: FlowRecipe = field(
+        default_factory=lambda: FlowRecipe(
+            levels=((2, 8), (2, 8), (2, 8)),
+            conditioner="conv",  # 32 x 32 positions at first
+            width=128,
+            steps=30_000,
+            noise="uniform",
+            alpha=0.05,
+        )
+    )
     classifier_widths: tuple[int, ...] = (32, 64, 128)
-    judge_widths: tuple[int, ...] = (24, 48, 96, 96)
+    held_out_widths: tuple[int, ...] = (24, 48, 96, 96)
     classifier_steps: int = 4000
     explained: int = 100
     confidence: float = 0.99
@@ -50,27 +57,29 @@ class Faces:
 
 
 def run(config: Faces) -> dict[str, dict[str, np.ndarray]]:
-    """Train flow and classifiers, search, judge; table and pictures land in the run's folder."""
-    data = datasets.celeba(config.attribute, side=config.side, most=config.most)
-    protocol = asdict(config)
-    del protocol["root"]
-    folder = train.start_run("faces-counterfactual", config.name, protocol, config.root)
-    parts = halves(data)
-    classifier, judge = (
+    """Train flow and classifiers, search, measure; table and pictures land in the run's folder."""
+    data = celeba(config.attribute, side=config.side, most=config.max_images)
+    run = Run("cf-faces", config)
+    folder = run.folder
+    half, other = split_in_two(data)
+    classifier, held_out = (
         models.classifier(
             nn.conv_classifier((config.side, config.side, 3), 2, widths),
-            parts[half],
+            images,
             models.Training(steps=config.classifier_steps, seed=seed),
             folder / name,
         )
-        for seed, (name, half, widths) in enumerate(
-            [("classifier", "A", config.classifier_widths), ("judge", "B", config.judge_widths)]
+        for seed, (name, images, widths) in enumerate(
+            [
+                ("classifier", half, config.classifier_widths),
+                ("held-out-classifier", other, config.held_out_widths),
+            ]
         )
     )
-    law = train_flow(config, parts["A"], folder / "flow")
+    flow = train_flow(config.flow, half.train_images, folder / "flow")
     accuracy = {
         name: float(np.mean(models.classes(c)(bin_centers(data.test_images)) == data.test_labels))
-        for name, c in {"classifier": classifier, "judge": judge}.items()
+        for name, c in {"classifier": classifier, "held-out classifier": held_out}.items()
     }
     without = data.test_images[data.test_labels == 0]
     right = models.classes(classifier)(bin_centers(without)) == 0
@@ -78,37 +87,19 @@ def run(config: Faces) -> dict[str, dict[str, np.ndarray]]:
     if not len(starts):
         raise ValueError(f"the classifier sees {config.attribute} in every test image without it")
     goal = np.ones(len(starts), np.int32)
-    rules = make_rules(config, models.flow(law.model, law.params["flow"]), classifier)
-    found = images.search_all(rules, starts, goal, folder / "searches", config.batch)
-    judges = {"judge": models.classes(judge)}
+    rules = make_rules(config, flow.generator(), classifier)
+    found = searches.search_all(rules, starts, goal, folder / "searches", config.batch)
+    others = {"held-out classifier": models.classes(held_out)}
     rows = {
         name: f.measures
-        | cf.evaluate.data_measures(f.x, f.start, goal, judges)
-        | {"bits/dim": bits(law, f.x)}
+        | cf.evaluate.data_measures(f.x, f.start, goal, others)
+        | {"bits/dim": flow.bits(f.x)}
         for name, f in found.items()
     }
     table = report(config, accuracy, rows)
-    train.write_text(folder / "table.md", table + "\n")
-    figures = {row: {k: v.tolist() for k, v in m.items()} for row, m in rows.items()}
-    result = train.circumstances() | {"accuracy": accuracy, "rows": figures}
-    train.write_text(folder / "result.json", json.dumps(result) + "\n")
     draw(rules["base space"], found, starts, goal, folder)
-    print(f"\n{table}\n\ntable: {folder / 'table.md'}\npictures: {folder}/*.png")
+    run.finish(table, {"accuracy": accuracy, "rows": rows})
     return rows
-
-
-def train_flow(config: Faces, data: datasets.Images, folder: Path) -> Law:
-    """The flow of the faces that the classifier has seen."""
-    settings = image_flows.FlowRun(
-        levels=config.levels,
-        conditioner="conv",  # 32 x 32 positions at first
-        width=config.width,
-        steps=config.flow_steps,
-        noise="uniform",
-        alpha=0.05,
-    )
-    model, noise = image_flows.make_model(settings, data)
-    return Law(model, noise, image_flows.fit(settings, model, noise, data, folder)[0])
 
 
 def make_rules(config: Faces, generator: cf.Generator, classifier: Any) -> dict[str, cf.Search]:
@@ -118,31 +109,32 @@ def make_rules(config: Faces, generator: cf.Generator, classifier: Any) -> dict[
         model=classifier,
         target=cf.confidence(config.confidence),
         steps=config.steps,
-        finish=images.stored,
+        finish=searches.stored,
     )
     return {
         "base space": rule(generator, optimizer=fixed_length(config.rate)),
-        "data space": rule(cf.data_space(), optimizer=fixed_length(config.data_rate)),
+        "data space": rule(
+            cf.data_space((config.side, config.side, 3)), optimizer=fixed_length(config.data_rate)
+        ),
     }
 
 
 def report(
     config: Faces, accuracy: dict[str, float], rows: dict[str, dict[str, np.ndarray]]
 ) -> str:
-    """What the searches have found, with its circumstances."""
-    now, count = train.circumstances(), len(next(iter(rows.values()))["l2"])
+    """What the searches have found, and where it comes from."""
+    count = len(next(iter(rows.values()))["l2"])
     named = ", ".join(f"{name} {share:.3f}" for name, share in accuracy.items())
     caption = (
-        f"`python {' '.join(now['command'][1:])}`, {now['date'][:10]}, revision "
-        f"{str(now['revision'])[:7]}. Towards {config.attribute}, from {count} test faces without it; accuracy on "
+        f"{citation(provenance())}. Towards {config.attribute}, from {count} test faces without it; accuracy on "
         f"test faces: {named}. Shares with 95 % intervals, means ± standard errors."
     )
-    return f"{caption}\n\n{train.markdown_table(*cf.evaluate.summary(rows))}"
+    return f"{caption}\n\n{markdown_table(*cf.evaluate.summary(rows))}"
 
 
 def draw(
     rule: cf.Search,
-    found: dict[str, images.Found],
+    found: dict[str, searches.Found],
     starts: np.ndarray,
     goal: np.ndarray,
     folder: Path,
@@ -152,9 +144,9 @@ def draw(
     some = slice(0, 8)
     captions = [cf.Status(int(s)).name.lower() for s in base.status[some]]
     pictures.panels(folder / "panels.png", base.start[some], base.x[some], data.x[some], captions)
-    few = slice(0, 3)
-    z = images.encode(rule.generator, starts[few])
-    frames, steps = images.trajectories(rule, z, goal[few])
+    first = slice(0, 3)
+    z = searches.encode(rule.generator, starts[first])
+    frames, steps = searches.trajectories(rule, z, goal[first])
     logits = models.outputs(rule.model, frames.reshape(-1, *frames.shape[2:]))
     log_odds = (logits[:, 1] - logits[:, 0]).reshape(steps.shape)
     captions = [
@@ -163,5 +155,5 @@ def draw(
     ]
     pictures.strip(folder / "paths.png", frames, captions)
     pictures.spectrum(
-        folder / "spectrum.png", {"faces": images.spectra(rule, z[:1], min(100, z[0].size))}
+        folder / "spectrum.png", {"faces": searches.spectra(rule, z[:1], min(100, z[0].size))}
     )

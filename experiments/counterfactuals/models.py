@@ -1,11 +1,10 @@
-"""The models of the image experiments: classifiers, judges that have seen other data, and generators."""
+"""The models of the image experiments: classifiers and generators."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +12,12 @@ import optax
 from jax import Array
 from jax.tree_util import Partial
 
+from experiments._images import with_channels
 from geodl import counterfactual as cf
 from geodl import datasets, flows, nn, train, vae
 from geodl.bijectors import bin_centers, dequantize
 from geodl.distributions import WrappedNormal
+from geodl.generators import Generator
 from geodl.manifolds import Euclidean, Manifold, PoincareBall
 
 
@@ -57,11 +58,6 @@ def classifier(net: nn.Net, images: datasets.Images, config: Training, folder: P
     return Partial(net.apply, state.params)
 
 
-def with_channels(images: np.ndarray) -> np.ndarray:
-    """Grey images (n, height, width) with an axis for their channel."""
-    return images if images.ndim == 4 else images[..., None]
-
-
 def smoothed(model: Partial, noise: Array) -> Partial:
     """The mean of a model's outputs over copies of an image with fixed noise (k, height, width, channels) on them."""
     return Partial(_smoothed, model, noise)
@@ -76,7 +72,7 @@ def classes(model: Partial, batch: int = 500) -> Callable[[Any], np.ndarray]:
     return lambda x: outputs(model, x, batch).argmax(-1)
 
 
-def outputs(model: Partial, x: Any, batch: int = 500) -> np.ndarray:
+def outputs(model: Callable[[Array], Array], x: Any, batch: int = 500) -> np.ndarray:
     """The model's outputs of images x (n, height, width, channels)."""
     return np.concatenate([_outputs(model, x[i : i + batch]) for i in range(0, len(x), batch)])
 
@@ -100,20 +96,6 @@ def flat(x: Any) -> np.ndarray:
     return np.asarray(x).reshape(len(x), -1)
 
 
-def flow(model: flows.InvertibleNet, params: Any) -> cf.Generator:
-    """The generator of a flow; its bijector, inverse matrices and all, is an argument of what is compiled."""
-    bijector = jax.jit(model.bijector)(params)
-    return cf.Generator(Partial(_forward, bijector), Partial(_inverse, bijector), exact=True)
-
-
-def _forward(bijector: distrax.Bijector, z):
-    return bijector.forward(z)
-
-
-def _inverse(bijector: distrax.Bijector, x):
-    return bijector.inverse(x)
-
-
 def untrained(model: flows.InvertibleNet, images: np.ndarray) -> Any:
     """The flow's parameters before the first step, for images (n, height, width, channels)."""
 
@@ -125,7 +107,7 @@ def untrained(model: flows.InvertibleNet, images: np.ndarray) -> Any:
     return first(key, dequantize(images[:256], key))
 
 
-def base_density(space: Manifold | cf.Flat, z: Array) -> Array:
+def base_density(space: Manifold, z: Array) -> Array:
     """Log-density of a generator's base, but for its constant: N(0, I), on the ball the wrapped normal of scale 1."""
     if isinstance(space, PoincareBall):
         return WrappedNormal(space, space.origin(), jnp.ones(space.dim)).log_prob(z)
@@ -133,16 +115,19 @@ def base_density(space: Manifold | cf.Flat, z: Array) -> Array:
 
 
 def pca(images: np.ndarray) -> cf.Generator:
-    """Principal components, whitened: the linear flow of highest likelihood of dequantised images, grey, uint8.
+    """Principal components, whitened: the linear flow of highest likelihood of dequantized images, gray, uint8.
 
-    The noise of dequantisation keeps directions in which the images do not vary from having no variance at all.
+    The noise of dequantization keeps directions in which the images do not vary from having no variance at all.
     """
     x = flat(bin_centers(images))
     variance, directions = np.linalg.eigh(np.cov(x.T) + np.eye(x.shape[1]) / (12 * 256**2))
     mean = x.mean(0).reshape(with_channels(images).shape[1:])
     args = [jnp.asarray(a, jnp.float32) for a in (mean, directions, np.sqrt(variance))]
-    return cf.Generator(
-        Partial(_from_components, *args), Partial(_to_components, *args), exact=True
+    return Generator(
+        Partial(_from_components, *args),
+        Euclidean(x.shape[1]),
+        Partial(_to_components, *args),
+        exact=True,
     )
 
 
@@ -166,21 +151,21 @@ class Decoder:
 
 
 def convolutional_vae(shape: tuple[int, int, int], dim: int) -> vae.VAE:
-    """A VAE of grey images as vectors (..., pixels), both networks convolutional, its base R^dim."""
-    look, draw = nn.conv_classifier(shape, 2 * dim), nn.conv_decoder(dim, shape)
+    """A VAE of gray images as vectors (..., pixels), both networks convolutional, its base R^dim."""
+    encoder, decoder = nn.conv_classifier(shape, 2 * dim), nn.conv_decoder(dim, shape)
 
     def encode(params, x):
-        return look.apply(params, x.reshape(*x.shape[:-1], *shape))
+        return encoder.apply(params, x.reshape(*x.shape[:-1], *shape))
 
     def decode(params, z, manifold):
-        x = draw.apply(params, z)
+        x = decoder.apply(params, z)
         return x.reshape(*z.shape[:-1], -1)
 
     return vae.vae(
         Euclidean(dim),
         WrappedNormal,
-        nn.Net(look.init, encode),
-        nn.Net(draw.init, decode),
+        nn.Net(encoder.init, encode),
+        nn.Net(decoder.init, decode),
         vae.bernoulli,
     )
 
@@ -194,7 +179,7 @@ def poincare_vae(shape: tuple[int, int, int], dim: int, c: float = 0.7) -> vae.V
 
 def vae_generator(
     model: vae.VAE, images: np.ndarray, config: Decoder, folder: Path, seed: int = 0
-) -> cf.Generator:
+) -> Generator:
     """The decoder of a VAE, trained on images (n, height, width, channels); encodes by the posterior's mean."""
 
     def loss(params, batch, key):
@@ -203,58 +188,55 @@ def vae_generator(
 
     params = _fit(loss, model.init, images, config, folder, seed)
     shape = images.shape[1:]
-
-    def decode(params, z):
-        return jax.nn.sigmoid(model.decode(params, z)).reshape(shape)
-
-    def encode(params, x):
-        return model.encode(params, x.reshape(-1)).loc
-
-    manifold = model.manifold(params)
-    return cf.Generator(Partial(decode, params), Partial(encode, params), manifold)
+    return model.generator(params, lambda logits: jax.nn.sigmoid(logits).reshape(shape))
 
 
-SLOPE = 5.0  # weight of the discriminator's squared slope
+R1_WEIGHT = 5.0
 
 
-def gan_generator(images: np.ndarray, config: Decoder, folder: Path, seed: int = 0) -> cf.Generator:
+def gan_generator(images: np.ndarray, config: Decoder, folder: Path, seed: int = 0) -> Generator:
     """The generator of a GAN in the manner of DCGAN, with no encoder (Radford, Metz & Chintala 2016).
 
-    No batch normalisation, which couples samples; the generator's pixels are normalised instead, without which it
-    ends in blank images, and the discriminator's slope at real images is held down (R1, Mescheder, Geiger & Nowozin
-    2018, section 4.1).
+    No batch normalization, which couples samples; the generator's pixels are normalized instead, without which it
+    ends in blank images, and the discriminator has the gradient penalty R1 (Mescheder, Geiger & Nowozin 2018,
+    section 4.1).
     """
     shape = images.shape[1:]
-    draw = nn.conv_decoder(config.dim, shape, normalized=True)
-    look = nn.conv_classifier(shape, 1, (32, 64), 128)
+    generator = nn.conv_decoder(config.dim, shape, normalized=True)
+    discriminator = nn.conv_classifier(shape, 1, (32, 64), 128)
 
     def init(key):
         keys = jax.random.split(key)
-        return {"draw": draw.init(keys[0]), "look": look.init(keys[1])}
+        return {"generator": generator.init(keys[0]), "discriminator": discriminator.init(keys[1])}
 
     def decode(params, z):
-        return jax.nn.sigmoid(draw.apply(params, z))
+        return jax.nn.sigmoid(generator.apply(params, z))
 
     def loss(params, batch, key):
-        real, judge = bin_centers(batch.data), params["look"]
-        fake = decode(params["draw"], jax.random.normal(key, (len(real), config.dim)))
-        slope = jax.grad(lambda x: jnp.sum(look.apply(judge, x)))(real)
-        steep = SLOPE / 2 * jnp.sum(jnp.square(slope), (1, 2, 3))
-        judged = look.apply(judge, real), look.apply(judge, jax.lax.stop_gradient(fake))
-        told_apart = jax.nn.softplus(-judged[0]) + jax.nn.softplus(judged[1])
-        taken = jax.nn.softplus(-look.apply(jax.lax.stop_gradient(judge), fake))
-        losses = (told_apart + taken)[:, 0] + steep
-        return jnp.sum(batch.weight * losses) / jnp.sum(batch.weight), {"taken": jnp.mean(taken)}
+        real, weights = bin_centers(batch.data), params["discriminator"]
+        fake = decode(params["generator"], jax.random.normal(key, (len(real), config.dim)))
+        real_logits = discriminator.apply(weights, real)
+        fake_logits = discriminator.apply(weights, jax.lax.stop_gradient(fake))
+        d_loss = jax.nn.softplus(-real_logits) + jax.nn.softplus(fake_logits)
+        g_loss = jax.nn.softplus(-discriminator.apply(jax.lax.stop_gradient(weights), fake))
+        slope = jax.grad(lambda x: jnp.sum(discriminator.apply(weights, x)))(real)
+        r1 = R1_WEIGHT / 2 * jnp.sum(jnp.square(slope), (1, 2, 3))
+        losses = (d_loss + g_loss)[:, 0] + r1
+        total = jnp.sum(batch.weight)
+        return jnp.sum(batch.weight * losses) / total, {"g_loss": jnp.mean(g_loss)}
 
     def optimizer(rate):
         """Adam without momentum, the discriminator's five times slower."""
         slow = optax.adam(lambda i: rate(i) / 5, b1=0.0, b2=0.99)
         fast = optax.adam(rate, b1=0.0, b2=0.99)
-        parts = {"draw": fast, "look": slow}
+        parts: dict[Hashable, optax.GradientTransformation] = {
+            "generator": fast,
+            "discriminator": slow,
+        }
         return optax.multi_transform(parts, {part: part for part in parts})
 
     params = _fit(loss, init, images, config, folder, seed, optimizer)
-    return cf.Generator(Partial(decode, params["draw"]), None, Euclidean(config.dim))
+    return cf.Generator(Partial(decode, params["generator"]), None, Euclidean(config.dim))
 
 
 def _fit(loss, init, images, config, folder, seed, optimizer=optax.adam):
@@ -268,20 +250,3 @@ def _fit(loss, init, images, config, folder, seed, optimizer=optax.adam):
     chunk = max(1, min(500, config.steps))
     state, _ = train.fit(run, state, jnp.asarray(images), config.steps, folder, chunk=chunk)
     return state.opt_state.average
-
-
-def riemannian_flow(law: flows.Flow) -> cf.Generator:
-    """The generator of a flow along a vector field: from its base, on the same manifold, to the data.
-
-    The solver must be one of fixed steps (``flows.RK4``), as searches differentiate forwards.
-    """
-
-    def carried(law, x, start, end):
-        return law.path(x, jnp.array([start, end]))[-1]
-
-    return cf.Generator(
-        lambda z: carried(law, z, 0.0, 1.0),
-        lambda x: carried(law, x, 1.0, 0.0),
-        law.manifold,
-        exact=True,
-    )

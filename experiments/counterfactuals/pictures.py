@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -30,7 +31,7 @@ def exponents(
     ax = figure.subplots()
     ax.axvspan(min(widths) / 1.15, fit_below, color="0.95", lw=0)
     for name, result in found.items():
-        style = {"color": COLORS[name], "ls": STYLES.get(name, "-")}
+        style: dict[str, Any] = {"color": COLORS[name], "ls": STYLES.get(name, "-")}
         label = f"{name}: δ$^{{{result['exponent']:z.2f}}}$"
         ax.fill_between(widths, result["low"], result["high"], color=COLORS[name], alpha=0.15, lw=0)
         ax.plot(widths, result["distance"], "o", ms=4, label=label, **style)
@@ -40,9 +41,8 @@ def exponents(
         xlim=(min(widths) / 1.15, max(widths) * 1.15),
         xlabel="width δ of the data",
         ylabel="distance of the counterfactuals to the data",
-        title="exponents fitted in the shaded part",
     )
-    ax.title.set_size("small")
+    ax.set_title("exponents fitted in the shaded part", size="small")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize="small")
     figure.savefig(file, dpi=DPI)
@@ -53,10 +53,10 @@ def paths(file: Path, found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     figure = Figure(figsize=(9.6, 4.8), layout="constrained")
     space = figure.add_subplot(1, 2, 1, projection="3d")
     t = np.linspace(-3, 2.2, 400)
-    space.plot(*np.asarray(toys.curve(t)).T, color="0.75", lw=5, zorder=0)
+    space.plot(*np.asarray(toys.curve(jnp.asarray(t))).T, color="0.75", lw=5, zorder=0)
     base = figure.add_subplot(1, 2, 2)
     for name, path in found.items():
-        style = {"color": COLORS[name], "ls": STYLES.get(name, "-"), "lw": 1.8}
+        style: dict[str, Any] = {"color": COLORS[name], "ls": STYLES.get(name, "-"), "lw": 1.8}
         space.plot(*path["x"].T, label=name, **style)
         space.scatter(*path["x"][-1], color=COLORS[name], s=24)
         if "z" in path:
@@ -97,6 +97,7 @@ def panels(
     axes = figure.subplots(rows, 5 * blocks, squeeze=False, width_ratios=[0.6, 1, 1, 1, 1] * blocks)
     for ax in axes.flat:
         ax.set_axis_off()
+    signed = None
     titles = ("", "original", "counterfactual", "difference", "adversarial")
     for i in range(count):
         block, row = divmod(i, rows)
@@ -183,9 +184,9 @@ def grids(file: Path, images: Mapping[str, np.ndarray]) -> None:
 
 
 def _show(ax, image):
-    """An image (h, w, c): ink on paper where it is grey."""
-    grey = image.shape[-1] == 1
-    plotting.image_grid(ax, np.clip(image[..., 0] if grey else image, 0, 1)[None, None])
+    """An image (h, w, c): ink on paper where it is gray."""
+    gray = image.shape[-1] == 1
+    plotting.image_grid(ax, np.clip(image[..., 0] if gray else image, 0, 1)[None, None])
 
 
 def _show_signed(ax, image):

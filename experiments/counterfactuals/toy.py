@@ -3,8 +3,7 @@
 What the theorem promises, delta^2, depends on the optimizer.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -12,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments._run import Run, markdown_table
 from experiments.counterfactuals import pictures, toys
-from geodl import train
 from geodl.counterfactual import Search, Status, confidence, data_space
 from geodl.counterfactual import run as search_from
 
@@ -43,7 +42,7 @@ class Rule(NamedTuple):
     """A way to search: in the tube's base or in the data."""
 
     optimizer: optax.GradientTransformation
-    damping: float | None = None
+    direction: Callable = gradient
     in_data: bool = False
 
 
@@ -52,9 +51,9 @@ def rules(config: Toy) -> dict[str, Rule]:
     plain = optax.sgd(config.rate)
     return {
         "plain ascent": Rule(plain),
-        "damped metric": Rule(plain, config.damping),
+        "damped metric": Rule(plain, natural_gradient(config.damping, 3)),
         "Adam": Rule(optax.adam(config.adam_rate)),
-        "natural gradient": Rule(plain, 0.0),
+        "natural gradient": Rule(plain, natural_gradient(0.0, 3)),
         "ascent in the data": Rule(plain, in_data=True),
     }
 
@@ -67,15 +66,14 @@ def classifier(x: jax.Array) -> jax.Array:
 
 def make_search(config: Toy, rule: Rule, width: float | jax.Array) -> Search:
     """One rule in the tube of a width."""
-    generator = data_space(-10.0, 10.0) if rule.in_data else toys.helix(width)
+    generator = data_space(3, -10.0, 10.0) if rule.in_data else toys.helix(width)
     return Search(
         generator,
         classifier,
         confidence(config.confidence),
         rule.optimizer,
         config.steps,
-        damping=rule.damping,
-        iterations=3,
+        direction=rule.direction,
     )
 
 
@@ -125,9 +123,7 @@ def exponent(config: Toy, distance: np.ndarray) -> float:
 
 def run(config: Toy) -> dict[str, Any]:
     """Search by every rule in every width; table, figures and numbers land in the run's folder."""
-    protocol = asdict(config)
-    del protocol["root"]
-    folder = train.start_run("toy-counterfactual", config.name, protocol, config.root)
+    run = Run("cf-toy", config)
     found, rows = {}, []
     with jax.enable_x64(True):
         for name, rule in rules(config).items():
@@ -152,11 +148,9 @@ def run(config: Toy) -> dict[str, Any]:
     header = ["search", *(f"δ = {width:g}" for width in config.widths), "exponent", "found"]
     text = (
         f"Median distance to the helix of {config.starts} counterfactuals of confidence {config.confidence:g}; "
-        f"exponent of δ fitted below {config.fit_below:g}\n\n" + train.markdown_table(header, rows)
+        f"exponent of δ fitted below {config.fit_below:g}\n\n" + markdown_table(header, rows)
     )
-    train.write_text(folder / "table.md", text + "\n")
-    train.write_text(folder / "result.json", json.dumps(found, indent=2) + "\n")
-    pictures.exponents(folder / "exponents.png", config.widths, found, config.fit_below)
-    pictures.paths(folder / "paths.png", paths)
-    print(f"{text}\n\ntable: {folder / 'table.md'}\npictures: {folder}/*.png")
+    pictures.exponents(run.folder / "exponents.png", config.widths, found, config.fit_below)
+    pictures.paths(run.folder / "paths.png", paths)
+    run.finish(text, found)
     return found

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from geodl.counterfactual import Generator
+from geodl.generators import Generator
+from geodl.manifolds import Euclidean
 
 
 def linear(matrix: Array, mean: Array) -> Generator:
@@ -16,12 +17,13 @@ def linear(matrix: Array, mean: Array) -> Generator:
     def encode(x):
         return jnp.linalg.solve(matrix, x - mean)
 
-    return Generator(lambda z: mean + matrix @ z, encode, exact=True)
+    return Generator(lambda z: mean + matrix @ z, Euclidean(matrix.shape[1]), encode, exact=True)
 
 
 def quadratic(matrix: Array, form: Array) -> Generator:
     """z -> matrix z + form[z, z] / 2, form (x, z, z) symmetric: the remainder of a step u is form[u, u] / 2 exactly."""
-    return Generator(lambda z: matrix @ z + jnp.einsum("xij,i,j->x", form, z, z) / 2)
+    base = Euclidean(matrix.shape[1])
+    return Generator(lambda z: matrix @ z + jnp.einsum("xij,i,j->x", form, z, z) / 2, base)
 
 
 def circle(delta: float | Array, speed: float = 1.0) -> Generator:
@@ -34,7 +36,7 @@ def circle(delta: float | Array, speed: float = 1.0) -> Generator:
     def encode(x):
         return jnp.stack([jnp.arctan2(x[1], x[0]) / speed, (jnp.hypot(*x) - 1) / delta])
 
-    return Generator(decode, encode, exact=True)
+    return Generator(decode, Euclidean(2), encode, exact=True)
 
 
 def curve(t: Array) -> Array:
@@ -56,7 +58,7 @@ def helix(delta: float | Array, speed: float = 1.0, base_dim: int = 3) -> Genera
         frame = jnp.stack([normal, binormal])[: base_dim - 1]
         return curve(t) + delta * (z[1:] @ frame)
 
-    return Generator(decode)
+    return Generator(decode, Euclidean(base_dim))
 
 
 def uniform_helix(delta: float | Array, reach: float = 4.0) -> Generator:
@@ -67,7 +69,7 @@ def uniform_helix(delta: float | Array, reach: float = 4.0) -> Generator:
         u = jax.scipy.stats.norm.cdf(z) - 0.5
         return tube.decode(u * jnp.array([2 * reach, 1, 1], z.dtype))
 
-    return Generator(decode)
+    return Generator(decode, Euclidean(3))
 
 
 def distance_to_circle(x: Array) -> Array:

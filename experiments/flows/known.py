@@ -3,9 +3,9 @@
 What counts is the gap of the test likelihood to the truth, KL(model | target), and the mass by quadrature.
 """
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,9 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import _grid
+from experiments._run import Run, date_and_revision, markdown_table
 from experiments.flows import pictures, training
 from experiments.flows.training import Model, Recipe
-from geodl import bijectors, flows, train
+from geodl import bijectors, flows
 from geodl.distributions import Uniform, VonMisesFisher, WrappedNormal
 from geodl.flows.vector_field import Kind
 from geodl.manifolds import SO3, Euclidean, Hyperboloid, Manifold, Sphere, Torus, poincare
@@ -28,10 +30,10 @@ Space = Literal["vmf", "torus", "hyperbolic", "so3"]
 
 
 class Target(NamedTuple):
-    """A law to learn, from which base, by which kind of field."""
+    """A distribution to learn, from which base, by which kind of field."""
 
     manifold: Manifold
-    law: distrax.Distribution
+    distribution: Any
     base: distrax.Distribution
     kind: Kind
 
@@ -39,8 +41,8 @@ class Target(NamedTuple):
 def von_mises_fisher(concentration: float) -> Target:
     """On S^2 at the point that the stereographic chart of the baseline lacks (Mathieu & Nickel 2020)."""
     sphere = Sphere(2)
-    law = VonMisesFisher(-sphere.origin(), concentration)
-    return Target(sphere, law, Uniform(sphere), "ambient")
+    distribution = VonMisesFisher(-sphere.origin(), concentration)
+    return Target(sphere, distribution, Uniform(sphere), "ambient")
 
 
 def torus(_: float) -> Target:
@@ -56,14 +58,14 @@ def torus(_: float) -> Target:
 def hyperbolic(_: float) -> Target:
     """Four elongated wrapped normals around the origin of H^2, c = 1 (De Bortoli et al. 2022)."""
     manifold = Hyperboloid(2)
-    centres = jnp.array([[0.4, 0.0], [-0.4, 0.0], [0.0, 0.4], [0.0, -0.4]])
+    centers = jnp.array([[0.4, 0.0], [-0.4, 0.0], [0.0, 0.4], [0.0, -0.4]])
     scales = jnp.array([[0.15, 0.5], [0.15, 0.5], [0.5, 0.15], [0.5, 0.15]])
-    law = _mixture(manifold, poincare.to_hyperboloid(centres, 1.0), scales)
-    return Target(manifold, law, WrappedNormal(manifold, manifold.origin(), 1.0), "frame")
+    distribution = _mixture(manifold, poincare.to_hyperboloid(centers, 1.0), scales)
+    return Target(manifold, distribution, WrappedNormal(manifold, manifold.origin(), 1.0), "frame")
 
 
 def rotations(components: float) -> Target:
-    """Wrapped normals with random centres and scales on SO(3) (De Bortoli et al. 2022 publish no draws of theirs)."""
+    """Wrapped normals with random centers and scales on SO(3) (De Bortoli et al. 2022 publish no draws of theirs)."""
     manifold, n = SO3(), int(components)
     key_mean, key_scale = jax.random.split(jax.random.key(0))
     means = manifold.random_uniform(key_mean, (n,))
@@ -118,15 +120,15 @@ class Known:
 
 
 PLAIN = Recipe(width=64, frequencies=0, steps=12_000)
-WAVES = replace(PLAIN, frequencies=32, band=(1.0, 10.0))
+FOURIER = replace(PLAIN, frequencies=32, band=(1.0, 10.0))
 VMF = Known(
     "vmf",
     parameters=(100.0, 50.0, 10.0),
     objectives=("matching", "likelihood", "reverse KL"),
     geometries=("Riemannian", "stereographic"),
-    recipe=WAVES,
+    recipe=FOURIER,
 )
-TORUS = Known("torus", recipe=WAVES)
+TORUS = Known("torus", recipe=FOURIER)
 HYPERBOLIC = Known("hyperbolic", recipe=PLAIN)
 ROTATIONS = Known(
     "so3", parameters=(16.0, 32.0, 64.0), recipe=Recipe(steps=20_000, band=(1.0, 10.0))
@@ -147,28 +149,21 @@ class Cell:
         return f"{self.geometry}-{self.objective}-{self.parameter:g}".replace(" ", "-").lower()
 
 
-def run(config: Known) -> list[dict[str, Any]]:
+def cells(config: Known) -> list[Cell]:
+    """Every model asked for."""
+    return [
+        Cell(config.space, parameter, geometry, objective)
+        for parameter in config.parameters
+        for geometry in config.geometries
+        for objective in config.objectives
+    ]
+
+
+def run(config: Known) -> dict[Cell, dict[str, Any]]:
     """Train and score every cell; the table and the pictures land in the run's folder."""
-    protocol = asdict(config)
-    for asked in ("parameters", "objectives", "geometries", "root"):
-        del protocol[asked]
-    folder = train.start_run(config.space, config.name, protocol, config.root)
-    for parameter in config.parameters:
-        for geometry in config.geometries:
-            for objective in config.objectives:
-                cell = Cell(config.space, parameter, geometry, objective)
-                path = folder / cell.folder / "result.json"
-                if not path.exists():
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    result = asdict(cell) | train.circumstances() | score(config, cell, path.parent)
-                    train.write_text(path, json.dumps(result, indent=2) + "\n")
-                    print(
-                        f"{cell.folder}: gap {result['gap']:.4f}, KL {result['kl']:.4f}", flush=True
-                    )
-    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))]
-    text = table(found)
-    train.write_text(folder / "table.md", text + "\n")
-    print(f"\n{text}\n\ntable: {folder / 'table.md'}\npictures: {folder}/*/*.png")
+    run = Run(f"flow-{config.space}", config, free=("parameters", "objectives", "geometries"))
+    found = _grid.fill(run, cells(config), partial(score, config), shown="gap")
+    run.finish(table(list(found.values())))
     return found
 
 
@@ -186,31 +181,38 @@ def score(config: Known, cell: Cell, folder: Path) -> dict[str, Any]:
 
     @jax.jit
     def measure(x, first):
-        law = model.law(trained.params)
-        log_p = law.log_prob(x)
+        distribution = model.distribution(trained.params)
+        log_p = distribution.log_prob(x)
         key = jax.random.fold_in(key_model, first)
-        y, log_q = law.sample_and_log_prob(seed=key, sample_shape=len(x))
-        kl = log_q - target.law.log_prob(y)
-        return {"gap": target.law.log_prob(x) - log_p, "kl": kl, "log_likelihood": log_p, "y": y}
+        y, log_q = distribution.sample_and_log_prob(seed=key, sample_shape=len(x))
+        kl = log_q - target.distribution.log_prob(y)
+        return {
+            "gap": target.distribution.log_prob(x) - log_p,
+            "kl": kl,
+            "log_likelihood": log_p,
+            "y": y,
+        }
 
-    x = target.law.sample(seed=key_test, sample_shape=config.test)
+    x = target.distribution.sample(seed=key_test, sample_shape=config.test)
     figures = training.by_batches(measure, x, folder / "measures", trained.params)
     y = figures.pop("y")
     result: dict[str, Any] = {"cpu_seconds": round(trained.cpu_seconds, 1)}
     for name, values in figures.items():
         result[name] = float(np.mean(values, dtype=float))
         result[f"{name}_error"] = float(np.std(values, dtype=float) / config.test**0.5)
-    law = model.law(trained.params)
+    distribution = model.distribution(trained.params)
     nodes = quadrature(target.manifold)
     if nodes is not None and cell.geometry == "Riemannian":
         points, weights = nodes
-        density = jax.jit(lambda x, _: {"log_prob": model.law(trained.params).log_prob(x)})
+        density = jax.jit(lambda x, _: {"log_prob": model.distribution(trained.params).log_prob(x)})
         log_p = training.by_batches(density, points, folder / "mass", trained.params)["log_prob"]
         result["mass"] = float(np.sum(weights * np.exp(log_p.astype(np.float64))))
-        _, stats = jax.jit(lambda law, x: law.log_prob_and_stats(x))(law, points[:512])
+        _, stats = jax.jit(lambda flow, x: flow.log_prob_and_stats(x))(distribution, points[:512])
         result["evaluations"] = int(stats.evaluations)
     samples = {"target": np.asarray(x[:200]), "flow": np.asarray(y[:200])}
-    pictures.known(folder, target.manifold, {"target": target.law, "flow": law}, samples)
+    pictures.known(
+        folder, target.manifold, {"target": target.distribution, "flow": distribution}, samples
+    )
     return result
 
 
@@ -229,13 +231,13 @@ def objective(
     """The loss of a cell."""
 
     def draw(_, key, n):
-        return target.law.sample(seed=key, sample_shape=n)
+        return target.distribution.sample(seed=key, sample_shape=n)
 
-    def log_density(x):
+    def log_density(x) -> Any:
         if model.chart is None:
-            return target.law.log_prob(x)
+            return target.distribution.log_prob(x)
         y, log_det = model.chart.forward_and_log_det(x)
-        return target.law.log_prob(y) + log_det
+        return target.distribution.log_prob(y) + log_det
 
     match cell.objective:
         case "matching":
@@ -290,7 +292,7 @@ def table(found: list[dict[str, Any]]) -> str:
         if r["space"] == "so3":
             row += [f"{r['log_likelihood']:.3f}", f"{PUBLISHED_SO3.get(parameter, ''):}"]
         row += [f"{r['mass']:.5f}" if "mass" in r else "", r.get("evaluations", "")]
-        rows.append([*row, f"{r['cpu_seconds']:.0f}", r["date"][:10], str(r["revision"])[:7]])
+        rows.append([*row, f"{r['cpu_seconds']:.0f}", *date_and_revision(r)])
     header = ["geometry", "objective", "parameter", "gap", "KL"]
     if found[0]["space"] == "vmf":
         header = [*header[:4], "paper", "KL", "paper"]
@@ -299,5 +301,5 @@ def table(found: list[dict[str, Any]]) -> str:
     header += ["mass", "evaluations", "CPU s", "date", "revision"]
     return (
         "Gap: mean log-density of test points under the truth minus that under the model; KL(model | target); nats, ± "
-        "standard error over the samples\n\n" + train.markdown_table(header, rows)
+        "standard error over the samples\n\n" + markdown_table(header, rows)
     )

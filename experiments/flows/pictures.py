@@ -1,4 +1,4 @@
-"""The pictures of the flow experiments: from laws and arrays to PNG files."""
+"""The pictures of the flow experiments: from distributions and arrays to PNG files."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from experiments.flows import curves
 from geodl import plotting
 from geodl.flows import Flow
 from geodl.manifolds import SO3, Hyperboloid, Manifold, Sphere, Torus, poincare
@@ -19,17 +20,17 @@ DPI = 150
 
 
 @jax.jit
-def _density(law, x):
-    return jnp.exp(law.log_prob(x))
+def _density(distribution, x):
+    return jnp.exp(distribution.log_prob(x))
 
 
-def density(folder: Path, law: Any, points: np.ndarray) -> Path:
-    """A law on S^2 with points over it, as Mollweide map and from two sides: `density.png`."""
-    values = _values(law)
+def density(folder: Path, distribution: Any, points: np.ndarray) -> Path:
+    """A distribution on S^2 with points over it, as Mollweide map and from two sides: `density.png`."""
+    values = _values(distribution)
     figure = Figure(figsize=(7, 8), layout="compressed")
     world, *sides = figure.subplot_mosaic("AA;BC", height_ratios=[1, 1]).values()
     views = [plotting.Mollweide(), plotting.Orthographic(20, 10), plotting.Orthographic(20, -170)]
-    image = None
+    image: Any = None
     for ax, view in zip((world, *sides), views, strict=True):
         plotting.sphere_frame(ax, view)
         style = {} if image is None else {"norm": image.norm}
@@ -42,7 +43,7 @@ def density(folder: Path, law: Any, points: np.ndarray) -> Path:
 
 
 def paths(folder: Path, flow: Flow, key: jax.Array) -> Path:
-    """Where a flow on S^2 carries samples of its base, as Mollweide map coloured by time: `paths.png`."""
+    """Where a flow on S^2 carries samples of its base, as Mollweide map colored by time: `paths.png`."""
     times = jnp.linspace(0.0, 1.0, 65)
     x = jax.jit(lambda flow, x: flow.path(x, times))(
         flow, flow.base.sample(seed=key, sample_shape=150)
@@ -58,22 +59,25 @@ def paths(folder: Path, flow: Flow, key: jax.Array) -> Path:
 
 
 def known(
-    folder: Path, manifold: Manifold, laws: dict[str, Any], samples: dict[str, np.ndarray]
+    folder: Path, manifold: Manifold, distributions: dict[str, Any], samples: dict[str, np.ndarray]
 ) -> Path:
-    """Laws side by side, each with its samples (n, *event_shape) over its density: `density.png`.
+    """Distributions side by side, each with its samples (n, *event_shape) over its density: `density.png`.
 
     The sphere as Mollweide map about the antipode of the origin, the torus by its angles, the hyperbolic plane in the
     Poincaré disk, by its area; of rotations, where they turn the third axis. All densities are on one scale.
     """
-    panel = {"figsize": (5.2 * len(laws), 3.4 if isinstance(manifold, Sphere | SO3) else 5.6)}
+    panel: dict[str, Any] = {
+        "figsize": (5.2 * len(distributions), 3.4 if isinstance(manifold, Sphere | SO3) else 5.6)
+    }
     figure = Figure(**panel, layout="constrained")
-    axes = list(np.ravel(figure.subplots(1, len(laws))))
+    axes = list(np.ravel(figure.subplots(1, len(distributions))))
     label = "samples, where they turn the third axis" if isinstance(manifold, SO3) else "samples"
-    image, dots = None, {"s": 3, "alpha": 0.5, "color": "#b3413b", "label": label}
-    for ax, name in zip(axes, laws, strict=True):
+    image: Any = None
+    dots: dict[str, Any] = {"s": 3, "alpha": 0.5, "color": "#b3413b", "label": label}
+    for ax, name in zip(axes, distributions, strict=True):
         ax.set_title(name)
         x = np.asarray(samples[name], np.float64)
-        style = {"norm": image.norm} if image else {}
+        style: dict[str, Any] = {"norm": image.norm} if image else {}
         match manifold:
             case Sphere() | SO3():
                 view = plotting.Mollweide(0, 180)
@@ -81,18 +85,22 @@ def known(
                 if isinstance(manifold, SO3):
                     x = x[..., 2]
                 else:
-                    image = plotting.sphere_density(ax, view, _values(laws[name]), 140, **style)
+                    image = plotting.sphere_density(
+                        ax, view, _values(distributions[name]), 140, **style
+                    )
                 unit = x / np.linalg.norm(x, axis=-1, keepdims=True)
                 plotting.sphere_points(ax, view, unit, **dots)
             case Torus():
                 chart = plotting.Plane(np.pi)
                 plotting.frame(ax, chart)
-                image = plotting.density(ax, chart, _values(laws[name]), **style)
+                image = plotting.density(ax, chart, _values(distributions[name]), **style)
                 plotting.points(ax, chart, x, **dots)
                 _angles(ax)
             case Hyperboloid():
-                chart = plotting.Disk(float(manifold.c))
-                values = _values(laws[name], lambda z: poincare.to_hyperboloid(z, manifold.c))
+                chart = plotting.Disk(float(np.asarray(manifold.c)))
+                values = _values(
+                    distributions[name], lambda z: poincare.to_hyperboloid(z, manifold.c)
+                )
                 plotting.frame(ax, chart)
                 image = plotting.density(ax, chart, values, **style)
                 disk = np.asarray(manifold.to_ball(jnp.asarray(x, jnp.float32)))
@@ -123,8 +131,8 @@ def _angles(ax: Axes) -> None:
     ax.set_yticks(ticks, names)
 
 
-def _values(law, points=lambda z: z):
-    return lambda z: np.asarray(_density(law, points(jnp.asarray(z, jnp.float32))))
+def _values(distribution, points=lambda z: z):
+    return lambda z: np.asarray(_density(distribution, points(jnp.asarray(z, jnp.float32))))
 
 
 def learning_curves(path: Path, found: dict[Any, dict[str, Any]]) -> None:
@@ -135,7 +143,7 @@ def learning_curves(path: Path, found: dict[Any, dict[str, Any]]) -> None:
     figure = Figure(figsize=(4.6 * len(groups), 3.8), layout="constrained")
     for ax, group in zip(np.ravel(figure.subplots(1, len(groups))), groups, strict=True):
         mine = {cell: r for cell, r in found.items() if (cell.set, cell.split) == group}
-        curves = {}
+        by_method = {}
         for method in dict.fromkeys(cell.method for cell in mine):
             fractions = sorted({cell.fraction for cell in mine if cell.method == method})
             runs = [
@@ -151,8 +159,8 @@ def learning_curves(path: Path, found: dict[Any, dict[str, Any]]) -> None:
                 for f in fractions
             ]
             if len(sizes) > 1 and len(set(map(len, runs))) == 1:
-                curves[method] = sizes, np.transpose(runs)
-        plotting.learning_curves(ax, curves, {"uniform": float(np.log(4 * np.pi))})
+                by_method[method] = sizes, np.transpose(runs)
+        curves.learning_curves(ax, by_method, {"uniform": float(np.log(4 * np.pi))})
         ax.set_title(", ".join(group))
         ax.legend(fontsize="small")
     figure.savefig(path, dpi=DPI)

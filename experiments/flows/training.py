@@ -36,7 +36,7 @@ class Recipe:
     weight_decay: float = 0.0
     average: float = 0.999
     """decay of the moving average of the parameters, which is what is evaluated"""
-    looks: int = 8
+    evaluations: int = 8
     """times that the validation likelihood is taken; the best state is kept"""
 
     def field(self, manifold: Manifold, kind: Kind) -> flows.VectorField:
@@ -64,7 +64,7 @@ ADAPTIVE = flows.Tsit5(1e-6, 1e-6)  # of sharp densities (volcano) 1e-5 reads 2e
 
 
 class Model(NamedTuple):
-    """A family of flows: manifold, base law and field, and the map to the law that is compared with others."""
+    """A family of flows: manifold, base and field, and the map to the distribution that is compared with others."""
 
     manifold: Manifold
     base: distrax.Distribution
@@ -76,12 +76,12 @@ class Model(NamedTuple):
         """The flow with parameters, in the chart where there is one."""
         return flows.Flow(self.manifold, self.base, self.field, params, solver)
 
-    def law(self, params: Any) -> distrax.Distribution:
-        """The law on the manifold of the data."""
+    def distribution(self, params: Any) -> distrax.Distribution:
+        """The distribution on the manifold of the data."""
         flow = self.flow(params)
         return flow if self.chart is None else distrax.Transformed(flow, self.chart)
 
-    def pull(self, x: Point) -> Point:
+    def to_chart(self, x: Point) -> Point:
         """Points of the data in the coordinates of the flow."""
         return x if self.chart is None else self.chart.inverse(x)
 
@@ -96,7 +96,7 @@ def matching(model: Model, draw: Draw, batch: int) -> Loss:
     def loss(params, data, key):
         key_base, key_data, key_time = jax.random.split(key, 3)
         x0 = model.base.sample(seed=key_base, sample_shape=batch)
-        x1 = model.pull(draw(data, key_data, batch))
+        x1 = model.to_chart(draw(data, key_data, batch))
         t = flows.random_times(key_time, batch)
 
         def field(t, x):
@@ -111,7 +111,7 @@ def likelihood(model: Model, draw: Draw, batch: int, solver: Solver) -> Loss:
     """Negative log-likelihood of points that ``draw`` takes from the data."""
 
     def loss(params, data, key):
-        x = model.pull(draw(data, key, batch))
+        x = model.to_chart(draw(data, key, batch))
         return jnp.mean(flows.negative_log_likelihood(model.flow(params, solver), x)), {}
 
     return loss
@@ -120,7 +120,7 @@ def likelihood(model: Model, draw: Draw, batch: int, solver: Solver) -> Loss:
 def reverse_kl(
     model: Model, log_density: Callable[[Point], Array], batch: int, solver: Solver
 ) -> Loss:
-    """KL(flow | target), the target known by an unnormalised log-density with respect to the flow's manifold."""
+    """KL(flow | target), the target known by an unnormalized log-density with respect to the flow's manifold."""
 
     def loss(params, _, key):
         return jnp.mean(flows.reverse_kl(model.flow(params, solver), log_density, key, batch)), {}
@@ -129,7 +129,7 @@ def reverse_kl(
 
 
 class Trained(NamedTuple):
-    """Parameters (averaged, of the best look), the log, and the processor's time."""
+    """Parameters (averaged, of the best evaluation), the log, and the processor's time."""
 
     params: Any
     history: list[dict[str, Any]]
@@ -152,7 +152,7 @@ def fit(
 
     @jax.jit
     def score(params, x):
-        return -jnp.mean(model.law(params).log_prob(x))
+        return -jnp.mean(model.distribution(params).log_prob(x))
 
     def evaluate(state):
         return {"validation": score(state.opt_state.average, validation)}
@@ -164,20 +164,22 @@ def fit(
         data,
         recipe.steps,
         folder,
-        chunk=max(1, recipe.steps // recipe.looks),
+        chunk=max(1, recipe.steps // recipe.evaluations),
         evaluate=evaluate if selects else None,
         best="validation" if selects else None,
     )
     if selects:
         restored = train.restore(folder / "best", state)
         if restored is None:
-            raise FloatingPointError(f"{folder}: no look has found a finite validation likelihood")
+            raise FloatingPointError(
+                f"{folder}: no evaluation has found a finite validation likelihood"
+            )
         _, state = restored
     cpu_seconds = sum(record["cpu_seconds"] for record in history)
     return Trained(state.opt_state.average, history, cpu_seconds)
 
 
-def any_of(points: Array, key: Array, n: int) -> Array:
+def draw_from(points: Array, key: Array, n: int) -> Array:
     """n of the points, drawn with replacement."""
     return points[jax.random.randint(key, (n,), 0, len(points))]
 
@@ -197,5 +199,5 @@ def by_batches(
     size = min(size, n)
     starts = range(0, n, size)
     chunks = [(x[(i + np.arange(size)) % n], np.int32(i)) for i in starts]
-    parts = train.resumable_map(lambda chunk: f(*chunk), chunks, folder, depends)
+    parts = train.cached_map(lambda chunk: f(*chunk), chunks, folder, depends)
     return {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}

@@ -2,7 +2,7 @@
 
 import tyro
 
-from experiments.pvae import branching, mnist
+from experiments.pvae import branching, mnist, mnist_tables
 
 
 WORDS = {
@@ -22,7 +22,7 @@ def main():
             "branching": branching.Branching(),
             "mnist-quick": mnist.QUICK,
             "mnist": mnist.Mnist(),
-            "mnist-table": mnist.Table(),
+            "mnist-table": mnist_tables.Table(),
         },
         WORDS,
     )
@@ -30,7 +30,7 @@ def main():
     runs = {
         branching.Branching: branching.run,
         mnist.Mnist: mnist.run,
-        mnist.Table: mnist.write_table,
+        mnist_tables.Table: mnist_tables.write_table,
     }
     runs[type(config)](config)
 

@@ -1,15 +1,17 @@
 """Branching diffusion: a tree observed in R^50 (Mathieu et al. 2019, section 5.1)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._run import Run, markdown_table, mean_and_error
 from experiments.pvae import baselines, models, pictures
-from experiments.pvae.report import mean_and_error
 from geodl import datasets, plotting, train, vae
+from geodl.datasets.branching import DIM
+from geodl.vae.model import FirstLayer
 
 
 # -log p(x), IWAE-5000; +-0.2 over 20 runs (Mathieu et al. 2019, table 1)
@@ -33,7 +35,7 @@ class Branching:
     """of the trees and of the training: another number is another draw of all of them"""
     curvatures: tuple[float, ...] = (0.1, 0.3, 0.8, 1.0, 1.2)
     prior_scales: tuple[float, ...] = (1.0, 1.7)
-    decoders: tuple[vae.model.FirstLayer, ...] = ("gyroplane",)
+    decoders: tuple[FirstLayer, ...] = ("gyroplane",)
     """first layers of the Poincaré VAE's decoder, to compare"""
     posterior: models.Kind = "Riemannian"
     epochs: int = 1000
@@ -57,7 +59,7 @@ class Cell:
     kind: models.Kind
     prior_scale: float
     c: float = 1.0
-    first: vae.model.FirstLayer = "gyroplane"
+    first: FirstLayer = "gyroplane"
 
     @property
     def label(self) -> str:
@@ -95,22 +97,16 @@ def cells(config: Branching) -> list[Cell]:
 
 def run(config: Branching) -> dict[Cell, np.ndarray]:
     """Train and evaluate every cell on the same trees; tables and pictures land in the run's folder."""
-    protocol = asdict(config)
-    for free in ("curvatures", "prior_scales", "decoders", "root"):
-        del protocol[free]
-    folder = train.start_run("branching", config.name, protocol, config.root)
+    run = Run("pvae-branching", config, free=("curvatures", "prior_scales", "decoders"))
     keys = jax.random.split(jax.random.key(config.seed), config.seeds)
     trees = jax.vmap(datasets.branching_diffusion)(keys)
     losses, params = {}, {}
     for cell in cells(config):
-        params[cell], losses[cell] = train_cell(config, cell, trees, keys, folder / cell.folder)
-    table = results_table(losses)
-    train.write_text(folder / "table.md", table + "\n")
-    print(f"\n{table}\n")
+        params[cell], losses[cell] = train_cell(config, cell, trees, keys, run.folder / cell.folder)
     tree = jax.tree.map(np.asarray, seed_of(trees, config.picture_seed))
-    draw(config, params, tree, folder)
-    draw_baselines(tree, folder)
-    print(f"table: {folder / 'table.md'}\npictures: {folder}/*.png")
+    draw(config, params, tree, run.folder)
+    draw_baselines(tree, run.folder)
+    run.finish(results_table(losses), {"loss": {c.folder: loss for c, loss in losses.items()}})
     return losses
 
 
@@ -150,7 +146,7 @@ def train_cell(config: Branching, cell: Cell, trees, keys, folder: Path):
 
     everything = states.params, trees.test, keys
     seeds = [seed_of(everything, i) for i in range(config.seeds)]
-    results = train.resumable_map(
+    results = train.cached_map(
         lambda seed: evaluate(*seed), seeds, folder / "iwae", depends=config.samples
     )
     return states.params, np.array([result["loss"] for result in results])
@@ -163,7 +159,7 @@ def seed_of(tree, i: int):
 
 def make_model(config: Branching, cell: Cell) -> vae.VAE:
     """The cell's model."""
-    dimension = datasets.branching.DIM
+    dimension = DIM
     return models.make(
         cell.kind, 2, cell.c, cell.prior_scale, config.hidden, dimension, vae.gaussian, cell.first
     )
@@ -183,7 +179,7 @@ def results_table(losses: dict[Cell, np.ndarray]) -> str:
     header = ["model", f"ours, {seeds} seeds", "paper, 20 runs", "ours − N-VAE, paired"]
     return (
         "−log p(x) in nats per test item, IWAE, all 191 test items; mean ± its standard error; "
-        f"entropy floor {datasets.ENTROPY_FLOOR:.2f}\n\n" + train.markdown_table(header, rows)
+        f"entropy floor {datasets.ENTROPY_FLOOR:.2f}\n\n" + markdown_table(header, rows)
     )
 
 

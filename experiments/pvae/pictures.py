@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps, patheffects
@@ -16,7 +16,7 @@ from geodl.plotting import Disk, Plane
 
 DPI = 150
 PRIOR, HYPERPLANE, EDGE = "#7f9bbd", "#c2571a", "#30343b"
-# Paul Tol's muted scheme and black: ten classes that the colour-blind can tell apart
+# Paul Tol's muted scheme and black: ten classes that the color-blind can tell apart
 DIGITS = "#332288 #88ccee #44aa99 #117733 #999933 #ddbb55 #cc6677 #882255 #aa4499 #000000".split()
 
 
@@ -77,7 +77,7 @@ def draw_tree(ax: Axes, latents: Latents, parents: np.ndarray, owners: np.ndarra
 
 
 def depth_colors(deepest: int) -> np.ndarray:
-    """Colours (deepest + 1, 4) by depth, dark at the root; even in lightness, colour-blind safe."""
+    """Colors (deepest + 1, 4) by depth, dark at the root; even in lightness, color-blind safe."""
     return colormaps["viridis"](np.linspace(0.0, 0.9, deepest + 1))
 
 
@@ -100,14 +100,14 @@ def tree_figure(
     for ax, latents in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         draw_tree(ax, latents, parents, owners)
     deepest = node_depths(parents).max()
-    dot = {"marker": "o", "linestyle": "none", "mec": "white"}
+    dot: dict[str, Any] = {"marker": "o", "linestyle": "none", "mec": "white"}
     depths = [
         Line2D([], [], color=color, markersize=9 - 4 * depth / deepest, label=str(depth), **dot)
         for depth, color in enumerate(depth_colors(deepest))
     ]
     lines = [
         Line2D([], [], color=EDGE, linewidth=1.4, label="tree edges (geodesics)"),
-        Line2D([], [], color="#6c7a89", markersize=3, alpha=0.7, label="data", **dot | {"mew": 0}),
+        Line2D([], [], color="#6c7a89", markersize=3, alpha=0.7, label="data", **{**dot, "mew": 0}),
     ]
     if any(latents.hyperplanes for latents in panels):
         style = {"color": HYPERPLANE, "linewidth": 0.9, "alpha": 0.6}
@@ -172,8 +172,8 @@ def draw_digits(ax: Axes, chart: Disk | Plane, latents: np.ndarray, labels: np.n
     outline = [patheffects.withStroke(linewidth=3, foreground="white")]
     for digit in np.unique(labels):
         x, y = np.median(latents[labels == digit], axis=0)
-        place = {"ha": "center", "va": "center", "zorder": 7, "path_effects": outline}
-        ax.text(x, y, str(digit), color=DIGITS[digit], fontsize=19, fontweight="bold", **place)
+        style = {"ha": "center", "va": "center", "zorder": 7, "path_effects": outline}
+        ax.text(x, y, str(digit), color=DIGITS[digit], fontsize=19, fontweight="bold", **style)
 
 
 def save(figure: Figure, path: str | Path) -> Path:

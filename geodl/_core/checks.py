@@ -4,7 +4,7 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +63,7 @@ def primitive(
 
     ``points`` names the arguments whose last axis holds coordinates: their lengths must agree. Inputs are
     promoted to one floating dtype; half precision is computed in float32 and returned as it came.
-    ``validate(**arguments)`` sees the arguments when all of them are concrete. ``store(result, dtype, **arguments)``,
+    ``validate(**arguments)`` sees them as NumPy arrays when all are concrete. ``store(result, dtype, **arguments)``,
     where given, rounds the result to the inputs' dtype.
     """
 
@@ -81,7 +81,7 @@ def primitive(
             inside = jnp.float32 if dtype.itemsize < 4 else dtype
             arrays = {n: lax.convert_element_type(a, inside) for n, a in arrays.items()}
             if validate is not None and is_concrete(*arrays.values()):
-                validate(**arrays)
+                validate(**{n: np.asarray(a) for n, a in arrays.items()})
             with jax.numpy_rank_promotion("allow"):  # leading axes broadcast in any mode
                 result = compiled(**arrays)
                 if store is not None:
@@ -103,6 +103,16 @@ def float_dtype(*arrays):
     """Common floating dtype of the arrays; integers count as the default float."""
     dtype = jnp.result_type(*arrays)
     return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(dtype, float)
+
+
+def as_floats(tree: Any) -> Any:
+    """Arrays for lists, and integers as floats: what arithmetic and derivatives need."""
+
+    def one(leaf):
+        array = jnp.asarray(leaf)
+        return jnp.asarray(array, float_dtype(array))
+
+    return jax.tree.map(one, tree, is_leaf=lambda node: isinstance(node, list))
 
 
 def _check_last_axes(name: str, arrays: dict[str, Array]) -> None:

@@ -1,9 +1,11 @@
-"""Frozen dataclasses as pytrees."""
+"""Frozen dataclasses as pytrees, and functions as such."""
 
 import dataclasses
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
+from jax.tree_util import Partial, all_leaves
 
 
 T = TypeVar("T")
@@ -39,3 +41,8 @@ def register_record(cls: type[T]) -> type[T]:
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls
+
+
+def as_pytree(function: Callable[..., Any] | None) -> Any:
+    """A function as a pytree without arrays; what is a pytree already (a ``Partial``, a record, None) stays."""
+    return Partial(function) if all_leaves([function]) else function

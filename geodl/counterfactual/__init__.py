@@ -1,18 +1,21 @@
-"""Counterfactuals in the base of a generator: the contract, the search, and the induced metric.
+"""Counterfactuals in the base of a generator: the search, what it may pay and where it goes, and the induced metric.
 
-What they are worth is measured by :mod:`geodl.counterfactual.evaluate`.
+What they are worth is measured by :mod:`geodl.counterfactual.evaluation`; a search pays what
+:mod:`geodl.counterfactual.penalties` says. Generators are those of :mod:`geodl.generators`.
 """
 
-from geodl.counterfactual import evaluate
-from geodl.counterfactual.generator import Flat, Generator, data_space, from_bijector, linearise
+from geodl.counterfactual import evaluation, penalties
+from geodl.counterfactual.directions import gradient, natural_gradient
 from geodl.counterfactual.inversion import Inversion, invert
 from geodl.counterfactual.metric import (
     inverse_metric,
     jacobian,
+    linearize,
     singular_values,
-    tangent_and_normal,
+    split_tangent_normal,
 )
-from geodl.counterfactual.search import Sample, Search, State, Status, perturbed, run
+from geodl.counterfactual.running import run
+from geodl.counterfactual.search import Sample, Search, State, Status, perturbed_starts
 from geodl.counterfactual.targets import (
     Target,
     confidence,
@@ -21,10 +24,10 @@ from geodl.counterfactual.targets import (
     reconstruction,
     value,
 )
+from geodl.generators import Generator, data_space, from_bijector
 
 
 __all__ = [
-    "Flat",
     "Generator",
     "Inversion",
     "Sample",
@@ -34,18 +37,21 @@ __all__ = [
     "Target",
     "confidence",
     "data_space",
-    "evaluate",
+    "evaluation",
     "from_bijector",
+    "gradient",
     "interval",
     "inverse_metric",
     "invert",
     "jacobian",
-    "linearise",
+    "linearize",
     "margin",
-    "perturbed",
+    "natural_gradient",
+    "penalties",
+    "perturbed_starts",
     "reconstruction",
     "run",
     "singular_values",
-    "tangent_and_normal",
+    "split_tangent_normal",
     "value",
 ]

@@ -1,6 +1,7 @@
 """Base points of given data for generators without an exact inverse: a search whose goal is the data."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +9,12 @@ import numpy as np
 import optax
 from jax import Array
 
-from geodl.counterfactual.generator import Generator, as_floats, identity
-from geodl.counterfactual.search import Search, run
+from geodl._core.checks import as_floats
+from geodl.counterfactual.running import run
+from geodl.counterfactual.search import Sample, Search
 from geodl.counterfactual.targets import reconstruction
-from geodl.manifolds.base import Point
+from geodl.generators import Generator, identity
+from geodl.manifolds import Point
 
 
 class Inversion(NamedTuple):
@@ -32,20 +35,23 @@ def invert(
     steps: int,
     starts: Point | None = None,
     tolerance: float = 0.0,
-    **penalties: Any,
+    penalty: Callable[[Point, Array, Sample], Array] | None = None,
 ) -> Inversion:
-    """Latent optimisation of |g(z) - x|^2 for data x (n, ...), best kept per sample.
+    """Base points z of least mean squared error between g(z) and x, by descent; the best is kept for each sample.
 
     Args:
         generator: any; what it decodes must have the shape of x.
-        x: the data.
+        x: the data (n, ...).
         optimizer: of the mean squared error.
         steps: the most to take; a sample stops earlier where its error is within ``tolerance``.
         starts: base points (k, n, ...), of which the best outcome counts, as k draws from the prior; by default
             the one that ``generator.encode`` gives. Screen many starts in a few steps, then go on with the
             best: ``starts=first.z[None]``.
         tolerance: mean squared error at which to stop.
-        **penalties: of :class:`~geodl.counterfactual.Search`, as ``near_base``.
+        penalty: of :class:`~geodl.counterfactual.Search`.
+
+    Returns:
+        z, x and error of each sample.
 
     Raises:
         ValueError: neither starts nor an encoder; shapes that do not fit.
@@ -64,7 +70,7 @@ def invert(
     k = shapes[0][0]
     z = jax.tree.map(lambda leaf: jnp.reshape(leaf, (k * len(x), *leaf.shape[2:])), starts)
     goal = jnp.tile(x, (k, *[1] * (x.ndim - 1)))
-    search = Search(generator, identity, reconstruction(tolerance), optimizer, steps, **penalties)
+    search = Search(generator, identity, reconstruction(tolerance), optimizer, steps, penalty)
     state, _ = run(search, search.init(z, goal))
     score = jnp.reshape(state.score, (k, len(x)))
     pick = np.asarray(jnp.argmax(score, 0)) * len(x) + np.arange(len(x))

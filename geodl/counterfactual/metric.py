@@ -7,29 +7,70 @@ generator of images. All functions take one base point; use ``vmap``.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import PRNGKeyArray
 
-from geodl.counterfactual.generator import Generator, linearise
-from geodl.manifolds.base import Point
+from geodl._core.checks import as_floats
+from geodl.generators import Generator
+from geodl.manifolds import Point
+
+
+def linearize(
+    generator: Generator, z: Point
+) -> tuple[Array, Callable[[Array], Array], Callable[[Array], Array]]:
+    """The decoded point, and the differential of the generator at z with its transpose, in the orthonormal frame at z.
+
+    On a flat base push and pull are J a and J^T v; on a curved one J E a and E^T J^T v for the frame E, hence
+    push(pull(v)) = J g_Z^{-1} J^T v.
+
+    Args:
+        generator: any.
+        z: one base point.
+
+    Returns:
+        x: the data point.
+        push: the change of x along the tangent vector with components a (dim,).
+        pull: of a data vector v the components (dim,) of the Riemannian gradient of <v, x>.
+    """
+    space, z = generator.manifold, as_floats(z)
+    # From z and not by jnp.zeros: in shard_map the gradient in what all devices share is summed over them.
+    a = space.to_frame(z, jax.tree.map(jnp.zeros_like, z))
+    x, push = jax.linearize(lambda a: generator.decode(space.expmap_frame(z, a)), a)
+    return x, push, lambda v: jax.linear_transpose(push, a)(v)[0]
 
 
 def inverse_metric(generator: Generator, z: Point, v: Array) -> Array:
-    """G v for a data vector v, by one vector-Jacobian and one Jacobian-vector product: theorem 1's direction."""
-    x, push, pull = linearise(generator, z)
+    """G v = J g_Z^{-1} J^T v, by one vector-Jacobian and one Jacobian-vector product: theorem 1's direction.
+
+    Args:
+        generator: any.
+        z: one base point.
+        v: a data vector, of the shape of x.
+
+    Returns:
+        A data vector.
+    """
+    x, push, pull = linearize(generator, z)
     return push(pull(jnp.asarray(v, x.dtype)))
 
 
 def jacobian(generator: Generator, z: Point, batch_size: int | None = None) -> Array:
-    """J in the orthonormal frame at z: (data size, base dim), by Jacobian-vector products.
+    """The Jacobian J in the orthonormal frame at z, by Jacobian-vector products.
 
-    ``batch_size`` of them are done at once, by default all. On the CPU some 30 at a time stay in the cache, but
-    convolutions of many channels are slow there, as batches are a loop.
+    Args:
+        generator: any.
+        z: one base point.
+        batch_size: how many products at once, by default all. On the CPU some 30 at a time stay in the cache, but
+            convolutions of many channels are slow there, as batches are a loop.
+
+    Returns:
+        (data size, base dim)
     """
-    x, push, pull = linearise(generator, z)
+    x, push, pull = linearize(generator, z)
     shape = jax.eval_shape(pull, x).shape
     return _rows(push, jnp.eye(math.prod(shape), dtype=x.dtype), shape, batch_size).T
 
@@ -49,11 +90,24 @@ def singular_values(
     the ``count`` largest by a random range and subspace iterations (Halko, Martinsson & Tropp 2011, algorithms 4.4
     and 5.1), which holds count + oversample images only.
 
-    Raises ``ValueError`` for a count without a key, or above the rank that J may have.
+    Args:
+        generator: any.
+        z: one base point.
+        count: how many, by default all.
+        key: of the random range.
+        oversample: directions beyond the count.
+        power: subspace iterations, each with two passes of J.
+        batch_size: products at once, as in :func:`jacobian`.
+
+    Returns:
+        (count,), in units of the data for a unit step in the base.
+
+    Raises:
+        ValueError: a count without a key, or above the rank that J may have.
     """
     if count is None:
         return jnp.linalg.svd(jacobian(generator, z, batch_size), compute_uv=False)
-    x, push, pull = linearise(generator, z)
+    x, push, pull = linearize(generator, z)
     shape = jax.eval_shape(pull, x).shape
     size = math.prod(shape)
     most = min(x.size, size)
@@ -70,16 +124,29 @@ def singular_values(
     return jnp.linalg.svd(_rows(pull, images, x.shape, batch_size), compute_uv=False)[:count]
 
 
-def tangent_and_normal(
+def split_tangent_normal(
     generator: Generator, z: Point, v: Array, rank: int, batch_size: int | None = None
 ) -> tuple[Array, Array]:
-    """A data vector v as the sum of a part along the ``rank`` strongest directions of J at z and of the rest.
+    """Split v = tangent + normal; tangent is the projection on the first ``rank`` left singular vectors of J(z).
 
-    With the rank of the data's dimension: what of an update goes along the data, and what leaves them.
+    With the data's intrinsic dimension as rank: what of an update goes along the data, and what leaves them.
+
+    Args:
+        generator: any.
+        z: one base point.
+        v: a data vector, of the shape of x.
+        rank: the intrinsic dimension.
+        batch_size: products at once, as in :func:`jacobian`.
+
+    Returns:
+        tangent and normal, of the shape of v.
+
+    Raises:
+        ValueError: a negative rank, or one above min(data size, base dim).
     """
     left = jnp.linalg.svd(jacobian(generator, z, batch_size), full_matrices=False)[0]
     if not 0 <= rank <= left.shape[1]:
-        raise ValueError(f"tangent_and_normal: rank in 0..{left.shape[1]} is needed, got {rank}")
+        raise ValueError(f"split_tangent_normal: rank in 0..{left.shape[1]} is needed, got {rank}")
     along = left[:, :rank]
     weights = jnp.sum(along * v.reshape(-1, 1), 0)  # not @: float32 on accelerators too
     tangent = jnp.sum(along * weights, 1).reshape(v.shape)

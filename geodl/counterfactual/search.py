@@ -11,9 +11,8 @@ damped by delta^2. What the optimizer does to the gradient decides how much of t
 - one scale for the whole gradient, ``optax.sgd(l)``, or ``optax.chain(optax.normalize_by_update_norm(), optax.sgd(l))``
   for steps of a fixed length, keeps delta^2 and does not depend on the coordinates of the base;
 - a scale for each coordinate, ``optax.adam(l)`` as in the paper, leaves delta^1, and depends on rotations of z;
-- the natural gradient (J^T J)^{-1} of the data's own metric (``damping=0``) leaves delta^0: it is ascent in the data.
-  It is here as the counter-example; ``damping=mu`` weighs singular directions by s^2 / (s^2 + mu), which keeps delta^2
-  where s^2 << mu.
+- the natural gradient (J^T J)^{-1} of the data's own metric (``direction=natural_gradient(0.0)``) leaves delta^0: it is
+  ascent in the data. It is here as the counter-example; with damping mu it keeps delta^2 where s^2 << mu.
 
 Every sample of a batch goes its own way: an optimizer state, a stopping point, a status.
 """
@@ -21,22 +20,21 @@ Every sample of a batch goes its own way: an optimizer state, a stopping point, 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
-from jax.tree_util import Partial
 from jaxtyping import PRNGKeyArray
 
-from geodl._core.checks import check
-from geodl._core.records import register_record
-from geodl.counterfactual.generator import Generator, as_floats, identity, linearise
+from geodl._core.checks import as_floats, check_nonnegative
+from geodl._core.records import as_pytree, register_record
+from geodl.counterfactual.directions import Direction, gradient
+from geodl.counterfactual.metric import linearize
 from geodl.counterfactual.targets import Target
-from geodl.manifolds.base import Point
+from geodl.generators import Generator, identity
+from geodl.manifolds import Point
 
 
 class Status(IntEnum):
@@ -44,13 +42,13 @@ class Status(IntEnum):
 
     RUNNING = 0
     FOUND = 1
-    EXHAUSTED = 2  # the steps are used up
+    MAX_STEPS = 2  # the steps are used up
     NOT_FINITE = 3  # start, decoder, model or the square of a gradient or step gave inf or NaN
     NO_GRADIENT = 4  # it is exactly zero: the model is flat here, or a tree
 
 
 class Sample(NamedTuple):
-    """A base point and its decoded, finished data point."""
+    """A base point and its decoded, postprocessed data point."""
 
     z: Point
     x: Array
@@ -82,17 +80,22 @@ class State(NamedTuple):
 class Search:
     """The rules of a search, as a pytree: ``init`` and ``step`` are pure, and the user jits (or calls ``run``).
 
-    The functions that carry no parameters (target, optimizer, finish) are static: make them once, and use them for all
-    batches, or every search is compiled anew.
+    Ascends target.objective(model(x), goal) - penalty(z, x, start) in z, where x = postprocess(generator.decode(z)).
 
-    Ascends objective - near_base/2 d(z, z_0)^2 - near_data/2 |x - x_0|^2 - sparse |x - x_0|_1 + log_prob(z).
+    Arrays in the generator, model, penalty and direction (weights, and what is bound by ``Partial``) are arguments of
+    what is compiled: others of the same shapes need no new compilation. Target and optimizer are static: make them
+    once, and use them for all batches. An optimizer made by ``optax.inject_hyperparams`` has its hyper-parameters in
+    the state, one for each sample, where changing them compiles nothing anew:
+
+        optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1)
+        rates = {"learning_rate": jnp.full(n, 0.2, jnp.float32)}
+        state = state._replace(opt_state=state.opt_state._replace(hyperparams=rates))
     """
 
     generator: Generator
-    """where the search takes place; ``data_space()`` for adversarial examples"""
+    """where the search takes place; ``data_space(shape)`` for adversarial examples"""
     model: Callable[[Array], Array]
-    """one data point to logits (classes,) or to a scalar; as in a generator, ``Partial(apply, params)`` makes the
-    parameters arguments of the compiled step"""
+    """one data point to logits (classes,) or to a scalar"""
     target: Target = field(metadata={"static": True})
     """``confidence``, ``margin``, ``value``, ``interval``, ``reconstruction``"""
     optimizer: optax.GradientTransformation = field(metadata={"static": True})
@@ -100,41 +103,40 @@ class Search:
     an orthonormal frame that is transported along the path, so that a momentum goes straight on"""
     steps: int = field(metadata={"static": True})
     """the most that a sample may take"""
-    damping: Array | float | None = None
-    """None for the gradient, mu for (J^T J + mu)^{-1} gradient"""
-    iterations: int = field(default=10, metadata={"static": True})
-    """of conjugate gradients for the latter"""
-    finish: Callable[[Array], Array] = field(default=identity, metadata={"static": True})
-    """what is done to a decoded point before it is judged, as clipping and rounding to 8 bits; gradients are taken at
-    the finished point and passed through unchanged"""
-    near_base: Array | float | None = None
-    """weight of the squared (geodesic) distance to the start"""
-    near_data: Array | float | None = None
-    """weight of the squared distance to the decoded start"""
-    sparse: Array | float | None = None
-    """weight of the l1 distance to the decoded start"""
-    log_prob: Callable[[Point], Array] | None = None
-    """log-density of one base point, weighted by its own function"""
+    penalty: Callable[[Point, Array, Sample], Array] | None = None
+    """(base point z, data point x, start) to what is subtracted from the objective: a sum of those in
+    :mod:`~geodl.counterfactual.penalties`, or any function"""
+    direction: Direction = gradient
+    """``gradient``, or ``natural_gradient(damping)``"""
+    postprocess: Callable[[Array], Array] = identity
+    """x to x, of decoded points before the model sees them, as clipping and rounding to 8 bits. Straight-through: its
+    derivative is taken to be the identity"""
 
     def __post_init__(self):
-        for name in ("steps", "damping", "near_base", "near_data", "sparse"):
-            if (number := getattr(self, name)) is not None:
-                check(number >= 0, f"Search: {name} must be at least 0", number)
+        check_nonnegative("Search: steps", self.steps)
         generator = self.generator
         bound = generator._replace(
-            decode=_as_pytree(generator.decode), encode=_as_pytree(generator.encode)
+            decode=as_pytree(generator.decode), encode=as_pytree(generator.encode)
         )
         object.__setattr__(self, "generator", bound)
-        object.__setattr__(self, "model", _as_pytree(self.model))
-        object.__setattr__(self, "log_prob", _as_pytree(self.log_prob))
+        for name in ("model", "penalty", "direction", "postprocess"):
+            object.__setattr__(self, name, as_pytree(getattr(self, name)))
 
     def init(self, z: Any, goal: Any) -> State:
-        """The searches at their starts z (n, ...), towards the goals (n, ...) of the target.
+        """The searches at their starts.
 
         Lists are read as arrays, integers in z as floats. A start that is not finite has ended as such.
 
-        Raises ``ValueError`` where the model's output does not suit the target, the goals do not suit the model (a
-        class that does not exist; seen outside of jit only) or have another leading axis than z.
+        Args:
+            z: base points (n, ...), as ``jax.vmap(generator.encode)(x)``.
+            goal: what the target takes, classes (n,), values (n,) or intervals (n, 2).
+
+        Returns:
+            The state, to be stepped or run.
+
+        Raises:
+            ValueError: the model's output does not suit the target, the goals do not suit the model (a class that does
+                not exist; seen outside of jit only) or have another leading axis than z.
         """
         z, goal = as_floats(z), jnp.asarray(goal)
         shapes = [leaf.shape for leaf in jax.tree.leaves((z, goal))]
@@ -152,40 +154,38 @@ class Search:
         return _select(state.status == Status.RUNNING, moved, state)
 
     def _decode(self, z):
-        return self.finish(self.generator.decode(z))
+        return self.postprocess(self.generator.decode(z))
 
     def _step(self, s: State) -> State:
         """The step of one sample."""
-        decoded, push, pull = linearise(self.generator, s.position)
-        x = self.finish(decoded)
+        space = self.generator.manifold
+        decoded, push, pull = linearize(self.generator, s.position)
+        x = self.postprocess(decoded)
 
-        def gain(x):
+        def objective(a, x):
             output = as_floats(self.model(x))
-            score = self.target.objective(output, s.goal)
-            penalty = self._data_penalty(x, s.start.x)
-            return score - penalty, (
-                score.astype(s.score.dtype),
-                self.target.reached(output, s.goal),
-            )
+            score = total = self.target.objective(output, s.goal)
+            if self.penalty is not None:
+                total = score - self.penalty(space.expmap_frame(s.position, a), x, s.start)
+            return total, (score.astype(s.score.dtype), self.target.reached(output, s.goal))
 
-        slope, (score, reached) = jax.grad(gain, has_aux=True)(x)
-        gradient = pull(slope) - self._base_gradient(s)
-        direction = gradient
-        if self.damping is not None:
-            direction = self._solve(lambda a: pull(push(a)) + self.damping * a, gradient)
+        zero = space.to_frame(s.position, jax.tree.map(jnp.zeros_like, s.position))
+        slopes, (score, reached) = jax.grad(objective, (0, 1), has_aux=True)(zero, x)
+        ascent = slopes[0] + pull(slopes[1])
+        direction = self.direction(ascent, push, pull)
         update, opt_state = self._update(direction, s)
-        position = self.generator.manifold.expmap_frame(s.position, update)
+        position = space.expmap_frame(s.position, update)
 
         # Each stage by itself, by squares: Adam divides by an overflown one and stands still, a manifold may bring back
         # any step, however wild, to one of its points.
         valid = _finite((decoded, x, score))
-        steepest = jnp.max(jnp.abs(gradient))
+        steepest = jnp.max(jnp.abs(ascent))
         moves = _finite((jnp.square(steepest), _dot(update, update), position))
         found = valid & reached
         status = jnp.select(
             [found, ~valid | ~moves, steepest == 0],
             [Status.FOUND, Status.NOT_FINITE, Status.NO_GRADIENT],
-            jnp.where(s.steps < self.steps, Status.RUNNING, Status.EXHAUSTED),
+            jnp.where(s.steps < self.steps, Status.RUNNING, Status.MAX_STEPS),
         ).astype(s.status.dtype)
         here = s._replace(
             best=_select(valid & (score > s.score), Sample(s.position, x), s.best),
@@ -222,55 +222,6 @@ class Search:
 
         return jax.vmap(carry)(frame)
 
-    def _data_penalty(self, x, x0):
-        penalty = 0.0
-        if self.near_data is not None:
-            penalty += self.near_data / 2 * jnp.sum(jnp.square(x - x0))
-        if self.sparse is not None:
-            penalty += self.sparse * jnp.sum(jnp.abs(x - x0))
-        return penalty
-
-    def _base_gradient(self, s):
-        """Of the penalties in the base, in frame components."""
-        space = self.generator.manifold
-
-        def penalty(a):
-            z = space.expmap_frame(s.position, a)
-            value = 0.0
-            if self.near_base is not None:
-                value += self.near_base / 2 * space.sqdist(s.start.z, z)
-            if self.log_prob is not None:
-                value -= self.log_prob(z)
-            return value
-
-        if self.near_base is None and self.log_prob is None:
-            return 0.0
-        zero = jax.tree.map(jnp.zeros_like, s.position)
-        return jax.grad(penalty)(space.to_frame(s.position, zero))
-
-    def _solve(self, apply, b):
-        """Conjugate gradients from 0. Unrolled on the CPU, where a convolution inside a loop is slow."""
-        size = jnp.max(jnp.abs(b))  # so that no square overflows or vanishes
-        b = b / jnp.where(size == 0, 1, size)
-        floor = jnp.square(jnp.finfo(b.dtype).eps) * _dot(b, b)
-
-        def body(_, carry):
-            x, r, p, rr = carry
-            ap = apply(p)
-            live = ~(rr <= floor)  # converged: what is left is rounding, and 0 / 0; NaN stays
-            alpha = jnp.where(live, rr / _dot(p, ap), 0)
-            x, r = x + alpha * p, r - alpha * ap
-            new = _dot(r, r)
-            return x, r, r + jnp.where(live, new / rr, 0) * p, new
-
-        def solve(b, unroll):
-            start = (jnp.zeros_like(b), b, b, _dot(b, b))
-            return jax.lax.fori_loop(0, self.iterations, body, start, unroll=unroll)[0]
-
-        return size * jax.lax.platform_dependent(
-            b, cpu=partial(solve, unroll=True), default=partial(solve, unroll=False)
-        )
-
 
 @jax.jit  # validation needs values, the rest need not be compiled operation by operation
 def _start(search, z, goal):
@@ -297,10 +248,6 @@ def _start(search, z, goal):
     )
 
 
-def _as_pytree(function):
-    return function if function is None or isinstance(function, Partial) else Partial(function)
-
-
 def _dot(a, b):  # not vdot, which may run in bf16 or TF32 on an accelerator
     return jnp.sum(a * b)
 
@@ -318,100 +265,26 @@ def _select(mask, a, b):
     return jax.tree.map(one, a, b)
 
 
-CHUNK = 16  # steps between two looks at who is still running, on an accelerator
-
-
-def run(
-    search: Search,
-    state: State,
-    record: Callable[[State], Any] | None = None,
-    on_host: bool | None = None,
-    slots: int | None = None,
-) -> tuple[State, Any]:
-    """Step until no sample is running: the last state and the recorded path.
-
-    On the CPU the host calls a jitted step, elsewhere a jitted scan of ``CHUNK`` steps: XLA:CPU runs a convolution
-    inside a loop 5 to 26 times slower (jax-ml/jax#12868). Both give the same numbers.
-
-    Args:
-        search: the rules.
-        state: from ``search.init``, or from a run that was to go on.
-        record: what to keep of the state before each step, as ``lambda s: s.position`` for trajectories; use one
-            function for all calls, as each new one is compiled.
-        on_host: overrides the choice.
-        slots: step no more than so many samples at once, and where one has ended let the next in. The time is then that
-            of the mean number of steps instead of the largest, and the memory of a step does not grow with the samples.
-
-    Raises ``ValueError`` for slots below 1, or together with ``record``.
-
-    The path, in NumPy arrays, has a leading axis: the longest search's positions (samples that have ended repeat their
-    last). It is None without ``record``.
-    """
-    on_host = jax.default_backend() == "cpu" if on_host is None else on_host
-    length = 1 if on_host else CHUNK
-    if slots is not None:
-        if slots < 1 or record is not None:
-            raise ValueError(f"run: slots must be at least 1, and without record, got {slots}")
-        return _in_slots(search, state, slots, length), None
-    before, seen, running = state.steps, [], True
-    while running:
-        state, records, running = _advance(search, state, record, length)
-        seen.append(jax.device_get(records))
-    if record is None:
-        return state, None
-    longest = int(jnp.max(state.steps - before, initial=0)) + 1
-    return state, jax.tree.map(lambda *chunks: np.concatenate(chunks)[:longest], *seen)
-
-
-def _in_slots(search, state, slots, length):
-    """The last state; who has not ended comes first, and those that have ended only fill what is left."""
-    ended = np.asarray(state.status) != Status.RUNNING
-    order = np.argsort(ended, kind="stable")
-    rows, queue = order[:slots], [row for row in order[slots:] if not ended[row]]
-    part, running = _take(state, rows), True
-    while running:
-        part, _, running = _advance(search, part, None, length)
-        free = np.flatnonzero(np.asarray(part.status) != Status.RUNNING)[: len(queue)]
-        if len(free):
-            state = _put(state, rows, part)
-            rows[free], queue = queue[: len(free)], queue[len(free) :]
-            part, running = _take(state, rows), True
-    return _put(state, rows, part)
-
-
-@jax.jit
-def _take(state, rows):
-    return jax.tree.map(lambda leaf: leaf[rows], state)
-
-
-@jax.jit
-def _put(state, rows, part):
-    return jax.tree.map(lambda leaf, new: leaf.at[rows].set(new), state, part)
-
-
-@partial(jax.jit, static_argnums=(2, 3))
-def _advance(search, state, record, length):
-    def step(state, _):
-        return search.step(state), None if record is None else record(state)
-
-    if length > 1:
-        state, seen = jax.lax.scan(step, state, length=length)
-    else:
-        state, seen = step(state, None)
-        seen = jax.tree.map(lambda leaf: leaf[None], seen)
-    return state, seen, jnp.any(state.status == Status.RUNNING)
-
-
-def perturbed(
+def perturbed_starts(
     key: PRNGKeyArray, generator: Generator, z: Any, copies: int, scale: Array | float
 ) -> Point:
-    """Starts for several counterfactuals of each sample: (n * copies, ...), copies of one sample side by side.
+    """Starts for several counterfactuals of each sample: exp_z(scale e), e standard normal in the frame at z.
 
-    The first copy is z itself; the others lie around it, normal with standard deviation ``scale`` in each direction.
-    Repeat the goals likewise, ``jnp.repeat(goal, copies, 0)``. Raises ``ValueError`` for copies < 1.
+    Args:
+        key: of the noise.
+        generator: whose base the points lie in.
+        z: base points (n, ...).
+        copies: of each; the first is z itself. Repeat the goals likewise, ``jnp.repeat(goal, copies, 0)``.
+        scale: standard deviation in each direction, in units of the base.
+
+    Returns:
+        Base points (n * copies, ...), the copies of one sample side by side.
+
+    Raises:
+        ValueError: fewer than one copy.
     """
     if copies < 1:
-        raise ValueError(f"perturbed: copies must be at least 1, got {copies}")
+        raise ValueError(f"perturbed_starts: copies must be at least 1, got {copies}")
     z = jax.tree.map(lambda leaf: jnp.repeat(leaf, copies, 0), as_floats(z))
     space = generator.manifold
     frame = jax.vmap(space.to_frame)(z, jax.tree.map(jnp.zeros_like, z))

@@ -22,7 +22,11 @@ Function: TypeAlias = Callable[[Array], Array]
 
 
 def saliency(f: Function, x: ArrayLike) -> Array:
-    """The gradient of f at x, signed (Simonyan et al. 2014 show its absolute value, largest over the channels)."""
+    """The gradient df/dx at x, signed.
+
+    Reference:
+        Simonyan, Vedaldi & Zisserman 2014, who show its absolute value, largest over the channels.
+    """
     return jax.grad(f)(_floats(x))
 
 
@@ -33,7 +37,7 @@ def integrated_gradients(
     steps: int = 32,
     batch_size: int | None = 64,
 ) -> Array:
-    """(x - baseline) times the mean gradient on the straight line from the baseline (Sundararajan et al. 2017, eq. 1).
+    """(x - baseline) int_0^1 grad f(baseline + t (x - baseline)) dt.
 
     Complete: it sums to f(x) - f(baseline), up to the error of the quadrature, Gauss-Legendre in ``steps`` nodes.
 
@@ -44,8 +48,14 @@ def integrated_gradients(
         steps: nodes of the quadrature.
         batch_size: how many gradients at once; None for all.
 
+    Returns:
+        The attribution, of the shape of x.
+
     Raises:
         ValueError: a baseline whose shape is not that of x (nor broadcasts to it), steps or batch_size < 1.
+
+    Reference:
+        Sundararajan, Taly & Yan 2017, equation 1.
     """
     x = _floats(x)
     if steps < 1:
@@ -74,7 +84,7 @@ def smooth_grad(
     samples: int = 32,
     batch_size: int | None = 64,
 ) -> Array:
-    """The mean gradient over normal noise of standard deviation ``scale`` around x (Smilkov et al. 2017).
+    """E grad f(x + scale e), e standard normal.
 
     It is the gradient of f smoothed by that noise.
 
@@ -86,8 +96,14 @@ def smooth_grad(
         samples: how many draws.
         batch_size: how many gradients at once; None for all.
 
+    Returns:
+        The attribution, of the shape of x.
+
     Raises:
         ValueError: samples or batch_size < 1.
+
+    Reference:
+        Smilkov et al. 2017.
     """
     x = _floats(x)
     if samples < 1:
@@ -107,8 +123,8 @@ def occlusion(
 ) -> Array:
     """What f loses where a window is covered by the baseline, averaged over the windows that cover an entry.
 
-    The window (h, w) goes over the first axes of x (h, w, channels) in strides, all other axes are covered whole
-    (Zeiler & Fergus 2014). Entries that no window covers get 0.
+    The window (h, w) goes over the first axes of x (h, w, channels) in strides, all other axes are covered whole.
+    Entries that no window covers get 0.
 
     Args:
         f: a scalar function of one input.
@@ -119,8 +135,14 @@ def occlusion(
         batch_size: how many windows at once; None for all: of an image of 64 x 64 there are some 4000, and each
             needs the memory of one evaluation of f.
 
+    Returns:
+        The attribution, of the shape of x.
+
     Raises:
         ValueError: a window that is larger than x or has more axes, stride or batch_size < 1.
+
+    Reference:
+        Zeiler & Fergus 2014.
     """
     x = _floats(x)
     sides = x.shape[: len(window)]

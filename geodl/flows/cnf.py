@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from geodl._core import distrax
@@ -23,11 +24,12 @@ from geodl.flows import divergence
 from geodl.flows.clock import by_clock, clock
 from geodl.flows.integrate import RK4, Stats, Tsit5
 from geodl.flows.vector_field import VectorField
+from geodl.generators import Generator
 from geodl.manifolds import Manifold
 from geodl.manifolds.base import Point
 
 
-ADAPTIVE = Tsit5()
+ADAPTIVE, FIXED = Tsit5(), RK4()
 FEW_STEPS = 64  # with fewer RK4 steps likelihoods of sharp densities are off by more than 1e-3 nats
 
 
@@ -116,6 +118,16 @@ class Flow(distrax.Distribution):
         _, later = jax.lax.scan(leg, x, (times[:-1], times[1:]))
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), x, later)
 
+    def generator(self, solver: RK4 = FIXED) -> Generator:
+        """The generator on the manifold: along the field from time 0 to 1, and back to encode.
+
+        The solver is one of fixed steps, as searches differentiate forwards; up to its error encode is the inverse.
+        """
+        flow = Flow(self._manifold, self._base, self._field, self._params, solver)
+        return Generator(
+            Partial(_to_data, flow), self._manifold, Partial(_to_base, flow), exact=True
+        )
+
     def _sample_n(self, key, n):
         return self._push(self._base.sample(seed=key, sample_shape=n), self._speed)[0]
 
@@ -144,6 +156,14 @@ class Flow(distrax.Distribution):
         dtype = jnp.result_type(*jax.tree.leaves(x))
         start, end = (clock(jnp.asarray(t, dtype)) for t in (start, end))
         return solver(by_clock(rate), x, start, end, self._manifold)
+
+
+def _to_data(flow, z):
+    return flow._solve(flow._solver, flow._speed, z, 0.0, 1.0)[0]
+
+
+def _to_base(flow, x):
+    return flow._solve(flow._solver, flow._speed, x, 1.0, 0.0)[0]
 
 
 def negative_log_likelihood(flow: Flow, x: Point, key: Array | None = None) -> Array:

@@ -21,6 +21,8 @@ from geodl.bijectors import (
     plu_of_rotation,
 )
 from geodl.flows.dequantization import Noise, uniform_noise
+from geodl.generators import Generator, from_bijector
+from geodl.manifolds import Euclidean
 from geodl.nn import Net
 
 
@@ -39,6 +41,10 @@ class InvertibleNet(NamedTuple):
     init: Callable[[Array], Any]
     bijector: Callable[[Any], distrax.Bijector]
     data_init: Callable[[Any, Any], Any]
+
+    def generator(self, params: Any) -> Generator:
+        """The exact generator, from R^n in arrays of this shape; what depends on the parameters alone is made once."""
+        return from_bijector(jax.jit(self.bijector)(params), Euclidean(self.shape))
 
     def law(self, params: Any, temperature: float = 1.0) -> distrax.Transformed:
         """The law of the data, of N(0, I) in every coordinate.

@@ -3,7 +3,7 @@
 from geodl._core.records import register_record
 from geodl.manifolds import euclidean, hyperboloid, poincare, so3, sphere, torus
 from geodl.manifolds.base import Manifold, Point, Tangent, Winding
-from geodl.manifolds.euclidean import Euclidean
+from geodl.manifolds.euclidean import Box, Euclidean
 from geodl.manifolds.hyperboloid import Hyperboloid
 from geodl.manifolds.poincare import PoincareBall
 from geodl.manifolds.product import Product
@@ -14,6 +14,7 @@ from geodl.manifolds.torus import Torus
 
 __all__ = [
     "SO3",
+    "Box",
     "Euclidean",
     "Hyperboloid",
     "Manifold",

@@ -29,9 +29,6 @@ def exact_gap(x: Array, c: Array) -> Array:
     return gap_of_sums(*sums(*exact_squares(x, grid)), *curvature)
 
 
-compiled_gap = jax.jit(exact_gap)
-
-
 @exact_gap.defjvp
 def _exact_gap_jvp(primals, tangents):
     (x, c), (dx, dc) = primals, tangents

@@ -242,7 +242,8 @@ def _is_shape(x):
 class ModuleManifold(Manifold):
     """A record with the public functions of its module as methods, the curvature ``c`` bound.
 
-    Docstrings and annotations are those of the functions. What the class defines itself stays.
+    Docstrings and annotations are those of the functions. What the class, or one that it inherits from, defines itself
+    stays.
     """
 
     if TYPE_CHECKING:  # the methods are made when a class is
@@ -264,7 +265,7 @@ class ModuleManifold(Manifold):
         module = sys.modules[cls.__module__]
         for name, function in list(vars(module).items()):
             public = inspect.isfunction(function) and hasattr(function, "is_primitive")
-            if public and name not in vars(cls):
+            if public and getattr(cls, name, None) in (None, getattr(Manifold, name, None)):
                 setattr(cls, name, _method(function))
 
 

@@ -1,11 +1,15 @@
-"""Euclidean space R^d: the flat case, and the functions that other spaces inherit from flat
-coordinates.
+"""Euclidean space R^d, boxes in it, and the functions that other spaces inherit from flat coordinates.
 
-Points and tangent vectors are arrays (..., d); leading axes broadcast, also where a formula ignores
-the point.
+The functions take points and tangent vectors (..., d); leading axes broadcast, also where a formula ignores the point.
+The records take points of any shape, as images are: :class:`Euclidean` and :class:`Box`.
 """
 
+import functools
+import inspect
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -136,32 +140,174 @@ def random_uniform(
     return jax.random.uniform(key, as_shape(shape), dtype, minval=-1.0, maxval=1.0)
 
 
-@register_record
-@dataclass(frozen=True)
-class Euclidean(ModuleManifold):
-    """R^dim as a :class:`~geodl.manifolds.base.Manifold`."""
+# -------------------------------------------------------------------------------------------------
+# Records: one point may be an array of any shape
+# -------------------------------------------------------------------------------------------------
 
-    dim: int = field(metadata={"static": True})
+# Methods whose results are points or tangent vectors; those of the others are numbers or frame components.
+_TO_POINTS = {
+    "expmap",
+    "logmap",
+    "geodesic",
+    "transport",
+    "project",
+    "project_tangent",
+    "egrad_to_rgrad",
+    "from_frame",
+    "expmap_frame",
+    "tangent_basis",
+}
 
-    winding = Winding("none")
+
+def _of_any_shape(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of points (..., *event_shape), made from that of vectors (..., d)."""
+    names = list(inspect.signature(method).parameters)[1:]
+
+    @functools.wraps(method)
+    def of_any_shape(self, *args, **kwargs):
+        if len(self.event_shape) == 1:
+            return method(self, *args, **kwargs)
+        named = dict(zip(names, args, strict=False)) | kwargs
+        rows = {k: a if k in ("a", "t") else self._row(k, a) for k, a in named.items()}
+        result = method(self, **rows)
+        if method.__name__ in _TO_POINTS:
+            return result.reshape(*result.shape[:-1], *self.event_shape)
+        return result
+
+    return of_any_shape
+
+
+class _Flat(ModuleManifold):
+    """A flat space whose points are arrays of ``event_shape``; frame components are the entries, in a row."""
+
+    shape: Any
     embedded = True
     frame_is_parallel = True
 
     def __post_init__(self):
-        check_dim("Euclidean", self.dim)
+        shape = self.shape if isinstance(self.shape, tuple | list) else (self.shape,)
+        for n in shape:
+            check_dim(type(self).__name__, n)
+        object.__setattr__(self, "shape", tuple(int(n) for n in shape))
+
+    @property
+    def dim(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The number of entries of a point."""
+        return math.prod(self.shape)
 
     @property
     def event_shape(self):
-        return (self.dim,)
+        return self.shape
+
+    def frame_divergence(self, x, a):
+        return self.logdetexp(x, self.from_frame(x, a))
+
+    def logdetexp_frame(self, x, a):
+        return self.logdetexp(x, self.from_frame(x, a))
+
+    def _row(self, name, x):
+        x, shape = jnp.asarray(x), self.event_shape
+        batch = x.shape[: x.ndim - len(shape)]
+        if x.shape[len(batch) :] != shape:
+            raise ValueError(f"{self}: {name} needs shape (..., {shape}), got {x.shape}")
+        return x.reshape(*batch, self.dim)
+
+
+for _name, _method in list(vars(_Flat).items()):
+    if hasattr(_method, "is_primitive"):
+        setattr(_Flat, _name, _of_any_shape(_method))
+
+
+@register_record
+@dataclass(frozen=True, repr=False)
+class Euclidean(_Flat):
+    """R^n as a :class:`~geodl.manifolds.base.Manifold`, n = ``dim`` the number of entries of a point.
+
+    Args:
+        shape: of one point: ``Euclidean(2)`` for vectors, ``Euclidean((28, 28, 1))`` for images.
+    """
+
+    shape: int | tuple[int, ...] = field(metadata={"static": True})
+
+    winding = Winding("none")
+
+    def __repr__(self):
+        return f"Euclidean({self.dim if len(self.event_shape) == 1 else self.event_shape})"
 
     def curvature(self):
         return 0.0
 
     def origin(self, dtype=None):
-        return origin(self.dim, dtype)
+        return jnp.zeros(self.event_shape, dtype)
 
     def random_uniform(self, key, batch_shape=(), dtype=None):
-        return random_uniform(key, (*as_shape(batch_shape), self.dim), dtype)
+        return random_uniform(key, (*as_shape(batch_shape), *self.event_shape), dtype)
 
-    def frame_divergence(self, x, a):
-        return logdetexp(x, a)
+
+@jax.custom_jvp
+def _clip(x, low, high):
+    return jnp.clip(x, low, high)
+
+
+@_clip.defjvp
+def _clip_jvp(primals, tangents):
+    # A pixel on the bound must be able to leave it, so the derivative is that of the identity.
+    return _clip(*primals), tangents[0]
+
+
+@register_record
+@dataclass(frozen=True)
+class Box(_Flat):
+    """The box [low, high]^n in R^n, as pixels within bounds are; geodesics that would leave it stop at its faces.
+
+    Derivatives pass through the faces unchanged. Up to them it is R^n: no winding and no curvature is declared, and
+    wrapped normals refuse it, since they would lose what lies outside.
+
+    Args:
+        low: the least value of an entry.
+        high: the largest.
+        shape: of one point, an integer for vectors.
+
+    Raises:
+        ValueError: unless low < high, both finite.
+    """
+
+    low: float = field(metadata={"static": True})
+    high: float = field(metadata={"static": True})
+    shape: int | tuple[int, ...] = field(metadata={"static": True})
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not -math.inf < self.low < self.high < math.inf:
+            raise ValueError(
+                f"Box: low must be below high, both finite, got {self.low} and {self.high}"
+            )
+
+    def project(self, x):
+        """The nearest point of the box."""
+        return _clip(super().project(x), self.low, self.high)
+
+    def expmap(self, x, v):
+        """x + v, clipped to the box."""
+        return self.project(super().expmap(x, v))
+
+    def expmap_frame(self, x, a):
+        """x + a, clipped to the box."""
+        return self.project(super().expmap_frame(x, a))
+
+    def geodesic(self, t, x, y):
+        """x + t (y - x), clipped to the box."""
+        return self.project(super().geodesic(t, x, y))
+
+    def origin(self, dtype=None):
+        """The middle."""
+        return jnp.full(self.event_shape, (self.low + self.high) / 2, dtype)
+
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        """Uniform on the box."""
+        shape = (*as_shape(batch_shape), *self.event_shape)
+        return jax.random.uniform(key, shape, dtype, minval=self.low, maxval=self.high)
+
+    def log_volume(self):
+        """dim log(high - low)."""
+        return self.dim * math.log(self.high - self.low)

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
@@ -43,9 +44,9 @@ def _validate(c, **arguments):
     check_positive("curvature parameter c (sectional curvature is -c)", c)
     for name in ("x", "y"):
         if name in arguments:
-            point = arguments[name]
-            time = _time(point[..., 1:], c)
-            off = jnp.abs(point[..., 0] - time) / time
+            point = np.asarray(arguments[name], np.longdouble)
+            time = np.sqrt(1 / c + np.sum(np.square(point[..., 1:]), -1))
+            off = np.abs(point[..., 0] - time) / time
             check(
                 off < 1e-3,
                 f"{name} must lie on the hyperboloid: relative error of its time coordinate",

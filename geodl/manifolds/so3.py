@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
@@ -41,13 +42,16 @@ def _validate(**arguments):
     for name in ("x", "y"):
         if name in arguments:
             x = arguments[name]
-            off = jnp.max(jnp.abs(_mul(_t(x), x) - jnp.eye(3)), (-2, -1))
+            if x.shape[-2:] != (3, 3):
+                raise ValueError(f"so3: {name} has shape (..., 3, 3), got {x.shape}")
+            off = np.max(np.abs(np.swapaxes(x, -2, -1) @ x - np.eye(3)), (-2, -1))
             check(
                 off < 2e-2,
                 f"{name} must be a rotation matrix: largest entry of |{name}^T {name} - I|",
                 off,
             )
-            check(_det(x) > 0, f"{name} must be a rotation matrix, of determinant 1", _det(x))
+            det = np.linalg.det(x)
+            check(det > 0, f"{name} must be a rotation matrix, of determinant 1", det)
 
 
 def _primitive(*points):

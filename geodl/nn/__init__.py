@@ -16,7 +16,6 @@ from geodl.nn.fourier import circle, fourier_features
 from geodl.nn.functional import Net, functional
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
 from geodl.nn.mlp import MLP, linear, mlp
-from geodl.nn.unet import Counted, UNetCounter, unet_counter
 
 
 __all__ = [
@@ -25,12 +24,10 @@ __all__ = [
     "ConvDecoder",
     "ConvFeatures",
     "ConvNet",
-    "Counted",
     "Gyroplane",
     "MixerNet",
     "MobiusLinear",
     "Net",
-    "UNetCounter",
     "circle",
     "conv_classifier",
     "conv_decoder",
@@ -42,5 +39,4 @@ __all__ = [
     "linear",
     "mixer_net",
     "mlp",
-    "unet_counter",
 ]

@@ -5,7 +5,6 @@ on any chart, so that a hyperbolic and a Euclidean panel are drawn by the same l
 (`Mollweide`, `Orthographic`) is a chart of the sphere, for the `sphere_` functions.
 """
 
-from geodl.plotting.curves import learning_curves
 from geodl.plotting.disk import Disk
 from geodl.plotting.images import (
     image_grid,
@@ -39,7 +38,6 @@ __all__ = [
     "hyperplanes",
     "image_grid",
     "latent_grid",
-    "learning_curves",
     "points",
     "quantile_lattice",
     "reconstructions",

@@ -1,6 +1,7 @@
 """Training: a pure step, chunks under one jit, and a host loop that survives being killed."""
 
 from geodl.train.averaging import AveragedState, averaged
+from geodl.train.cache import cached_map, fingerprint, write_text
 from geodl.train.checkpoints import CheckpointError, load, restore, save
 from geodl.train.fitting import NonFiniteError, fit
 from geodl.train.loop import (
@@ -12,14 +13,6 @@ from geodl.train.loop import (
     on_minibatches,
     steps_per_epoch,
 )
-from geodl.train.runs import (
-    circumstances,
-    fingerprint,
-    markdown_table,
-    resumable_map,
-    start_run,
-    write_text,
-)
 from geodl.train.sharding import data_mesh, initialize, replicate, shard_batch
 
 
@@ -30,8 +23,8 @@ __all__ = [
     "NonFiniteError",
     "TrainState",
     "averaged",
+    "cached_map",
     "chunked",
-    "circumstances",
     "data_mesh",
     "fingerprint",
     "fit",
@@ -39,14 +32,11 @@ __all__ = [
     "initialize",
     "load",
     "make_step",
-    "markdown_table",
     "on_minibatches",
     "replicate",
     "restore",
-    "resumable_map",
     "save",
     "shard_batch",
-    "start_run",
     "steps_per_epoch",
     "write_text",
 ]

@@ -1,5 +1,6 @@
 """The host's side of training: chunk after chunk, with log, checkpoints, progress and resume."""
 
+import json
 import operator
 import os
 import time
@@ -12,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from geodl.train import checkpoints
+from geodl.train.cache import progress_bar, write_text
 from geodl.train.loop import Metrics, TrainState
-from geodl.train.runs import append_line, progress_bar, read_lines
 
 
 class NonFiniteError(FloatingPointError):
@@ -46,7 +47,7 @@ def fit(
         state: where to start; it is copied, so the caller's arrays stay valid.
         data: whatever the step takes as data.
         steps: total number of steps. A remainder of `chunk` costs a second compilation.
-        folder: the run's folder, as from `start_run`.
+        folder: of the run, for its log and its checkpoints.
         chunk: steps between two looks by the host.
         evaluate: adds `evaluate(state)`, a dict of numbers, to the line before each checkpoint.
         best: name of a number in the log, of `evaluate` or of the metrics: the state where it was least is kept in
@@ -75,7 +76,7 @@ def fit(
         raise ValueError(f"{folder} has already been trained for {step} steps, asked for {steps}")
     log = folder / "metrics.jsonl"
     writes = jax.process_index() == 0
-    history = read_lines(log, step)
+    history = _read_lines(log, step)
 
     with progress_bar(steps, step, progress, desc=folder.name, unit="step") as bar:
         while step < steps:
@@ -101,7 +102,7 @@ def fit(
             history.append(record)
             # The log first: a line without its checkpoint is dropped on resume and written again.
             if writes:
-                append_line(log, record)
+                _append_line(log, record)
             if saves:
                 checkpoints.save(folder / "checkpoints", step, state, keep)
             if "loss" in record:
@@ -151,3 +152,27 @@ def _check_finite(
         if not bool(jnp.isfinite(leaf).all()):
             name = jax.tree_util.keystr(path)
             raise NonFiniteError(f"parameter {name} is not finite after step {end - 1}; {kept}")
+
+
+def _append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Append one JSON line in a single write."""
+    with open(path, "ab", buffering=0) as file:
+        file.write((json.dumps(record) + "\n").encode())
+
+
+def _read_lines(path: Path, last_step: int) -> list[dict[str, Any]]:
+    """The records up to `last_step`; the first process drops later ones, and a line broken off, from the file.
+
+    A run killed between its log and its checkpoint writes those lines again.
+    """
+    lines = path.read_text().splitlines() if path.exists() else []
+    records = []
+    for line in lines:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    kept = [record for record in records if record["step"] <= last_step]
+    if len(kept) < len(lines) and jax.process_index() == 0:
+        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+    return kept

@@ -13,14 +13,14 @@ Several seeds are trained at once by stacking their states along a leading axis 
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from geodl._core.loops import host_is_faster, repeated
 
 
 PyTree: TypeAlias = Any
@@ -192,22 +192,9 @@ def chunked(
     XLA:CPU runs a convolution inside a loop 5 to 26 times slower (jax-ml/jax#12868). Both give
     the same numbers.
     """
-
-    @partial(jax.jit, static_argnums=2, donate_argnums=0)
-    def scanned(state: TrainState, data: Any, n: int) -> tuple[TrainState, Metrics]:
-        return jax.lax.scan(lambda state, _: step(state, data), state, length=n)
-
-    jitted = jax.jit(step, donate_argnums=0)
-
-    def looped(state: TrainState, data: Any, n: int) -> tuple[TrainState, Metrics]:
-        metrics = []
-        for _ in range(n):
-            state, latest = jitted(state, data)
-            metrics.append(latest)
-        return state, jax.tree.map(lambda *m: jnp.asarray(np.stack(m)), *metrics)
+    repeat = repeated(step, donate=True)
 
     def run(state: TrainState, data: Any, n: int) -> tuple[TrainState, Metrics]:
-        on_host = convolutional and jax.default_backend() == "cpu"
-        return (looped if on_host else scanned)(state, data, n)
+        return repeat(state, data, n, convolutional and host_is_faster())
 
     return run

@@ -1,22 +1,20 @@
 """Variational autoencoders with latents on a manifold."""
 
-from geodl.vae.evaluation import ACTIVE, interpolate, sample_aggregate_posterior, unit_variances
+from geodl.vae.evaluation import ACTIVE_UNIT_THRESHOLD, posterior_mean_variance
 from geodl.vae.likelihoods import bernoulli, gaussian
 from geodl.vae.losses import Elbo, elbo, iwae
 from geodl.vae.model import VAE, decoder, vae
 
 
 __all__ = [
-    "ACTIVE",
+    "ACTIVE_UNIT_THRESHOLD",
     "VAE",
     "Elbo",
     "bernoulli",
     "decoder",
     "elbo",
     "gaussian",
-    "interpolate",
     "iwae",
-    "sample_aggregate_posterior",
-    "unit_variances",
+    "posterior_mean_variance",
     "vae",
 ]

@@ -9,7 +9,11 @@ from jaxtyping import Float
 def bernoulli(
     logits: Float[Array, "*#batch n"], x: Float[Array, "*#batch n"]
 ) -> Float[Array, "*batch"]:
-    """Cross-entropy of grey pixels x in [0, 1] read as Bernoulli means (Mathieu et al. 2019, MNIST)."""
+    """Bernoulli log-likelihood sum_i x_i log p_i + (1 - x_i) log(1 - p_i), p = sigmoid(logits), in nats.
+
+    Grey pixels x in [0, 1] are read as means of bits (Mathieu et al. 2019, MNIST). Logits and x are (..., n), the
+    result is (...).
+    """
     softplus = jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))
     return jnp.sum(x * logits - softplus, -1)
 
@@ -17,5 +21,8 @@ def bernoulli(
 def gaussian(
     mean: Float[Array, "*#batch n"], x: Float[Array, "*#batch n"]
 ) -> Float[Array, "*batch"]:
-    """Normal density of unit variance around the decoder's output (Mathieu et al. 2019, branching diffusion)."""
+    """Gaussian log-likelihood -sum_i ((x_i - mean_i)^2 + log 2 pi) / 2 of unit variance, in nats.
+
+    As for the branching diffusion of Mathieu et al. (2019). Mean and x are (..., n), the result is (...).
+    """
     return -0.5 * jnp.sum(jnp.square(x - mean) + np.log(2 * np.pi), -1)

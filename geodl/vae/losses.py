@@ -20,9 +20,23 @@ class Elbo(NamedTuple):
 
 
 def elbo(model: VAE, params, x: Array, key: Array, samples: int = 1) -> Elbo:
-    """Monte Carlo ELBO of the items x (batch, n), with the KL by the same ``samples`` draws (Kingma & Welling 2014).
+    """Monte Carlo ELBO E_q [log p(x|z) + log p(z) - log q(z|x)], the KL by the same draws.
 
-    Raises ``ValueError`` for fewer than one sample.
+    Args:
+        model: the VAE.
+        params: as ``model.init`` makes them.
+        x: items (batch, n).
+        key: of the draws.
+        samples: draws of q for each item.
+
+    Returns:
+        The bound and its parts (batch,), in nats.
+
+    Raises:
+        ValueError: fewer than one sample.
+
+    Reference:
+        Kingma & Welling 2014.
     """
     _check_count("elbo: samples", samples)
     log_likelihood, kl = _log_weights(model, params, x, key, samples)
@@ -30,11 +44,25 @@ def elbo(model: VAE, params, x: Array, key: Array, samples: int = 1) -> Elbo:
 
 
 def iwae(model: VAE, params, x: Array, key: Array, samples: int, chunk: int = 100) -> Array:
-    """Importance-weighted bound log (1/K) sum_k p(x, z_k) / q(z_k | x), shape (batch,) (Burda et al. 2016).
+    """Importance-weighted bound log (1/K) sum_k p(x, z_k) / q(z_k|x).
 
-    The K = ``samples`` draws are made ``chunk`` at a time (all, if they are fewer), so memory does not grow with
-    the decoder's size times K; raises ``ValueError`` where ``chunk`` does not divide ``samples``, or either is
-    below 1.
+    Args:
+        model: the VAE.
+        params: as ``model.init`` makes them.
+        x: items (batch, n).
+        key: of the draws.
+        samples: K draws of q for each item.
+        chunk: how many at a time (all, if they are fewer), so that memory does not grow with the decoder's size times
+            K.
+
+    Returns:
+        (batch,), in nats.
+
+    Raises:
+        ValueError: ``chunk`` does not divide ``samples``, or either is below 1.
+
+    Reference:
+        Burda, Grosse & Salakhutdinov 2016.
     """
     _check_count("iwae: samples", samples)
     _check_count("iwae: chunk", chunk)

@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from geodl._core.checks import float_dtype
+from geodl._core.records import as_pytree
+from geodl.generators import Generator, identity
 from geodl.manifolds import Manifold
 from geodl.nn import MLP, Gyroplane, MobiusLinear, Net, functional, linear
 
@@ -23,15 +26,44 @@ class VAE(NamedTuple):
 
     ``init(key) -> params``; ``encode(params, x) -> q(z|x)``; ``decode(params, z) -> parameters of p(x|z)``;
     ``log_likelihood(parameters, x) -> log p(x|z)``; ``prior(params) -> p(z)``; ``manifold(params)``, the record of
-    the latent space. They cannot be pickled: store the parameters, and make the model again.
+    the latent space. Without parameters ``prior()`` and ``manifold()`` are those before training. They cannot be
+    pickled: store the parameters, and make the model again.
     """
 
     init: Callable[[Array], dict[str, Any]]
     encode: Callable[[dict[str, Any], Array], Any]
     decode: Callable[[dict[str, Any], Any], Array]
     log_likelihood: Callable[[Array, Array], Array]
-    prior: Callable[[dict[str, Any]], Any]
-    manifold: Callable[[dict[str, Any]], Manifold]
+    prior: Callable[..., Any]
+    manifold: Callable[..., Manifold]
+
+    def generator(
+        self, params: dict[str, Any], to_data: Callable[[Array], Array] = identity
+    ) -> Generator:
+        """The generator z -> to_data(decode(params, z)); it encodes by the posterior's mean, which is no exact inverse.
+
+        Args:
+            params: as ``init`` makes them. They are arguments of what is compiled.
+            to_data: from the decoder's output for one point (n,) to the data point, of any shape: the mean of p(x|z).
+                ``jax.nn.sigmoid`` for logits, ``lambda y: jax.nn.sigmoid(y).reshape(28, 28, 1)`` for those of images.
+                Use one function for all calls, as each new one is compiled.
+
+        Returns:
+            The generator; data points are encoded as vectors.
+        """
+        return Generator(
+            Partial(_decoded, Partial(self.decode), as_pytree(to_data), params),
+            self.manifold(params),
+            Partial(_encoded, Partial(self.encode), params),
+        )
+
+
+def _decoded(decode, to_data, params, z):
+    return to_data(decode(params, z))
+
+
+def _encoded(encode, params, x):
+    return encode(params, jnp.ravel(x)).loc
 
 
 def vae(
@@ -45,11 +77,25 @@ def vae(
 ) -> VAE:
     """VAE with prior ``family(manifold, origin, prior_scale)`` and posterior of the same family.
 
-    ``encoder.apply(params, x)`` gives (..., dim + k): the mean's components in the tangent space at the
-    origin (its expmap is the posterior's mean) and k = 1 or dim raw scales (softplus + 1e-5).
-    ``decoder.apply(params, z, manifold)`` gives the parameters that ``log_likelihood(parameters, x)`` takes.
-    ``prior_scale`` is a number or one for each dimension. With ``learn_curvature`` the curvatures of the manifold (of
-    every factor of a product) are parameters too, as logarithms; raises ``ValueError`` where it has none.
+    Args:
+        manifold: of the latents.
+        family: (manifold, loc, scale) to a distribution, as ``WrappedNormal`` or ``RiemannianNormal``.
+        encoder: ``apply(params, x)`` gives (..., dim + k): the mean's components in the tangent space at the origin
+            (its expmap is the posterior's mean) and k = 1 or dim raw scales (softplus + 1e-5).
+        decoder: ``apply(params, z, manifold)`` gives the parameters that the likelihood takes.
+        log_likelihood: ``log_likelihood(parameters, x)``, as :func:`bernoulli` and :func:`gaussian`.
+        prior_scale: a number or one for each dimension.
+        learn_curvature: whether the curvatures of the manifold (of every factor of a product) are parameters too, as
+            logarithms.
+
+    Returns:
+        The model, whose distributions are those of ``family``.
+
+    Raises:
+        ValueError: ``learn_curvature`` where the manifold has no curvature.
+
+    Reference:
+        Mathieu et al. 2019.
     """
     curvatures, structure = jax.tree.flatten(manifold)
     if learn_curvature and not curvatures:
@@ -66,8 +112,8 @@ def vae(
             params["log_curvature"] = [jnp.log(jnp.asarray(c, dtype)) for c in curvatures]
         return params
 
-    def space(params):
-        if not learn_curvature:
+    def space(params=None):
+        if params is None or not learn_curvature:
             return manifold
         return structure.unflatten([jnp.exp(a) for a in params["log_curvature"]])
 
@@ -80,8 +126,9 @@ def vae(
     def decode(params, z):
         return decoder.apply(params["decoder"], z, space(params))
 
-    def prior(params):
-        latent, dtype = space(params), _dtype(params)
+    def prior(params=None):
+        latent = space(params)
+        dtype = jnp.result_type(float) if params is None else _dtype(params)
         return family(
             latent, _origin(latent, dtype), jnp.atleast_1d(jnp.asarray(prior_scale, dtype))
         )
@@ -91,7 +138,7 @@ def vae(
 
 def _dtype(params):
     """The parameters' precision, whatever the default one is."""
-    return float_dtype(*jax.tree.leaves(params["encoder"]))
+    return float_dtype(0.0, *jax.tree.leaves(params))
 
 
 def _origin(manifold, dtype):
@@ -140,9 +187,17 @@ def _coordinates(manifold, z):
 def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
-    ``first`` reads z by its ``dim`` coordinates ("linear"; of a matrix row by row, of a product in turn), by its
-    tangent vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder)
-    or by a Möbius affine layer ("mobius").
-    ``apply(params, z, manifold)``.
+    Args:
+        first: reads z by its coordinates ("linear"; of a matrix row by row, of a product in turn), by its tangent
+            vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder)
+            or by a Möbius affine layer ("mobius").
+        dim: the number of coordinates, or of components, that the first layer reads.
+        sizes: of the layers, that of the data last.
+
+    Returns:
+        A net with ``apply(params, z, manifold)``.
+
+    Raises:
+        ValueError: another first layer.
     """
     return functional(lambda rngs: Decoder(first, dim, sizes, rngs))

@@ -16,7 +16,7 @@ from geodl.manifolds import Sphere
 def main():
     """Sharded arrays through ``run``; ``shard_map`` around the steps; and plain."""
     sphere, optimizer = Sphere(2), optax.sgd(0.05, momentum=0.9)
-    search = Search(Generator(jnp.sin, manifold=sphere), jnp.sum, interval(), optimizer, 30)
+    search = Search(Generator(jnp.sin, sphere), jnp.sum, interval(), optimizer, 30)
     z = sphere.project(np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32))
     goal = np.linspace(-0.5, 2.0, 16, dtype=np.float32)  # 1.64 is the most that can be reached
     goal = np.stack([goal, np.full_like(goal, 9.0)], -1)

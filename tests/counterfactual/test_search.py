@@ -12,7 +12,6 @@ import pytest
 from jax.tree_util import Partial
 
 from geodl.counterfactual import (
-    Flat,
     Generator,
     Search,
     Status,
@@ -23,13 +22,15 @@ from geodl.counterfactual import (
     inverse_metric,
     invert,
     margin,
-    perturbed,
+    natural_gradient,
+    penalties,
+    perturbed_starts,
     reconstruction,
     run,
     singular_values,
     value,
 )
-from geodl.manifolds import Euclidean, Hyperboloid, PoincareBall, Sphere, Torus
+from geodl.manifolds import Box, Euclidean, Hyperboloid, PoincareBall, Sphere, Torus
 
 
 WEIGHTS = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
@@ -42,7 +43,8 @@ def linear(matrix, z):
     return matrix @ z
 
 
-GENERATOR = Generator(Partial(linear, MATRIX))
+PLANE = Euclidean(2)
+GENERATOR = Generator(Partial(linear, MATRIX), PLANE)
 MODEL = Partial(linear, WEIGHTS)
 SEARCH = Search(GENERATOR, MODEL, confidence(0.9), ADAM, steps=400)
 
@@ -80,7 +82,7 @@ def test_every_sample_stops_by_itself():
     chunked, other_path = run(SEARCH, SEARCH.init(STARTS, goal), position, on_host=False)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), chunked, state)
     np.testing.assert_allclose(other_path, path, rtol=1e-5, atol=1e-7)
-    two, _ = run(SEARCH, SEARCH.init(STARTS, goal), slots=2)
+    two, _ = run(SEARCH, SEARCH.init(STARTS, goal), max_concurrent=2)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), two, state)
     alone, _ = run(SEARCH, SEARCH.init(STARTS[2:3], goal[2:3]))
     np.testing.assert_allclose(alone.best.z[0], state.best.z[2], rtol=1e-5)
@@ -95,7 +97,7 @@ def test_a_bad_sample_does_not_spoil_its_batch():
     def model(x):
         return jnp.stack([x[0], -x[0]])
 
-    search = Search(Generator(decode), model, confidence(0.999), optax.sgd(0.1), steps=100)
+    search = Search(Generator(decode, PLANE), model, confidence(0.999), optax.sgd(0.1), steps=100)
     starts = jnp.array([[3.0, 0.0], [4.0, 0.0], [1.0, 0.0], [0.0, 0.0]]).at[1, 0].set(-4.0)
     state, _ = run(search, search.init(starts, jnp.array([0, 1, 0, 1])))
     assert state.status.tolist() == [
@@ -112,7 +114,7 @@ def test_what_cannot_be_reached():
 
     search = Search(GENERATOR, bounded, interval(), ADAM, steps=20)
     state, _ = run(search, search.init(STARTS, jnp.array([[2.0, jnp.inf]] * 5)))
-    assert np.all(state.status == Status.EXHAUSTED) and np.all(state.steps == 20)
+    assert np.all(state.status == Status.MAX_STEPS) and np.all(state.steps == 20)
     assert np.all(state.score > np.tanh(STARTS @ MATRIX[0]) - 2)  # better than the start
 
     search = Search(GENERATOR, lambda x: jnp.sign(x[0]), interval(), ADAM, steps=20)
@@ -148,18 +150,25 @@ def test_penalties_keep_near():
         return run(search, search.init(STARTS, goal))[0]
 
     free = found()
-    for options in ({"near_base": 1.0}, {"near_data": 1.0}, {"sparse": 0.5}):
-        kept = found(**options)
+    distances = (
+        penalties.base_distance(1.0, PLANE),
+        penalties.data_distance(1.0),
+        penalties.l1(0.5),
+    )
+    for penalty in distances:
+        kept = found(penalty=penalty)
         for before, after, start in zip(free.best, kept.best, free.start, strict=True):
             assert np.all(np.sum((after - start) ** 2, -1) < np.sum((before - start) ** 2, -1))
-    likely = found(log_prob=lambda z: -jnp.sum(z**2))
+    likely = found(penalty=penalties.negative_log_prob(1.0, lambda z: -jnp.sum(z**2)))
     assert np.all(np.sum(likely.best.z**2, -1) < np.sum(free.best.z**2, -1))
 
 
 def test_data_space_stays_in_the_box_and_leaves_its_edge():
     finish = lambda x: jnp.round(255 * x) / 255  # noqa: E731
     model = Partial(linear, 30 * WEIGHTS)
-    search = Search(data_space(), model, confidence(0.99), optax.adam(0.01), 300, finish=finish)
+    search = Search(
+        data_space(2), model, confidence(0.99), optax.adam(0.01), 300, postprocess=finish
+    )
     starts = jnp.array([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
     state, path = run(search, search.init(starts, jnp.array([1, 0, 2])), position)
     assert np.all((path >= 0) & (path <= 1)) and np.any(path[-1] != path[0])
@@ -172,7 +181,7 @@ def test_double_precision_gradients_and_vmap(x64):
     """The step is pure: through it by grad, over it by vmap."""
     goal = towards(STARTS)[:2]
     search = Search(
-        Generator(Partial(linear, np.float64(MATRIX))), MODEL, confidence(0.9), ADAM, steps=9
+        Generator(Partial(linear, np.float64(MATRIX)), PLANE), MODEL, confidence(0.9), ADAM, steps=9
     )
 
     @jax.jit
@@ -190,7 +199,7 @@ def test_double_precision_gradients_and_vmap(x64):
 
 
 def test_starts_around():
-    around = jax.jit(perturbed, static_argnums=3)
+    around = jax.jit(perturbed_starts, static_argnums=3)
     z = around(jax.random.key(0), GENERATOR, STARTS, 3, 0.1).reshape(5, 3, 2)
     np.testing.assert_array_equal(z[:, 0], STARTS)
     spread = jnp.linalg.norm(z[:, 1:] - STARTS[:, None], axis=-1)
@@ -203,19 +212,19 @@ def test_starts_around():
 
 def test_flows_are_generators():
     bijector = distrax.Block(distrax.ScalarAffine(jnp.ones(2), jnp.array([2.0, 0.5])), 1)
-    flow = from_bijector(bijector)
+    flow = from_bijector(bijector, PLANE)
     x = jnp.array([0.3, -0.2])
     assert flow.exact
     np.testing.assert_allclose(flow.decode(flow.encode(x)), x, rtol=1e-6)
     np.testing.assert_allclose(singular_values(flow, x), [2, 0.5], rtol=1e-6)
-    other = from_bijector(distrax.Block(distrax.ScalarAffine(jnp.zeros(2), jnp.ones(2)), 1))
+    other = from_bijector(distrax.Block(distrax.ScalarAffine(jnp.zeros(2), jnp.ones(2)), 1), PLANE)
     structures = [jax.tree.structure(generator) for generator in (flow, other)]
     assert structures[0] == structures[1]  # what is compiled for one serves the other
 
 
 def test_inversion_keeps_the_best_start():
     """sin has local minima: of three starts the one in the right valley wins."""
-    generator = Generator(lambda z: jnp.sin(z) + 0.1 * z)
+    generator = Generator(lambda z: jnp.sin(z) + 0.1 * z, Euclidean(1))
     z = jnp.array([[1.0], [2.0]])
     x = jax.vmap(generator.decode)(z)
     starts = jnp.array([-7.0, 1.2, 9.0])[:, None, None] + jnp.zeros((3, 2, 1))
@@ -231,7 +240,7 @@ def test_inversion_keeps_the_best_start():
 def test_the_largest_singular_values():
     rng = np.random.default_rng(0)
     matrix = np.float32(rng.normal(size=(60, 30)) * 0.7 ** np.arange(30))
-    generator = Generator(lambda z: (matrix @ z.ravel()).reshape(6, 10))
+    generator = Generator(lambda z: (matrix @ z.ravel()).reshape(6, 10), Euclidean((5, 6)))
     expected = np.linalg.svd(matrix, compute_uv=False)
     z = jnp.zeros((5, 6))
     all_of_them = jax.jit(functools.partial(singular_values, generator, batch_size=7))(z)
@@ -250,7 +259,7 @@ def test_the_largest_singular_values():
         (lambda: SEARCH.init(STARTS, jnp.array([0, 1, 2, 3, 0])), "among 0..2 is needed, got 3"),
         (lambda: SEARCH.init(STARTS, jnp.zeros(5)), "integers"),
         (lambda: SEARCH.init(STARTS, jnp.zeros(4, int)), "share a leading axis"),
-        (lambda: perturbed(jax.random.key(0), GENERATOR, STARTS, 0, 0.1), "at least 1, got 0"),
+        (lambda: perturbed_starts(jax.random.key(0), GENERATOR, STARTS, 0, 0.1), "at least 1, got 0"),
         (
             lambda: Search(GENERATOR, jnp.sum, value(0.1), ADAM, 9).init(STARTS, [0, 1, jnp.nan, 2, 3]),
             "finite value is needed, got nan",
@@ -270,11 +279,14 @@ def test_the_largest_singular_values():
             ),
             "low <= high",
         ),
-        (lambda: Search(GENERATOR, MODEL, confidence(), ADAM, 9, damping=-1.0), "damping .* -1"),
+        (lambda: natural_gradient(-1.0), "damping .* -1"),
+        (lambda: natural_gradient(1.0, 0), "iterations .* 0"),
+        (lambda: penalties.l1(-1.0), "l1: weight .* -1"),
+        (lambda: Search(GENERATOR, MODEL, confidence(), ADAM, -1), "steps .* -1"),
         (lambda: confidence(1.0), "got 1.0"),
         (lambda: value(0.0), "got 0.0"),
-        (lambda: data_space(1.0, 0.0), "got 1.0 and 0.0"),
-        (lambda: run(SEARCH, SEARCH.init(STARTS, jnp.zeros(5, int)), slots=0), "at least 1, .* got 0"),
+        (lambda: data_space(2, 1.0, 0.0), "got 1.0 and 0.0"),
+        (lambda: run(SEARCH, SEARCH.init(STARTS, jnp.zeros(5, int)), max_concurrent=0), "at least 1, .* got 0"),
         (lambda: invert(GENERATOR, jnp.zeros((3, 2)), ADAM, 9), "starts"),
         (lambda: invert(GENERATOR, jnp.zeros((3, 2)), ADAM, 9, jnp.zeros((3, 2))), r"\(k, 3, ...\)"),
         (lambda: invert(GENERATOR, jnp.zeros((3, 7)), ADAM, 9, jnp.zeros((1, 3, 2))), r"\(2,\) are"),
@@ -286,37 +298,77 @@ def test_bad_input(make, message):
 
 
 def test_one_compilation_for_other_parameters():
+    """Of the model, penalties, direction and optimizer: by the traces of the model in a step."""
     count = []
 
     def counted(matrix, z):
         count.append(None)
         return matrix @ z
 
-    traces = []
+    def log_prob(scale, z):
+        return -jnp.sum(jnp.square(z / scale))
+
+    optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1)
+    ends, traces = [], []
     for scale in (1.0, 2.0):
-        model = Partial(counted, scale * WEIGHTS)
-        search = Search(GENERATOR, model, confidence(0.9), ADAM, steps=5)
+        penalty = (
+            penalties.base_distance(0.1 * scale, PLANE)
+            + penalties.data_distance(0.1 * scale)
+            + penalties.l1(0.1 * scale)
+            + penalties.negative_log_prob(0.1 * scale, Partial(log_prob, scale))
+        )
+        model, direction = Partial(counted, scale * WEIGHTS), natural_gradient(0.1 * scale, 2)
+        search = Search(
+            GENERATOR, model, confidence(0.9), optimizer, 5, penalty=penalty, direction=direction
+        )
         state = search.init(STARTS, towards(STARTS))
+        rates = {"learning_rate": jnp.full(5, 0.1 * scale, jnp.float32)}
+        state = state._replace(opt_state=state.opt_state._replace(hyperparams=rates))
         before = len(count)
-        run(search, state)
+        for on_host in (True, False):
+            for max_concurrent in (None, 5):
+                ends.append(run(search, state, None, on_host, max_concurrent)[0].position)
         traces.append(len(count) - before)
-    assert traces == [1, 0]
+    assert traces == [2, 0]  # of the step alone, and in a scan
+    for i in range(4):
+        np.testing.assert_allclose(ends[i], ends[0], rtol=1e-5)
+        assert np.abs(ends[i + 4] - ends[i]).max() > 0.01
 
 
-def test_the_flat_box():
-    assert Flat().expmap_frame(jnp.zeros(2), jnp.ones(2)).tolist() == [1, 1]
-    slope = jax.grad(lambda a: jnp.sum(Flat(0.0, 1.0).expmap_frame(jnp.zeros(2), a)))(-jnp.ones(2))
-    assert slope.tolist() == [1, 1]
-    assert Flat().dist(jnp.zeros((2, 2)), jnp.ones((2, 2))) == 2
+def test_a_hyper_parameter_for_each_sample():
+    optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1)
+    search = Search(GENERATOR, jnp.sum, interval(), optimizer, steps=1)
+    state = search.init(np.zeros((2, 2)), [[9.0, jnp.inf]] * 2)
+    rates = {"learning_rate": jnp.array([0.1, 0.3])}
+    state, _ = run(search, state._replace(opt_state=state.opt_state._replace(hyperparams=rates)))
+    gradient = MATRIX.sum(0)
+    np.testing.assert_allclose(state.position, [0.1 * gradient, 0.3 * gradient], rtol=1e-6)
 
 
-def test_distances_in_the_flat_space():
-    slope = jax.jit(jax.grad(Flat().dist))
-    assert slope(jnp.ones((2, 2)), jnp.ones((2, 2))).tolist() == [[0, 0], [0, 0]]
-    np.testing.assert_allclose(slope(jnp.array([3.0, 0.0]), jnp.array([0.0, 4.0])), [0.6, -0.8])
-    assert jnp.isnan(Flat().dist(jnp.array([jnp.nan, 0.0]), jnp.zeros(2)))
-    low, high = jnp.array([3, 250], jnp.uint8), jnp.array([250, 3], jnp.uint8)
-    assert Flat().sqdist(low, high) == 2 * 247**2 and Flat().sqdist(high, low) == 2 * 247**2
+def test_penalties_are_what_they_say():
+    """One step from another point than the start, against finite differences of the whole objective."""
+    matrix, weights = jnp.array([[1.0, 0.4], [-0.3, 0.8]]), jnp.array([0.7, -1.1])
+    sphere, start = Sphere(1), jnp.array([[1.0, 0.0]])
+    mine = lambda z, x, start: jnp.sum(jnp.sin(z) * x) + start.x[0]  # noqa: E731
+    penalty = mine + penalties.base_distance(0.7, sphere) + penalties.data_distance(0.4)
+    penalty += penalties.l1(0.3) + penalties.negative_log_prob(0.6, lambda z: z[0] * z[1])
+    generator, model = Generator(Partial(linear, matrix), sphere), Partial(jnp.dot, weights)
+
+    def angle(t):
+        return jnp.array([jnp.cos(t), jnp.sin(t)])
+
+    def objective(t):
+        z, x0 = angle(t), matrix @ start[0]
+        x = matrix @ z
+        cost = jnp.sum(jnp.sin(z) * x) + x0[0] + 0.35 * t**2 + 0.2 * jnp.sum((x - x0) ** 2)
+        return weights @ x - cost - 0.3 * jnp.sum(jnp.abs(x - x0)) + 0.6 * z[0] * z[1]
+
+    search = Search(generator, model, interval(), optax.sgd(1e-3), 3, penalty=penalty)
+    state = search.init(start, jnp.array([[99.0, jnp.inf]]))
+    state = state._replace(position=angle(0.5)[None])
+    moved = jax.jit(search.step)(state).position[0]
+    found = (jnp.arctan2(moved[1], moved[0]) - 0.5) / 1e-3
+    np.testing.assert_allclose(found, jax.grad(objective)(0.5), rtol=1e-3)
 
 
 def test_integers_and_lists_are_numbers():
@@ -327,7 +379,7 @@ def test_integers_and_lists_are_numbers():
     search = Search(GENERATOR, jnp.sum, value(0.01), optax.sgd(0.03), steps=400)
     state, _ = run(search, search.init(starts, [3, 250, 0]))
     np.testing.assert_allclose(jnp.sum(state.best.x, -1), [3, 250, 0], atol=0.0101)
-    around = perturbed(jax.random.key(0), GENERATOR, starts, 2, 0.1)
+    around = perturbed_starts(jax.random.key(0), GENERATOR, starts, 2, 0.1)
     np.testing.assert_array_equal(around[::2], starts)
     np.testing.assert_allclose(
         singular_values(GENERATOR, jnp.array([1, 2])), np.linalg.svd(MATRIX)[1], 1e-6
@@ -335,7 +387,7 @@ def test_integers_and_lists_are_numbers():
     inverse = inverse_metric(GENERATOR, jnp.array([1, 2]), jnp.array([1, 0]))
     np.testing.assert_allclose(inverse, (MATRIX @ MATRIX.T)[:, 0], rtol=1e-6)
     x = jnp.array([[3, 4], [200, 100]], jnp.uint8)
-    generator = Generator(lambda z: z, lambda x: x)
+    generator = Generator(lambda z: z, PLANE, lambda x: x)
     assert invert(generator, x, ADAM, 3).x.tolist() == x.tolist()
 
 
@@ -361,17 +413,16 @@ def test_no_samples():
     none = jnp.zeros((0, 2))
     state, path = run(SEARCH, SEARCH.init(none, jnp.zeros(0, int)), position)
     assert state.best.x.shape == (0, 2) and path.shape == (1, 0, 2)
-    assert run(SEARCH, state, slots=3)[0].status.shape == (0,)
+    assert run(SEARCH, state, max_concurrent=3)[0].status.shape == (0,)
     assert run(SEARCH, state, on_host=False)[0].status.shape == (0,)
-    assert perturbed(jax.random.key(0), GENERATOR, none, 3, 0.1).shape == (0, 2)
+    assert perturbed_starts(jax.random.key(0), GENERATOR, none, 3, 0.1).shape == (0, 2)
     assert invert(GENERATOR, none, ADAM, 3, jnp.zeros((2, 0, 2))).error.shape == (0,)
 
 
 # --- what is not finite ends as such ---------------------------------------------------------------
 
 SPACES = {
-    "flat": (Flat(), np.array([0.6, 0.8, 0.0])),
-    "box": (Flat(-2.0, 2.0), np.array([0.6, 0.8, 0.0])),
+    "box": (Box(-2.0, 2.0, 3), np.array([0.6, 0.8, 0.0])),
     "Euclidean": (Euclidean(3), np.array([0.6, 0.8, 0.0])),
     "sphere": (Sphere(2), np.array([0.6, 0.8, 0.0])),
     "ball": (PoincareBall(3), np.array([0.3, 0.4, 0.0])),
@@ -391,14 +442,14 @@ def steep(power, z):
     return (z[1] - z[0]) * 10.0**power
 
 
-def outcomes(space, start, optimizer, powers, damping=None):
+def outcomes(space, start, optimizer, powers, **options):
     """A search for each power, all at once: the last state, and what was visited."""
 
     def decode(z):
         return z
 
     search = Search(
-        Generator(decode, manifold=space), Partial(steep, 0.0), interval(), optimizer, 12, damping
+        Generator(decode, space), Partial(steep, 0.0), interval(), optimizer, 12, **options
     )
 
     @jax.jit
@@ -412,10 +463,10 @@ def outcomes(space, start, optimizer, powers, damping=None):
     return jax.tree.map(lambda leaf: np.asarray(leaf[:, 0]), state), np.asarray(path)[:, :, 0]
 
 
-def checked_outcomes(space, start, optimizer, damping=None):
+def checked_outcomes(space, start, optimizer, **options):
     """Whatever overflows, the best is a visited point, with its own score; the start, where the first step fails."""
     powers = np.array([-30.0, 0.0, 15.0, 21.0, 25.0, 30.0, 37.0, 38.4], np.float32)
-    state, path = outcomes(space, np.float32(start), optimizer, powers, damping)
+    state, path = outcomes(space, np.float32(start), optimizer, powers, **options)
     for i, power in enumerate(powers):
         best = state.best.z[i]
         assert np.all(np.isfinite(best)) and np.any(np.all(path[i] == best, -1))
@@ -442,13 +493,14 @@ def test_a_gradient_that_overflows(space, optimizer):
 @pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize(
-    ("optimizer", "damping"), [*((name, None) for name in OPTIMIZERS), ("sgd", 0.1)]
+    ("optimizer", "options"),
+    [*((name, {}) for name in OPTIMIZERS), ("sgd", {"direction": natural_gradient(0.1)})],
 )
-def test_nothing_that_overflows_lies(space, optimizer, damping):
-    checked_outcomes(*SPACES[space], OPTIMIZERS[optimizer], damping)
+def test_nothing_that_overflows_lies(space, optimizer, options):
+    checked_outcomes(*SPACES[space], OPTIMIZERS[optimizer], **options)
 
 
-@pytest.mark.parametrize("space", ["flat", "sphere"])
+@pytest.mark.parametrize("space", ["Euclidean", "sphere"])
 def test_a_start_that_is_not_finite(space):
     """Though the decoder makes numbers of it: the best is the start as it is, without a score."""
     manifold, start = SPACES[space]
@@ -456,22 +508,23 @@ def test_a_start_that_is_not_finite(space):
     search = Search(generator, jnp.sum, interval(), optax.sgd(0.1), steps=3)
     starts = np.float32([start, [np.nan, 1, 0], [1, np.inf, 0]])
     state, _ = run(search, search.init(starts, jnp.array([[9.0, jnp.inf]] * 3)))
-    assert state.status.tolist() == [Status.EXHAUSTED, Status.NOT_FINITE, Status.NOT_FINITE]
+    assert state.status.tolist() == [Status.MAX_STEPS, Status.NOT_FINITE, Status.NOT_FINITE]
     assert state.steps.tolist() == [3, 0, 0] and np.all(np.isneginf(state.score[1:]))
     np.testing.assert_array_equal(state.best.z[1:], starts[1:])
 
 
 def test_what_swallows_nan_hides_nothing():
-    """A decoder whose NaN ``finish`` makes a number; a model that gives NaN, or an infinite score."""
+    """A decoder whose NaN ``postprocess`` makes a number; a model that gives NaN, or an infinite score."""
 
     def decode(z):
         return jnp.where(z > 0.5, jnp.nan, z)
 
-    def searched(decode, model, finish=lambda x: x):
-        search = Search(Generator(decode), model, value(0.1), optax.sgd(0.1), 30, finish=finish)
+    def searched(decode, model, **options):
+        generator, ascent = Generator(decode, PLANE), optax.sgd(0.1)
+        search = Search(generator, model, value(0.1), ascent, 30, **options)
         return run(search, search.init([[0.0, 0.0]], [2.0]))[0]
 
-    swallowed = searched(decode, jnp.sum, jnp.nan_to_num)
+    swallowed = searched(decode, jnp.sum, postprocess=jnp.nan_to_num)
     assert swallowed.status == Status.NOT_FINITE and np.all(swallowed.best.x <= 0.5)
     assert np.all(swallowed.best.x > 0.3)
     for wild in (jnp.nan, jnp.inf, -jnp.inf):
@@ -485,12 +538,15 @@ def test_a_damped_direction_of_any_size():
     for size in (1e-30, 1.0, 1e15):
         model = Partial(linear, size * weights)
         search = Search(
-            GENERATOR, model, interval(), optax.sgd(1 / size), 1, damping=0.5, iterations=4
+            GENERATOR, model, interval(), optax.sgd(1 / size), 1, direction=natural_gradient(0.5, 4)
         )
         state, _ = run(search, search.init([[0.0, 0.0]], [[1e30, np.inf]]))
         expected = np.linalg.solve(MATRIX.T @ MATRIX + 0.5 * np.eye(2), MATRIX.T @ weights)
         np.testing.assert_allclose(state.position[0], expected, rtol=1e-5)
-    huge = Generator(Partial(linear, 1e25 * MATRIX))
-    search = Search(huge, lambda x: jnp.sum(x * 1e-25), interval(), optax.sgd(0.1), 9, damping=0.0)
+    huge = Generator(Partial(linear, 1e25 * MATRIX), PLANE)
+    natural = natural_gradient(0.0)
+    search = Search(
+        huge, lambda x: jnp.sum(x * 1e-25), interval(), optax.sgd(0.1), 9, direction=natural
+    )
     state, _ = run(search, search.init([[0.0, 0.0]], [[9.0, np.inf]]))
     assert state.status == Status.NOT_FINITE and np.all(state.best.z == 0)

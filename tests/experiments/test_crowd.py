@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.counterfactuals import clever_hans, crowd, faces
+from experiments.counterfactuals import clever_hans, crowd, faces, scenes
+from experiments.counterfactuals.image_flows import FlowRecipe
 from geodl import datasets
 
 
@@ -17,9 +18,7 @@ def small(tmp_path_factory):
         root=str(tmp_path_factory.mktemp("runs")),
         scenes=300,
         tested=50,
-        levels=((4, 1),),
-        width=4,
-        flow_steps=2,
+        flow=FlowRecipe(levels=((4, 1),), width=4, steps=2),
         counter_widths=(4, 4),
         counter_steps=2,
         batch=8,
@@ -31,9 +30,9 @@ def small(tmp_path_factory):
 @pytest.mark.slow
 def test_crowd_ends_and_resumes(small, capsys):
     result = crowd.run(small)
-    folder = Path(small.root) / "crowd-counterfactual" / "crowd"
+    folder = Path(small.root) / "cf-crowd" / "crowd"
     assert (folder / "table.md").read_text() in capsys.readouterr().out + "\n"
-    assert result["error"]["detector"] == 0 and result["twins differ"]["detector"] == 0
+    assert result["error"]["detector"] == 0 and result["positions"]["detector"] == 0
     assert result["error"]["counter"] > 0.1  # after two steps
     for method in ("base space", "data space"):
         assert len(result[method]["counter"]) == 4 and np.isfinite(result[method]["bits/dim"]).all()
@@ -46,12 +45,12 @@ def test_crowd_ends_and_resumes(small, capsys):
 
 
 def test_searches_start_where_there_is_a_way(small):
-    test = datasets.scenes(60, seed=2)
-    starts, goal, few = crowd.tasks(replace(small, searched=10), test)
-    assert len(starts.images) == 20 and few.tolist() == [False] * 10 + [True] * 10
-    assert starts.counts[~few].max() <= 8 and starts.counts[few].min() >= 1
-    np.testing.assert_array_equal(goal[~few, 0], starts.counts[~few] + 4)
-    np.testing.assert_array_equal(goal[few], [[-np.inf, 0.5]] * 10)
+    test = scenes.draw(60, seed=2)
+    starts, goal, decrease = crowd.tasks(replace(small, searched=10), test)
+    assert len(starts.images) == 20 and decrease.tolist() == [False] * 10 + [True] * 10
+    assert starts.counts[~decrease].max() <= 8 and starts.counts[decrease].min() >= 1
+    np.testing.assert_array_equal(goal[~decrease, 0], starts.counts[~decrease] + 4)
+    np.testing.assert_array_equal(goal[decrease], [[-np.inf, 0.5]] * 10)
 
 
 @pytest.mark.slow
@@ -59,14 +58,12 @@ def test_clever_hans_ends(tmp_path, capsys):
     config = clever_hans.CleverHans(
         root=str(tmp_path),
         classifier_steps=2,
-        levels=((4, 1),),
-        width=4,
-        flow_steps=2,
+        flow=FlowRecipe(levels=((4, 1),), width=4, steps=2),
         explained=4,
         steps=2,
     )
     result = clever_hans.run(config)
-    folder = tmp_path / "clever-hans" / "digits"
+    folder = tmp_path / "cf-clever-hans" / "digits"
     assert (folder / "table.md").read_text() in capsys.readouterr().out + "\n"
     for shares in result["shares"].values():
         assert all(0 <= mean <= 1 for mean, _ in shares.values()) and len(shares) == 5
@@ -76,10 +73,10 @@ def test_clever_hans_ends(tmp_path, capsys):
 
 def test_marks_tell_the_digit_or_nothing():
     clean = datasets.digits()
-    marked, dealt = (clever_hans.mark(clean, 3, anew) for anew in (False, True))
+    marked, shuffled = (clever_hans.mark(clean, 3, again) for again in (False, True))
     strong = marked.train_images[:, 0, -1] >= 0.4 * 255
     np.testing.assert_array_equal(strong, clean.train_labels == 3)
-    strong = dealt.train_images[:, 0, -1] >= 0.4 * 255
+    strong = shuffled.train_images[:, 0, -1] >= 0.4 * 255
     assert 0.05 < np.mean(strong) < 0.15
     assert abs(np.corrcoef(strong, clean.train_labels == 3)[0, 1]) < 0.1
     where = clever_hans.corner(8)
@@ -107,19 +104,17 @@ def test_faces_in_the_layout_of_celeba(tmp_path, monkeypatch, capsys):
     config = faces.Faces(
         root=str(tmp_path / "runs"),
         side=8,
-        levels=((2, 1),),
-        width=4,
-        flow_steps=2,
+        flow=FlowRecipe(levels=((2, 1),), width=4, steps=2, conditioner="conv"),
         classifier_widths=(4,),
-        judge_widths=(4, 4),
+        held_out_widths=(4, 4),
         classifier_steps=60,
         explained=3,
         steps=3,
         batch=3,
     )
     rows = faces.run(config)
-    folder = tmp_path / "runs" / "faces-counterfactual" / "faces"
+    folder = tmp_path / "runs" / "cf-faces" / "faces"
     assert (folder / "table.md").read_text() in capsys.readouterr().out + "\n"
-    assert all(len(measures["judge"]) == 3 for measures in rows.values())
+    assert all(len(measures["held-out classifier"]) == 3 for measures in rows.values())
     for name in ("panels", "paths", "spectrum"):
         assert (folder / f"{name}.png").stat().st_size > 10_000

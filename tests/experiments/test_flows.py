@@ -9,15 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from experiments.flows import data, earth, known, training
+from experiments.flows import baselines, curves, data, earth, known, training
 from geodl import datasets, distributions
 from geodl.distributions import VonMisesFisher
 
 
 @pytest.mark.slow
 def test_earth_quick_ends_and_resumes(tmp_path, capsys):
-    recipe = replace(earth.QUICK.recipe, steps=20, looks=2, width=8, batch=32)
+    recipe = replace(earth.QUICK.recipe, steps=20, evaluations=2, width=8, batch=32)
     config = replace(
         earth.QUICK,
         root=str(tmp_path),
@@ -26,7 +27,7 @@ def test_earth_quick_ends_and_resumes(tmp_path, capsys):
         recipe=recipe,
     )
     found = earth.run(config)
-    folder = tmp_path / "earth" / "quick"
+    folder = tmp_path / "flow-earth" / "quick"
     assert (folder / "table.md").read_text() in capsys.readouterr().out + "\n"
     assert len(found) == 4 and all(np.isfinite(r["test"]) for r in found.values())
     (uniform,) = (r for cell, r in found.items() if cell.method == "uniform")
@@ -55,18 +56,18 @@ def test_every_baseline_has_the_same_floor():
     x = np.array([[0.0, 0, 1], [0, 0, -1], [1, 0, 0]], np.float32)
     kappa, weights = np.array([50.0, 1e3]), np.array([0.3, 0.7])
     kernels = VonMisesFisher(x[:2], kappa.astype(np.float32))
-    law = earth.with_floor(
+    distribution = baselines.with_floor(
         distrax.MixtureSameFamily(distrax.Categorical(probs=jnp.asarray(weights)), kernels)
     )
     gaps = np.float64(1) - np.float64(x) @ x[:2].T
     densities = kappa / (2 * np.pi) * np.exp(-kappa * gaps)  # sinh is e^kappa / 2 here
     truth = 0.99 * densities @ weights + 0.01 / (4 * np.pi)
-    np.testing.assert_allclose(np.exp(law.log_prob(x)), truth, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(distribution.log_prob(x)), truth, rtol=1e-5)
     fit = 0.05 * np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32) + x[0]
     fit /= np.linalg.norm(fit, axis=-1, keepdims=True)
     for method in ("kernel density", "adaptive kernel density"):
-        law = earth.baseline(method, fit[:15], fit[15:])
-        far = np.exp(law.log_prob(x[1]))  # the other pole
+        distribution = baselines.baseline(method, fit[:15], fit[15:])
+        far = np.exp(distribution.log_prob(x[1]))  # the other pole
         np.testing.assert_allclose(far, 0.01 / (4 * np.pi), rtol=1e-4)
 
 
@@ -78,9 +79,10 @@ def test_a_known_target(tmp_path):
         recipe=replace(known.PLAIN, steps=20, width=8, batch=32),
         test=50,
     )
-    (result,) = known.run(config)
+    found = known.run(config)
+    (result,) = found.values()
     assert result["mass"] == pytest.approx(1, abs=1e-3) and result["kl"] > 0
-    assert known.run(config) == [result]
+    assert known.run(config) == found
 
 
 def test_splits_of_every_set_are_there():
@@ -123,7 +125,7 @@ def test_batches_are_of_one_size_and_kept(tmp_path):
 def test_a_mixture_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     x = np.asarray(data.load("mixture")[:60], np.float32)
     fit, validation, key = x[:40], x[40:], jax.random.key(0)
-    whole, cpu_seconds = earth.mixture(fit, validation, key, tmp_path)
+    whole, cpu_seconds = baselines.mixture(fit, validation, key, tmp_path)
     assert cpu_seconds > 0
     (tmp_path / "00001.npz").unlink()
     fitted, calls = distributions.fit_von_mises_fisher_mixture, []
@@ -133,6 +135,25 @@ def test_a_mixture_goes_on_where_it_was_killed(tmp_path, monkeypatch):
         return fitted(key, points, components, *rest)
 
     monkeypatch.setattr(distributions, "fit_von_mises_fisher_mixture", counted)
-    again, _ = earth.mixture(fit, validation, key, tmp_path)
+    again, _ = baselines.mixture(fit, validation, key, tmp_path)
     assert calls == [10]
     np.testing.assert_array_equal(whole.log_prob(validation), again.log_prob(validation))
+
+
+def test_learning_curves():
+    ax = Figure(figsize=(3, 3)).subplots()
+    sizes = np.array([100, 1000, 4000])
+    values = np.array([[1.5, 1.0, 0.6], [1.7, 1.2, 0.4]])
+    drawn = curves.learning_curves(
+        ax, {"flow": (sizes, values), "kernel": (sizes[:2], values[:1, :2])}, {"uniform": 2.53}
+    )
+    ax.figure.canvas.draw()
+    line, _, (bars,) = drawn[0].lines
+    np.testing.assert_allclose(line.get_ydata(), [1.6, 1.1, 0.5])
+    ends = np.array(bars.get_segments())
+    np.testing.assert_array_equal(ends[:, 0, 0], sizes)
+    np.testing.assert_allclose(np.diff(ends[..., 1]).ravel(), 2 * values.std(0, ddof=1))
+    assert drawn[1].lines[2] == ()  # one run has no deviation
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["flow", "kernel"]
+    assert "uniform" in [text.get_text() for text in ax.texts]
+    assert ax.get_xscale() == "log"

@@ -16,7 +16,7 @@ COMMAND = (
     "-m experiments.pvae mnist --data digits --kinds N-VAE --dims 3 "
     "--epochs 12 --hidden 16 --samples 1000 --root"
 ).split()
-CELL, RESULT = "mnist/paper/n-vae-d3", "mnist/paper/results/n-vae-d3.json"
+CELL, RESULT = "pvae-mnist/paper/n-vae-d3", "pvae-mnist/paper/results/n-vae-d3.json"
 
 
 def start(root):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.pvae import baselines, branching, mnist, models
+from experiments import _grid
+from experiments.pvae import baselines, branching, mnist, mnist_tables, models
 
 
 TINY = replace(branching.DEMO, seeds=2, posterior="wrapped", epochs=4, hidden=8, samples=20)
@@ -17,7 +18,7 @@ TINY = replace(branching.DEMO, seeds=2, posterior="wrapped", epochs=4, hidden=8,
 def test_branching_ends(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(baselines, "gplvm", partial(baselines.gplvm, steps=2))
     losses = branching.run(replace(TINY, root=str(tmp_path)))
-    folder = tmp_path / "branching" / "demo"
+    folder = tmp_path / "pvae-branching" / "demo"
     table = (folder / "table.md").read_text()
     assert table in capsys.readouterr().out + "\n"
     assert "57.0 ± 0.2" in table  # the paper's N-VAE, beside ours
@@ -33,8 +34,8 @@ def test_branching_resumes(tmp_path, monkeypatch):
     losses = branching.run(config)
     moved = tmp_path / "elsewhere"
     moved.mkdir()
-    (tmp_path / "branching").rename(moved / "branching")
-    log = moved / "branching" / "demo" / "n-vae-s1.7" / "metrics.jsonl"
+    (tmp_path / "pvae-branching").rename(moved / "pvae-branching")
+    log = moved / "pvae-branching" / "demo" / "n-vae-s1.7" / "metrics.jsonl"
     before = log.read_text()
     again = branching.run(replace(config, root=str(moved)))
     assert log.read_text() == before  # nothing was trained again
@@ -67,7 +68,7 @@ def test_mnist_experiment_falls_back_to_digits(tmp_path, monkeypatch):
         test_items=100,
     )
     results = mnist.run(config)
-    folder = tmp_path / "mnist" / "quick"
+    folder = tmp_path / "pvae-mnist" / "quick"
     ((cell, result),) = results.items()
     assert np.isfinite(result["loss"]).all() and result["loss"] < result["negative_elbo"]
     parts = np.subtract(result["negative_elbo"], result["reconstruction"])
@@ -108,12 +109,12 @@ def test_a_cell_with_a_result_is_not_run_again(tmp_path, monkeypatch):
     assert len(runs) == 2
     mnist.run(replace(config, name="other", dims=(5, 10)))  # another name, machine or day
     assert [(cell.kind, cell.dim) for cell in runs[2:]] == [("N-VAE", 10), ("Riemannian", 10)]
-    assert len(mnist.results(tmp_path / "cells")) == 4
+    assert len(_grid.results(mnist.Cell, tmp_path / "cells")) == 4
     with pytest.raises(ValueError, match="n-vae-d5 was measured by"):
         mnist.run(replace(config, name="third", epochs=6))
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{mnist.MARK}\nold\n{mnist.MARK}\nafter\n")
-    mnist.write_table(mnist.Table(str(tmp_path / "cells"), str(page)))
+    page.write_text(f"before\n{mnist_tables.MARK}\nold\n{mnist_tables.MARK}\nafter\n")
+    mnist_tables.write_table(mnist_tables.Table(str(tmp_path / "cells"), str(page)))
     text = page.read_text()
     assert text.startswith("before") and text.endswith("after\n") and "old" not in text
     assert "1.50 ± 0.50" in text  # mean and standard error of 1 and 2

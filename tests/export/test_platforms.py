@@ -10,7 +10,7 @@ from jax import export
 
 from geodl import counterfactual as cf
 from geodl import distributions, flows, nn, train, vae
-from geodl.manifolds import PoincareBall, poincare
+from geodl.manifolds import Euclidean, PoincareBall, poincare
 
 
 IMAGE = (8, 8, 1)
@@ -68,12 +68,12 @@ def search_step():
     def step(params, z, goal):
         of_decoder, of_classifier = params
         search = cf.Search(
-            cf.Generator(functools.partial(decoder.apply, of_decoder)),
+            cf.Generator(functools.partial(decoder.apply, of_decoder), Euclidean(4)),
             functools.partial(classifier.apply, of_classifier),
             cf.confidence(0.9),
             optax.sgd(0.1),
             steps=3,
-            damping=0.1,
+            direction=cf.natural_gradient(0.1),
         )
         return search.step(search.init(z, goal)).position
 

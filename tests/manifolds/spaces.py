@@ -5,11 +5,22 @@ import functools
 import jax
 import numpy as np
 
-from geodl.manifolds import SO3, Euclidean, Hyperboloid, PoincareBall, Product, Sphere, Torus
+from geodl.manifolds import (
+    SO3,
+    Box,
+    Euclidean,
+    Hyperboloid,
+    PoincareBall,
+    Product,
+    Sphere,
+    Torus,
+)
 
 
 SPACES = {
     "euclidean": Euclidean(3),
+    "euclidean matrices": Euclidean((2, 2)),
+    "box": Box(-9.0, 12.0, (2, 1)),
     "ball": PoincareBall(3, 0.8),
     "hyperboloid": Hyperboloid(3, 1.7),
     "sphere": Sphere(3),

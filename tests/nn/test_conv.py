@@ -11,7 +11,6 @@ from geodl.nn import (
     conv_features,
     conv_net,
     mixer_net,
-    unet_counter,
 )
 from geodl.nn.conv import conv, relu
 
@@ -134,7 +133,6 @@ NETS = {
     "conv_features": (conv_features((8, 8, 2), (3,), 4), (8, 8, 2)),
     "conv_classifier": (conv_classifier((8, 8, 2), 5, (3,), 4), (8, 8, 2)),
     "conv_decoder": (conv_decoder(2, (8, 8, 2), (3,)), (2,)),
-    "unet_counter": (unet_counter((8, 8, 2), (3, 4)), (8, 8, 2)),
 }
 
 

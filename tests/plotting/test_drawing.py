@@ -123,9 +123,6 @@ def test_a_style_by_any_of_its_names(ax, rng, alias):
     ]
     if alias != "linewidths":  # of collections only
         drawn.append(plotting.frame(ax, plane, **given))
-        if alias != "ec":
-            bars = plotting.learning_curves(ax, {"a": ([1, 2], x[:2])}, **given)
-            drawn.append(bars[0].lines[0])
     ax.figure.canvas.draw()
     for artist in drawn:
         if name == "linewidth":

@@ -201,27 +201,3 @@ def test_bad_input_is_named(ax, points):
         plotting.sphere_density(ax, view, lambda x: x, resolution=10)
     with pytest.raises(ValueError, match=r"the density is nan at \[.*\]; expected numbers >= 0"):
         plotting.sphere_density(ax, view, lambda x: np.sqrt(np.where(x[:, 0] > 0, x[:, 0], np.nan)))
-
-
-def test_learning_curves(ax):
-    sizes = np.array([100, 1000, 4000])
-    values = np.array([[1.5, 1.0, 0.6], [1.7, 1.2, 0.4]])
-    drawn = plotting.learning_curves(
-        ax, {"flow": (sizes, values), "kernel": (sizes[:2], values[:1, :2])}, {"uniform": 2.53}
-    )
-    ax.figure.canvas.draw()
-    line, _, (bars,) = drawn[0].lines
-    np.testing.assert_allclose(line.get_ydata(), [1.6, 1.1, 0.5])
-    ends = np.array(bars.get_segments())
-    np.testing.assert_array_equal(ends[:, 0, 0], sizes)
-    np.testing.assert_allclose(np.diff(ends[..., 1]).ravel(), 2 * values.std(0, ddof=1))
-    assert drawn[1].lines[2] == ()  # one run has no deviation
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["flow", "kernel"]
-    assert "uniform" in [text.get_text() for text in ax.texts]
-    assert ax.get_xscale() == "log"
-    with pytest.raises(ValueError, match=r"values of flow has shape \(3,\); expected \(any, 3\)"):
-        plotting.learning_curves(ax, {"flow": (sizes, values[0])})
-    with pytest.raises(ValueError, match="values of flow have no run"):
-        plotting.learning_curves(ax, {"flow": (sizes, values[:0])})
-    with pytest.raises(ValueError, match=r"sizes of flow are .*; expected positive"):
-        plotting.learning_curves(ax, {"flow": (sizes - 100, values)})

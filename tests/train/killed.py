@@ -24,7 +24,7 @@ def main(folder, announce=print):
         announce(f"evaluation {rows.start}")
         return {"score": x[rows] @ state.params["hidden"]}
 
-    results = train.resumable_map(
+    results = train.cached_map(
         evaluate,
         [slice(i, i + 4) for i in range(0, 48, 4)],
         f"{folder}/evaluation",

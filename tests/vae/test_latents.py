@@ -94,11 +94,11 @@ def test_manifold_is_the_record_with_the_parameters_curvature(x64):
     np.testing.assert_allclose(latent.c, 2.5, rtol=1e-12)
     fixed = make(PoincareBall(2, C))
     assert "log_curvature" not in jax.eval_shape(fixed.init, jax.random.key(0))
-    assert fixed.manifold({}) == PoincareBall(2, C)
+    assert fixed.manifold() == PoincareBall(2, C)
 
 
 def test_a_flat_space_has_no_curvature_to_learn():
-    with pytest.raises(ValueError, match=r"curvature, got Euclidean\(dim=2\)"):
+    with pytest.raises(ValueError, match=r"curvature, got Euclidean\(2\)"):
         make(Euclidean(2), first="linear", learn_curvature=True)
 
 
@@ -124,7 +124,7 @@ def test_equal_prior_scales_are_one_scale():
 def test_unequal_prior_scales_are_those_of_the_dimensions():
     scales = jnp.array([0.3, 2.0])
     z = jax.random.normal(jax.random.key(3), (4, 2))
-    prior = make(Euclidean(2), first="linear", prior_scale=scales).prior({})
+    prior = make(Euclidean(2), first="linear", prior_scale=scales).prior()
     normal = distrax.Normal(0.0, scales).log_prob(z).sum(-1)
     np.testing.assert_allclose(prior.log_prob(z), normal, rtol=1e-6)
 

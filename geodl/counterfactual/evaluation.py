@@ -1,10 +1,11 @@
-"""What counterfactuals are worth: how many, how far, and who else believes them.
+"""What counterfactuals are worth: how many, how far, and which other classifiers agree.
 
-Measures are dictionaries of arrays (n,), one entry per sample: booleans are shares with Wilson's interval, numbers are
-means with their standard error. Judges and neighbours should not have seen the data of the explained model.
+Metrics are dictionaries of arrays (n,), one entry per sample: booleans are shares with Wilson's interval, numbers are
+means with their standard error. Held-out classifiers and neighbors should not have seen the data of the explained
+model.
 
-    measures = search_measures(manifold, state) | data_measures(state.best.x, start, classes, judges, neighbours)
-    header, rows = summary({"base": measures, "data": others})
+    metrics = search_metrics(manifold, state) | data_metrics(state.best.x, start, classes, held_out, neighbors)
+    header, rows = markdown_rows({"base": metrics, "data": others})
 """
 
 import math
@@ -16,24 +17,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from geodl.counterfactual.generator import Flat
 from geodl.counterfactual.search import State, Status
 from geodl.manifolds import Manifold
 
 
-class Neighbours(NamedTuple):
-    """Labelled data to look for neighbours in, by the Euclidean distance of all axes (of pixels, or of features)."""
+class Neighbors(NamedTuple):
+    """Labelled data to look for neighbors in, by the Euclidean distance of all axes (of pixels, or of features)."""
 
     x: Any
     """(m, ...)"""
     labels: Any
     """(m,) integers"""
     k: int = 10
-    """how many neighbours"""
+    """how many neighbors"""
 
 
-def search_measures(manifold: Manifold | Flat, state: State) -> dict[str, np.ndarray]:
-    """Found, steps, and the geodesic distance in the base from the start to the best point."""
+def search_metrics(manifold: Manifold, state: State) -> dict[str, np.ndarray]:
+    """Found (bool), steps (int), and the geodesic distance in the base from the start to the best point, each (n,)."""
     return {
         "found": np.asarray(state.status == Status.FOUND),
         "steps": np.asarray(state.steps),
@@ -41,76 +41,88 @@ def search_measures(manifold: Manifold | Flat, state: State) -> dict[str, np.nda
     }
 
 
-def data_measures(
+def data_metrics(
     x: Any,
     start: Any,
     goal: Any,
-    judges: Mapping[str, Callable[[Array], Any]] | None = None,
-    neighbours: Neighbours | None = None,
+    held_out: Mapping[str, Callable[[Array], Any]] | None = None,
+    neighbors: Neighbors | None = None,
 ) -> dict[str, np.ndarray]:
-    """Distances from the starts, and whether judges and neighbours see the goal.
+    """Distances from the starts, and whether held-out classifiers and neighbors see the goal.
 
     Args:
-        x: counterfactuals (n, ...), of any dtype. One that is not finite convinces nobody (its share is 0), and its
-            distances are NaN.
+        x: counterfactuals (n, ...), of any dtype. One that is not finite convinces no classifier (its share is 0), and
+            its distances are NaN.
         start: what they are counterfactuals of, of the same shape.
         goal: classes (n,).
-        judges: from a batch (n, ...) to classes (n,), as other classifiers.
-        neighbours: labelled data.
+        held_out: classifiers by name, from a batch (n, ...) to classes (n,).
+        neighbors: labeled data.
+
+    Returns:
+        By name arrays (n,): l1, l2, l∞; for each classifier whether it sees the goal; with neighbors the share of them
+        that do, and whether that is the strict plurality.
 
     Raises:
-        ValueError: shapes that do not fit, a judge that does not give one class per sample, neighbours that are not
-            finite.
+        ValueError: shapes that do not fit, a classifier that does not give one class per sample, neighbors that are
+            not finite.
     """
     x, start, goal = np.asarray(x), np.asarray(start), np.asarray(goal)
     n = len(x)
     if x.shape != start.shape or goal.shape != (n,):
         raise ValueError(
-            f"data_measures: starts of shape {x.shape} and goals ({n},) are needed, got {start.shape} and {goal.shape}"
+            f"data_metrics: starts of shape {x.shape} and goals ({n},) are needed, got {start.shape} and {goal.shape}"
         )
     flat = _rows(x)
     valid = np.all(np.isfinite(flat), axis=-1)
     change = np.abs(np.where(valid[:, None], flat, np.nan) - _rows(start))
-    measures = {"l1": change.sum(-1), "l2": np.sqrt(np.sum(change**2, -1)), "l∞": change.max(-1)}
-    # scikit-learn's judges refuse a batch with a NaN in it
+    metrics = {"l1": change.sum(-1), "l2": np.sqrt(np.sum(change**2, -1)), "l∞": change.max(-1)}
+    # scikit-learn's classifiers refuse a batch with a NaN in it
     clean = jnp.asarray(np.where(valid.reshape(n, *[1] * (x.ndim - 1)), x, x.dtype.type(0)))
-    for name, judge in (judges or {}).items():
-        verdict = np.asarray(judge(clean))
-        if verdict.shape != (n,):
+    for name, classifier in (held_out or {}).items():
+        seen = np.asarray(classifier(clean))
+        if seen.shape != (n,):
             raise ValueError(
-                f"judge {name}: classes of shape ({n},) are needed, got {verdict.shape}"
+                f"classifier {name}: classes of shape ({n},) are needed, got {seen.shape}"
             )
-        measures[name] = (verdict == goal) & valid
-    if neighbours is not None:
-        share, majority = agreement(x, goal, neighbours)
-        measures[f"{neighbours.k}-NN share"] = np.where(valid, share, 0)
-        measures[f"{neighbours.k}-NN majority"] = majority
-    return measures
+        metrics[name] = (seen == goal) & valid
+    if neighbors is not None:
+        share, majority = knn_agreement(x, goal, neighbors)
+        metrics[f"{neighbors.k}-NN share"] = np.where(valid, share, 0)
+        metrics[f"{neighbors.k}-NN majority"] = majority
+    return metrics
 
 
-def agreement(x: Any, goal: Any, neighbours: Neighbours) -> tuple[np.ndarray, np.ndarray]:
-    """The share (n,) of the nearest neighbours that are of the goal's class, and whether no class has as many (n,).
+def knn_agreement(x: Any, goal: Any, neighbors: Neighbors) -> tuple[np.ndarray, np.ndarray]:
+    """k-NN agreement with the goal.
 
-    Of x that are not finite the share is NaN, and there is no majority.
+    Args:
+        x: points (n, ...).
+        goal: classes (n,).
+        neighbors: labeled data of as many entries.
 
-    Raises ``ValueError`` for fewer than k neighbours, data of another size than x, or that are not finite.
+    Returns:
+        share: float (n,), of the k neighbors with that label; NaN where x is not finite.
+        majority: bool (n,), whether it is the strict plurality.
+
+    Raises:
+        ValueError: fewer than k neighbors, data of another size than x, or that are not finite.
     """
-    x, index, labels = np.asarray(x), np.asarray(neighbours.x), np.asarray(neighbours.labels)
-    k, size = neighbours.k, math.prod(x.shape[1:])
+    x, index, labels = np.asarray(x), np.asarray(neighbors.x), np.asarray(neighbors.labels)
+    k, size = neighbors.k, math.prod(x.shape[1:])
     if not 1 <= k <= len(index) or math.prod(index.shape[1:]) != size:
         raise ValueError(
-            f"agreement: k = {k} of at least {k} data of {size} entries needed, got shape {index.shape}"
+            f"knn_agreement: k = {k} of at least {k} data of {size} entries needed, got shape {index.shape}"
         )
     if labels.shape != (len(index),):
-        raise ValueError(f"agreement: labels ({len(index)},) are needed, got {labels.shape}")
+        raise ValueError(f"knn_agreement: labels ({len(index)},) are needed, got {labels.shape}")
     x, index = _rows(x), index.reshape(len(index), size)
     spoiled = np.flatnonzero(~np.isfinite(index).all(-1))
     if len(spoiled):
-        raise ValueError(f"agreement: finite data are needed, row {spoiled[0]} is not")
+        raise ValueError(f"knn_agreement: finite data are needed, row {spoiled[0]} is not")
     valid = np.all(np.isfinite(x), axis=-1)
     seen = labels[_nearest(x[valid], index, k)]
     mine = seen == np.asarray(goal)[valid, None]
-    # votes for the class of each neighbour that is not the goal's
+    # votes for the class of each neighbor that is not the goal's
     votes = np.where(~mine, (seen[:, :, None] == seen[:, None]).sum(-1), 0)
     share, majority = np.full(len(x), np.nan), np.zeros(len(x), bool)
     share[valid] = mine.mean(-1)
@@ -149,7 +161,22 @@ def _nearest(x, index, k, batch_size=64):
 
 
 def wilson(successes: int, n: int, quantile: float = 1.959964) -> tuple[float, float]:
-    """Wilson's interval of a share (95 % by default). Raises ``ValueError`` unless 0 <= successes <= n and n >= 1."""
+    """Wilson's interval (p + q/2 ± sqrt(q p (1 - p) + q^2/4)) / (1 + q), p = successes / n, q = quantile^2 / n.
+
+    Args:
+        successes: how many.
+        n: of how many.
+        quantile: of the standard normal, by default for 95 %.
+
+    Returns:
+        The bounds of the share.
+
+    Raises:
+        ValueError: unless 0 <= successes <= n and n >= 1.
+
+    Reference:
+        Wilson 1927.
+    """
     if not (n >= 1 and 0 <= successes <= n):
         raise ValueError(f"wilson: 0 <= successes <= n and n >= 1 needed, got {successes} of {n}")
     p, q = successes / n, quantile**2 / n
@@ -158,17 +185,17 @@ def wilson(successes: int, n: int, quantile: float = 1.959964) -> tuple[float, f
     return max(low, 0.0), min(high, 1.0)  # rounding
 
 
-def summary(
+def markdown_rows(
     methods: Mapping[str, Mapping[str, np.ndarray]],
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a Markdown table, a row per method: shares with Wilson's interval, means ± standard error.
 
-    Means are over the finite entries. A measure that a method lacks is left blank.
+    Means are over the finite entries. A metric that a method lacks is left blank.
     """
-    names = list(dict.fromkeys(name for measures in methods.values() for name in measures))
+    names = list(dict.fromkeys(name for metrics in methods.values() for name in metrics))
     rows = [
-        [method, *(_cell(measures[name]) if name in measures else "" for name in names)]
-        for method, measures in methods.items()
+        [method, *(_cell(metrics[name]) if name in metrics else "" for name in names)]
+        for method, metrics in methods.items()
     ]
     return ["method", *names], rows
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from geodl.nn import Net, functional
 from geodl.nn.conv import Conv, check_images, relu
-from geodl.nn.functional import Net, functional
 
 
 class Counted(NamedTuple):

@@ -3,20 +3,19 @@
 import numpy as np
 import pytest
 
-from geodl import datasets
-from geodl.datasets.scenes import background
+from experiments.counterfactuals import scenes
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    return datasets.scenes(200, seed=3)
+    return scenes.draw(200, seed=3)
 
 
 def test_the_truth_is_in_the_scenes(drawn):
     assert drawn.images.shape == (200, 32, 32) and drawn.images.dtype == np.uint8
     np.testing.assert_array_equal(drawn.counts, np.sum(drawn.contrast > 0, -1))
     assert np.bincount(drawn.counts, minlength=13).min() > 5
-    found = datasets.detect(drawn.images)
+    found = scenes.detect(drawn.images)
     assert [len(positions) for positions in found] == drawn.counts.tolist()
     for there, positions, count in zip(drawn.position, found, drawn.counts, strict=True):
         if count:
@@ -34,30 +33,30 @@ def test_brightness_does_not_count(drawn):
 
 def test_masks_lie_where_the_figures_are(drawn):
     empty = drawn.figures < 0.01
-    clean = datasets.scenes(200, seed=3, most=0)
+    clean = scenes.draw(200, seed=3, most=0)
     np.testing.assert_array_equal(clean.counts, 0)
     assert clean.figures.max() == 0 and clean.heads.max() == 0
     # away from the figures there is background and camera noise
-    rest = np.where(empty, drawn.images / 255 - background(drawn.light), 0)
+    rest = np.where(empty, drawn.images / 255 - scenes.background(drawn.light), 0)
     assert np.abs(rest).max() < 0.06
     assert np.all(drawn.heads <= drawn.figures)
     assert 3 < drawn.heads.sum() / drawn.counts.sum() < 8
 
 
-def test_twins_are_the_same_figures_elsewhere(drawn):
-    twins = datasets.moved(drawn, seed=4)
-    np.testing.assert_array_equal(twins.counts, drawn.counts)
-    np.testing.assert_array_equal(twins.contrast, drawn.contrast)
-    np.testing.assert_array_equal(twins.light, drawn.light)
-    assert np.abs(twins.position - drawn.position).max((1, 2))[drawn.counts > 0].mean() > 8
-    assert [len(positions) for positions in datasets.detect(twins.images)] == drawn.counts.tolist()
+def test_redrawn_scenes_have_the_same_figures_elsewhere(drawn):
+    redrawn = scenes.resampled_positions(drawn, seed=4)
+    np.testing.assert_array_equal(redrawn.counts, drawn.counts)
+    np.testing.assert_array_equal(redrawn.contrast, drawn.contrast)
+    np.testing.assert_array_equal(redrawn.light, drawn.light)
+    assert np.abs(redrawn.position - drawn.position).max((1, 2))[drawn.counts > 0].mean() > 8
+    assert [len(positions) for positions in scenes.detect(redrawn.images)] == drawn.counts.tolist()
 
 
 def test_a_seed_is_a_data_set():
-    again, other = datasets.scenes(20, seed=3), datasets.scenes(20, seed=4)
-    np.testing.assert_array_equal(again.images, datasets.scenes(20, seed=3).images)
+    again, other = scenes.draw(20, seed=3), scenes.draw(20, seed=4)
+    np.testing.assert_array_equal(again.images, scenes.draw(20, seed=3).images)
     assert np.any(again.images != other.images)
     with pytest.raises(ValueError, match="most <= 12 needed, got 5 and 13"):
-        datasets.scenes(5, most=13)
+        scenes.draw(5, most=13)
     with pytest.raises(ValueError, match="n >= 1"):
-        datasets.scenes(0)
+        scenes.draw(0)

@@ -14,7 +14,7 @@ from scipy.special import expit
 
 SIDE = 32
 MOST_FIGURES = 12  # figures in a scene
-# In units of a figure's size: of the body its centre below the figure's and its half axes, of the head the same.
+# In units of a figure's size: of the body its center below the figure's and its half axes, of the head the same.
 _BODY, _BODY_AXES = 1.1, (2.0, 1.4)
 _HEAD, _HEAD_RADIUS = -1.9, 1.25
 _HALF = (3.15, 1.4)  # a figure's half height and half width
@@ -32,7 +32,7 @@ class Scenes(NamedTuple):
     images: UInt8[np.ndarray, "n 32 32"]
     counts: Int[np.ndarray, " n"]
     position: Float[np.ndarray, "n 12 2"]
-    """row and column of each figure's centre, in pixels"""
+    """row and column of each figure's center, in pixels"""
     contrast: Float[np.ndarray, "n 12"]
     """of each figure, 1 on average; 0 where there is none"""
     light: Float[np.ndarray, " n"]
@@ -43,15 +43,13 @@ class Scenes(NamedTuple):
     """soft mask of their heads"""
 
 
-def scenes(n: int, seed: int = 0, most: int = MOST_FIGURES) -> Scenes:
+def draw(n: int, seed: int = 0, most: int = MOST_FIGURES) -> Scenes:
     """Draw n scenes with 0..most figures, each number as likely; the same seed gives the same scenes.
 
     Raises ``ValueError`` unless n >= 1 and 0 <= most <= 12.
     """
     if n < 1 or not 0 <= most <= MOST_FIGURES:
-        raise ValueError(
-            f"scenes: n >= 1 and 0 <= most <= {MOST_FIGURES} needed, got {n} and {most}"
-        )
+        raise ValueError(f"draw: n >= 1 and 0 <= most <= {MOST_FIGURES} needed, got {n} and {most}")
     rng = np.random.default_rng(seed)
     count = rng.integers(0, most + 1, n)
     contrast = rng.uniform(0.8, 1.2, (n, MOST_FIGURES)) * (np.arange(MOST_FIGURES) < count[:, None])
@@ -59,8 +57,8 @@ def scenes(n: int, seed: int = 0, most: int = MOST_FIGURES) -> Scenes:
     return _render(_place(count, rng), contrast, light, rng)
 
 
-def moved(found: Scenes, seed: int) -> Scenes:
-    """Twins: as many figures of the same contrasts in the same light, at other places."""
+def resampled_positions(found: Scenes, seed: int) -> Scenes:
+    """The scenes with the positions alone drawn again: counts, contrasts and light are kept."""
     rng = np.random.default_rng(seed)
     return _render(_place(found.counts, rng), found.contrast, found.light, rng)
 
@@ -88,8 +86,8 @@ def detect(images: np.ndarray) -> list[Float[np.ndarray, "count 2"]]:
 
 def silhouettes(position: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "32 32"]:
     """Soft mask of figures at these positions."""
-    body, head, place = _masks(np.asarray(position, np.float32).reshape(-1, 2))
-    return _painted(1, np.zeros(len(body), int), place, body + head)[0].clip(0, 1)
+    body, head, pixels = _masks(np.asarray(position, np.float32).reshape(-1, 2))
+    return _painted(1, np.zeros(len(body), int), pixels, body + head)[0].clip(0, 1)
 
 
 def _size(row):
@@ -141,10 +139,10 @@ def _figure(body, head):
     return _CONTRAST * (balance[:, None, None] * head - body)
 
 
-def _painted(n, scene, place, windows):
-    """Scenes (n, 32, 32) that are the sums of the windows (k, 17, 11), each at its place in its scene."""
+def _painted(n, scene, pixels, windows):
+    """Scenes (n, 32, 32) that are the sums of the windows (k, 17, 11), each at its pixels in its scene."""
     canvas = np.zeros((n, SIDE + 2 * _MARGIN, SIDE + 2 * _MARGIN), np.float32)
-    np.add.at(canvas, (scene[:, None, None], *place), windows)
+    np.add.at(canvas, (scene[:, None, None], *pixels), windows)
     return canvas[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
 
@@ -152,18 +150,18 @@ def _render(position, contrast, light, rng):
     n = len(position)
     position, contrast, light = (np.asarray(a, np.float32) for a in (position, contrast, light))
     scene, which = np.nonzero(contrast)
-    body, head, place = _masks(position[scene, which])
+    body, head, pixels = _masks(position[scene, which])
     drawn = contrast[scene, which][:, None, None] * _figure(body, head)
     noise = _NOISE * rng.standard_normal((n, SIDE, SIDE), np.float32)
-    images = background(light) + _painted(n, scene, place, drawn) + noise
+    images = background(light) + _painted(n, scene, pixels, drawn) + noise
     return Scenes(
         np.round(255 * np.clip(images, 0, 1)).astype(np.uint8),
         np.sum(contrast > 0, -1),
         position,
         contrast,
         light,
-        _painted(n, scene, place, body + head).clip(0, 1),
-        _painted(n, scene, place, head).clip(0, 1),
+        _painted(n, scene, pixels, body + head).clip(0, 1),
+        _painted(n, scene, pixels, head).clip(0, 1),
     )
 
 
@@ -176,6 +174,6 @@ def _filters():
     """For each point of the grid the filter (32 * 32) whose response to the figure there is its contrast."""
     rows, columns = _grid()
     position = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).astype(np.float32)
-    body, head, place = _masks(position.reshape(-1, 2))
-    figure = _painted(len(body), np.arange(len(body)), place, _figure(body, head))
+    body, head, pixels = _masks(position.reshape(-1, 2))
+    figure = _painted(len(body), np.arange(len(body)), pixels, _figure(body, head))
     return figure.reshape(len(body), -1) / np.sum(figure**2, (1, 2))[:, None]

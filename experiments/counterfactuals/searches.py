@@ -1,6 +1,6 @@
 """What every experiment on images shares: searches by several methods, in batches that a killed run keeps.
 
-Images are uint8 (n, height, width, channels) outside, and the centres of their bins in [0, 1] inside. A result counts
+Images are uint8 (n, height, width, channels) outside, and the centers of their bins in [0, 1] inside. A result counts
 as it would be stored: clipped, and rounded to 8 bits.
 """
 
@@ -16,13 +16,14 @@ import optax
 from jax import Array
 from jax.tree_util import Partial
 
+from experiments._images import batches
 from geodl import counterfactual as cf
 from geodl import train
 from geodl.bijectors import bin_centers, quantize
 
 
-def stored(x: Array) -> Array:
-    """The image that is left of x after clipping and rounding to 8 bits: ``finish`` of every search here."""
+def as_8bit(x: Array) -> Array:
+    """The image that is left of x after clipping and rounding to 8 bits: ``postprocess`` of every search here."""
     return bin_centers(quantize(x))
 
 
@@ -38,7 +39,7 @@ class Found(NamedTuple):
     status: np.ndarray
     """a ``cf.Status`` each"""
     measures: dict[str, np.ndarray]
-    """of the search (``cf.evaluate.search_measures``)"""
+    """of the search (``cf.evaluation.search_metrics``)"""
 
 
 def encode(generator: cf.Generator, images: np.ndarray, batch: int = 100) -> np.ndarray:
@@ -50,12 +51,13 @@ def encode(generator: cf.Generator, images: np.ndarray, batch: int = 100) -> np.
     """
     if generator.encode is None:
         raise ValueError("encode: a generator with an encoder is needed; use cf.invert")
+    encode = generator.encode
     one = jax.ShapeDtypeStruct(images.shape[1:], jnp.float32)
-    made = jax.eval_shape(lambda x: generator.decode(generator.encode(x)), one).shape
+    made = jax.eval_shape(lambda x: generator.decode(encode(x)), one).shape
     if made != images.shape[1:]:
         raise ValueError(f"encode: images of shape {made} are needed, got {images.shape[1:]}")
     parts = [
-        _encode(Partial(generator.encode), bin_centers(chunk))[:count]
+        _encode(Partial(encode), bin_centers(chunk))[:count]
         for chunk, count in batches(images, batch)
     ]
     return np.concatenate(parts)
@@ -67,7 +69,12 @@ def _encode(encode, x):
 
 
 def search(
-    rule: cf.Search, z: Any, goal: np.ndarray, folder: Path, batch: int = 250, slots: int = 64
+    rule: cf.Search,
+    z: Any,
+    goal: np.ndarray,
+    folder: Path,
+    batch: int = 250,
+    max_concurrent: int = 64,
 ) -> Found:
     """Counterfactuals of all samples with base points z (n, ...), towards the goals (n, ...).
 
@@ -78,14 +85,14 @@ def search(
 
     def one(chunk):
         (z, goal), count = chunk
-        state, _ = cf.run(rule, rule.init(z, goal), slots=slots)
-        measures = cf.evaluate.search_measures(rule.generator.manifold, state)
+        state, _ = cf.run(rule, rule.init(z, goal), max_concurrent=max_concurrent)
+        measures = cf.evaluation.search_metrics(rule.generator.manifold, state)
         kept = {"x": state.best.x, "start": state.start.x, "z": state.best.z}
         kept |= measures | {"status": state.status}
         return {name: np.asarray(value)[:count] for name, value in kept.items()}
 
     depends = jax.tree.leaves(rule), rule.steps
-    parts = train.resumable_map(one, batches((z, goal), batch), folder, depends)
+    parts = train.cached_map(one, batches((z, goal), batch), folder, depends)
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Found(*(whole.pop(name) for name in ("x", "start", "z", "status")), measures=whole)
 
@@ -136,7 +143,7 @@ def inverted(
         (images, index), count = chunk
         x, first = bin_centers(images), None
         if generator.encode is None:
-            dim = generator.manifold.dim
+            dim: int = generator.manifold.dim  # type: ignore[attr-defined]
             keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(index)
             z = jax.vmap(lambda key: jax.random.normal(key, (starts, dim)), out_axes=1)(keys)
             first = cf.invert(generator, x, SCREEN, steps // 4, z).z[None]
@@ -144,19 +151,20 @@ def inverted(
         return {"z": np.asarray(found.z)[:count], "error": np.asarray(found.error)[:count]}
 
     functions = [Partial(f) for f in generator[:2] if f is not None]
-    parts = train.resumable_map(
+    parts = train.cached_map(
         one,
         batches((images, np.arange(len(images))), batch),
         folder,
         (jax.tree.leaves((functions, generator.manifold)), starts, steps),
     )
-    return tuple(np.concatenate([part[name] for part in parts]) for name in ("z", "error"))
+    z, error = (np.concatenate([part[name] for part in parts]) for name in ("z", "error"))
+    return z, error
 
 
 SCREEN, REFINE = optax.adam(0.1), optax.adam(0.02)
 
 
-def as_far(
+def matched_distance(
     rule: cf.Search, images: np.ndarray, goal: np.ndarray, radius: np.ndarray, batch: int = 100
 ) -> np.ndarray:
     """Images (n, ...) of a search in the data that goes on until it is ``radius`` (n,) from its start, in l2.
@@ -172,7 +180,7 @@ def as_far(
             state, on = _nearer_than(rule, state, jnp.asarray(radii, jnp.float32))
             if not on:
                 break
-        x = jax.vmap(rule.finish)(state.position)
+        x = jax.vmap(rule.postprocess)(state.position)
         valid = np.isfinite(radii).reshape(-1, *[1] * (x.ndim - 1))
         parts.append(np.where(valid, x, np.nan)[:count])
     return np.concatenate(parts)
@@ -186,9 +194,9 @@ def _nearer_than(rule, state, radius):
         return jnp.sqrt(jnp.sum(jnp.square(x - state.start.x), tuple(range(1, x.ndim))))
 
     near = distance(state.position) < radius
-    moved = rule.step(state)
+    stepped = rule.step(state)
     state = jax.tree.map(
-        lambda a, b: jnp.where(near.reshape(-1, *[1] * (a.ndim - 1)), a, b), moved, state
+        lambda a, b: jnp.where(near.reshape(-1, *[1] * (a.ndim - 1)), a, b), stepped, state
     )
     return state, jnp.any(near)
 
@@ -217,7 +225,7 @@ def decoded(generator: cf.Generator, z: Any, batch: int = 100) -> np.ndarray:
 
 @jax.jit
 def _decoded(decode, z):
-    return jax.vmap(lambda z: stored(decode(z)))(z)
+    return jax.vmap(lambda z: as_8bit(decode(z)))(z)
 
 
 def spectra(rule: cf.Search, z: Any, count: int | None = None) -> np.ndarray:
@@ -232,14 +240,3 @@ def spectra(rule: cf.Search, z: Any, count: int | None = None) -> np.ndarray:
 @functools.partial(jax.jit, static_argnums=2)
 def _spectrum(generator, z, count):
     return cf.singular_values(generator, z, count, jax.random.key(0))
-
-
-def batches(tree: Any, size: int) -> list[tuple[Any, int]]:
-    """Batches of one size with their counts of samples; the last is filled up by its own, to compile but once."""
-    count = len(jax.tree.leaves(tree)[0])
-    parts = []
-    for first in range(0, count, size):
-        m = min(size, count - first)
-        index = first + np.arange(min(size, count)) % m
-        parts.append((jax.tree.map(lambda a, i=index: np.asarray(a)[i], tree), m))
-    return parts

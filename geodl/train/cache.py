@@ -1,21 +1,14 @@
-"""A run's folder: its configuration, its log, its tables, and evaluations that survive a kill.
-
-A run is `runs/<experiment>/<name>/`: `config.json` (what was asked, and at each start the
-revision, device, ...), `metrics.jsonl` (one line per chunk), `checkpoints/` (the newest few).
-"""
+"""Results kept on disk, so that a long evaluation survives being killed."""
 
 import dataclasses
 import functools
 import hashlib
 import io
-import json
 import os
-import subprocess
 import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from types import MethodType
@@ -28,93 +21,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from tqdm import tqdm
-
-
-def start_run(
-    experiment: str, name: str, config: Any, root: str | os.PathLike[str] = "runs"
-) -> Path:
-    """The folder `root/experiment/name`, made or found again; `config.json` records the start.
-
-    Args:
-        experiment: family of runs.
-        name: a second start under the same name resumes.
-        config: a dataclass or mapping of values that JSON can hold; tuples and arrays become
-            lists, numpy's scalars numbers, and NaN and infinities their names.
-        root: where the runs lie.
-
-    Raises:
-        TypeError: JSON cannot hold a value.
-        ValueError: the run was started with another configuration; the message names the fields.
-    """
-    folder = Path(root) / experiment / name
-    path = folder / "config.json"
-    values = dict(config) if isinstance(config, Mapping) else dataclasses.asdict(config)
-    values = _read_json(json.dumps(values, default=_plain))
-    record = _read_json(path.read_text()) if path.exists() else {"config": values, "starts": []}
-    before, now = _flat(record["config"]), _flat(values)
-    changed = [k for k in sorted(before | now) if before.get(k, _ABSENT) != now.get(k, _ABSENT)]
-    if changed:
-        fields = ", ".join(
-            f"{k} (was {before.get(k, _ABSENT)}, now {now.get(k, _ABSENT)})" for k in changed
-        )
-        raise ValueError(
-            f"{folder} was started with another configuration: {fields}; "
-            "use its configuration to resume it, or another name"
-        )
-    if jax.process_index() == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        record["starts"].append(circumstances())
-        write_text(path, json.dumps(record, indent=2) + "\n")
-    return folder
-
-
-def _plain(value: Any) -> Any:
-    """What JSON knows for a number or array of numpy or JAX."""
-    if isinstance(value, np.generic | np.ndarray | jax.Array):
-        return np.asarray(value).tolist()
-    raise TypeError(f"a configuration cannot hold {value!r} of type {type(value).__name__}")
-
-
-def _read_json(text: str) -> Any:
-    # NaN is no JSON, and not equal to itself: its name is.
-    return json.loads(text, parse_constant=str)
-
-
-_ABSENT = "absent"
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted names."""
-    if not isinstance(tree, Mapping):
-        return {prefix: tree}
-    dotted = ((f"{prefix}.{key}" if prefix else str(key), value) for key, value in tree.items())
-    return {name: leaf for key, value in dotted for name, leaf in _flat(value, key).items()}
-
-
-def circumstances() -> dict[str, Any]:
-    """Date, command, revision and versions: what a table has to say of its figures."""
-    device = jax.devices()[0]
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.orig_argv,
-        "revision": _git_revision(),
-        "python": sys.version.split()[0],
-        "jax": jax.__version__,
-        "device": f"{jax.device_count()} x {device.device_kind}",
-        "processes": jax.process_count(),
-    }
-
-
-def _git_revision() -> str | None:
-    """Revision of the code that runs, `-dirty` where files differ from it; None outside of git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -133,44 +39,6 @@ def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> No
     os.replace(part, path)
 
 
-def append_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Append one JSON line in a single write."""
-    with open(path, "ab", buffering=0) as file:
-        file.write((json.dumps(record) + "\n").encode())
-
-
-def read_lines(path: Path, last_step: int) -> list[dict[str, Any]]:
-    """The records up to `last_step`; the first process drops later ones, and a line broken off, from the file.
-
-    A run killed between its log and its checkpoint writes those lines again.
-    """
-    lines = path.read_text().splitlines() if path.exists() else []
-    records = []
-    for line in lines:
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    kept = [record for record in records if record["step"] <= last_step]
-    if len(kept) < len(lines) and jax.process_index() == 0:
-        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
-    return kept
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table, its columns aligned in the source too; floats to two decimals."""
-    cells = [[f"{c:z.2f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
-    for row in cells:
-        if len(row) != len(header):
-            raise ValueError(f"row {row} has {len(row)} cells, the header has {len(header)}")
-    widths = [max(3, *(len(row[i]) for row in [list(header), *cells])) for i in range(len(header))]
-    lines = [list(header), ["-" * width for width in widths], *cells]
-    return "\n".join(
-        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    )
-
-
 def progress_bar(total: int, initial: int = 0, show: bool = True, **options: Any) -> "tqdm":
     """A bar with rate and remaining time, on the first process; rarely refreshed off a terminal."""
     from tqdm import tqdm
@@ -180,7 +48,7 @@ def progress_bar(total: int, initial: int = 0, show: bool = True, **options: Any
     return tqdm(total=total, initial=initial, disable=quiet, mininterval=pace, **options)
 
 
-def resumable_map(
+def cached_map(
     fn: Callable[[Any], Mapping[str, Any]],
     chunks: Sequence[Any],
     folder: str | os.PathLike[str],

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from geodl.nn import unet_counter
+from experiments.counterfactuals.counter import unet_counter
 
 
 def test_counts_and_maps_of_any_batch():
@@ -56,3 +56,22 @@ def test_bad_shapes_are_named():
         unet_counter((12, 16, 1), (4, 4, 4), patch=2)
     with pytest.raises(ValueError, match=r"got widths \(4,\)"):
         unet_counter((12, 16, 1), (4,))
+    net = unet_counter((8, 8, 2), (3, 4))
+    params = jax.eval_shape(net.init, jax.random.key(0))
+    for shape in [(10, 10, 2), (9, 8, 2), (8, 8, 1)]:
+        with pytest.raises(ValueError, match=r"\(8, 8, 2\).*are needed, got"):
+            jax.eval_shape(net.apply, params, jnp.zeros((3, *shape)))
+
+
+def test_no_images():
+    """Empty batches in, empty batches out, and gradients of 0."""
+    net = unet_counter((8, 8, 2), (3, 4))
+    params = net.init(jax.random.key(0))
+
+    def outputs(params, batch):
+        return jax.tree.leaves(net.apply(params, jnp.zeros((*batch, 8, 8, 2))))
+
+    for none, some in zip(outputs(params, (2, 0)), outputs(params, (2, 1)), strict=True):
+        assert none.shape == (2, 0, *some.shape[2:])
+    gradients = jax.grad(lambda params: sum(map(jnp.sum, outputs(params, (0,)))))(params)
+    assert all(not np.any(g) for g in jax.tree.leaves(gradients))

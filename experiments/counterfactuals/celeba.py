@@ -1,28 +1,15 @@
-"""Photographs that the user has downloaded: CelebA's faces and the Mall's pedestrians, both for research only.
+"""CelebA's faces, which the user has downloaded: for research only.
 
-Neither may be passed on, and nothing here fetches them: see mmlab.ie.cuhk.edu.hk/projects/CelebA.html and
-personal.ie.cuhk.edu.hk/~ccloy/downloads_mall_dataset.html for their terms.
+They may not be passed on, and nothing here fetches them: see mmlab.ie.cuhk.edu.hk/projects/CelebA.html for the terms.
 """
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
 
-from geodl.datasets.files import data_dir
-from geodl.datasets.images import Images
-
-
-class Crowds(NamedTuple):
-    """Photographs of crowds, and where every head is; usually frames 1 to 800 are for training, the rest to test."""
-
-    images: UInt8[np.ndarray, "n side side 3"]
-    counts: Int[np.ndarray, " n"]
-    position: list[Float[np.ndarray, "count 2"]]
-    """row and column of each head, in pixels of these images"""
+from geodl.datasets import Images, data_dir
 
 
 def celeba(
@@ -36,7 +23,7 @@ def celeba(
 
     The folder ``celeba/`` holds what its authors distribute: img_align_celeba/ with the aligned JPEG files,
     list_attr_celeba.txt and list_eval_partition.txt, of whose parts 0 is to train on, 2 to test. Of each image the
-    square of its centre, as wide as 148 of 178 pixels, is taken and resized.
+    square of its center, as wide as 148 of 178 pixels, is taken and resized.
 
     Args:
         attribute: one of those that list_attr_celeba.txt names, as "Blond_Hair".
@@ -65,49 +52,8 @@ def celeba(
         if not names:
             raise ValueError(f"{parts}: no image of part {part}")
         files = [folder / "img_align_celeba" / name for name in names]
-        arrays += [_read(files, side, 148 / 178, progress), np.array([labels[n] for n in names])]
+        arrays += [_read(files, side, progress), np.array([labels[n] for n in names])]
     return Images(*arrays)
-
-
-def mall(
-    root: str | os.PathLike[str] | None = None, side: int = 64, progress: bool = True
-) -> Crowds:
-    """The Mall data set (Chen et al. 2012): frames of a shopping mall's camera with every head marked.
-
-    The folder ``mall_dataset/`` holds what its authors distribute: frames/seq_000001.jpg and on, and mall_gt.mat.
-    Frames are resized to (side, side, 3), and the heads' positions with them.
-
-    Raises:
-        FileNotFoundError: mall_gt.mat or a frame is missing.
-        ValueError: a file that is damaged, has not the fields of mall_gt.mat, or a count unlike its positions.
-    """
-    from PIL import Image
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    folder = (Path(root) if root is not None else data_dir()) / "mall_dataset"
-    truth = _existing(folder / "mall_gt.mat")
-    try:
-        content = loadmat(truth, simplify_cells=True)
-        frames = np.atleast_1d(np.asarray(content["frame"], dtype=object))
-        count = np.atleast_1d(np.asarray(content["count"])).astype(int)
-        position = [np.reshape(frame["loc"], (-1, 2)).astype(np.float32) for frame in frames]
-    except (KeyError, TypeError, ValueError, MatReadError, NotImplementedError) as error:
-        raise ValueError(
-            f"{truth} is not as its authors made it, a cell 'frame' of 'loc' (n, 2) and a vector "
-            f"'count': {error!r}"
-        ) from error
-    for i, (heads, number) in enumerate(zip(position, count, strict=False), start=1):
-        if len(heads) != number:
-            raise ValueError(f"{truth}, frame {i}: count {number}, but {len(heads)} positions")
-    if len(position) != len(count):
-        raise ValueError(f"{truth}: {len(position)} frames, but {len(count)} counts")
-    files = [folder / "frames" / f"seq_{i:06d}.jpg" for i in range(1, len(count) + 1)]
-    images = _read(files, side, None, progress)
-    with Image.open(files[0]) as first:
-        width, height = first.size
-    scale = np.array([side / height, side / width], np.float32)
-    return Crowds(images, count, [heads[:, ::-1] * scale for heads in position])
 
 
 def _attribute(file: Path, attribute: str) -> dict[str, int]:
@@ -143,8 +89,8 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _read(files: Sequence[Path], side: int, crop: float | None, progress: bool):
-    """Colour images (n, side, side, 3), of each the centred square whose side is ``crop`` of its width, or all."""
+def _read(files: Sequence[Path], side: int, progress: bool) -> np.ndarray:
+    """Color images (n, side, side, 3): of each the centered square, as wide as 148 of 178 pixels."""
     from PIL import Image, UnidentifiedImageError
     from tqdm import tqdm
 
@@ -153,10 +99,8 @@ def _read(files: Sequence[Path], side: int, crop: float | None, progress: bool):
         try:
             with Image.open(_existing(file)) as image:
                 width, height = image.size
-                box = (0, 0, width, height)
-                if crop is not None:
-                    half = crop * width / 2
-                    box = (width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half)
+                half = width * 148 / 178 / 2
+                box = (width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half)
                 resized = image.convert("RGB").resize(
                     (side, side), Image.Resampling.LANCZOS, box=box
                 )

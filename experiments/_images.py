@@ -1,0 +1,69 @@
+"""Images of all experiments: loaded, split, cut into batches."""
+
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from geodl import datasets
+
+
+Data = Literal["mnist", "digits", "auto"]
+
+
+def load(data: Data, download: bool = False) -> tuple[datasets.Images, str]:
+    """MNIST or scikit-learn's digits, and which; "auto" is MNIST where its files are found, else the digits.
+
+    Raises ``FileNotFoundError`` where MNIST is asked for and neither found nor downloaded.
+    """
+    if data != "digits":
+        try:
+            return datasets.mnist(download=download), "mnist"
+        except FileNotFoundError as error:
+            if data == "mnist":
+                raise
+            print(f"{error}\nTraining on scikit-learn's 8x8 digits instead.")
+    return datasets.digits(), "digits"
+
+
+def hold_out(images: datasets.Images) -> datasets.Images:
+    """The last sixth of the training images (MNIST: 10,000) in place of the test images, to choose settings by."""
+    (x, labels), kept = images[:2], len(images.train_images) * 5 // 6
+    return datasets.Images(x[:kept], labels[:kept], x[kept:], labels[kept:])
+
+
+def split_in_two(images: datasets.Images) -> tuple[datasets.Images, datasets.Images]:
+    """Two random halves of the training images, each with all test images: for models, and for held-out classifiers.
+
+    The same halves at each call. An odd image is left out, so that they are of one size.
+    """
+    size = len(images.train_images) // 2
+    order = np.random.default_rng(0).permutation(len(images.train_images))
+
+    def part(index):
+        x, labels = images.train_images[index], images.train_labels[index]
+        return images._replace(train_images=x, train_labels=labels)
+
+    return part(np.sort(order[:size])), part(np.sort(order[size : 2 * size]))
+
+
+def with_channels(images: np.ndarray) -> np.ndarray:
+    """Gray images (n, height, width) with an axis for their channel."""
+    return images if images.ndim == 4 else images[..., None]
+
+
+def image_shape(images: np.ndarray) -> tuple[int, int, int]:
+    """Height, width and channels of images (n, height, width[, channels])."""
+    _, height, width, channels = with_channels(images).shape
+    return height, width, channels
+
+
+def batches(tree: Any, size: int) -> list[tuple[Any, int]]:
+    """Batches of one size with their counts of samples; the last is filled up by its own, to compile but once."""
+    count = len(jax.tree.leaves(tree)[0])
+    parts = []
+    for first in range(0, count, size):
+        m = min(size, count - first)
+        index = first + np.arange(min(size, count)) % m
+        parts.append((jax.tree.map(lambda a, i=index: np.asarray(a)[i], tree), m))
+    return parts

@@ -1,0 +1,169 @@
+"""A run: its folder and configuration, where its figures come from, and its tables.
+
+A run is `<root>/<experiment>/<name>/`: `config.json` (what was asked, and at each start the revision, device, ...),
+`table.md` and `result.json` at the end, and what the experiment puts beside them: checkpoints, logs, pictures.
+"""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from geodl.train import write_text
+
+
+class Run:
+    """One run of an experiment.
+
+    Attributes:
+        folder: where everything lands; a second start under the same name finds it again.
+        protocol: what all results of the run share, as JSON holds it.
+    """
+
+    def __init__(self, experiment: str, config: Any, free: Sequence[str] = (), **found: Any):
+        """Start the run, or go on with it.
+
+        Args:
+            experiment: `<family>-<experiment>`, as the make target is called.
+            config: a dataclass with a `name` and a `root`.
+            free: its fields that may differ between starts of one run, as the cells that are asked for.
+            found: what replaces fields of the configuration, as the data set that `data="auto"` has found.
+
+        Raises:
+            TypeError: JSON cannot hold a field; tuples and arrays become lists, NaN and infinities their names.
+            ValueError: the run was started with another protocol; the message names the fields.
+        """
+        asked = dataclasses.asdict(config) | found
+        protocol = {k: v for k, v in asked.items() if k not in (*free, "name", "root")}
+        self.folder = start_run(experiment, config.name, protocol, config.root)
+        self.protocol: dict[str, Any] = _read_json(json.dumps(protocol, default=_plain))
+
+    def finish(self, table: str, result: Any = None, folder: Path | None = None) -> None:
+        """Write `table.md`, and `result.json` with the run's provenance, into the folder; print the table.
+
+        Args:
+            table: in Markdown.
+            result: what JSON can hold, arrays too.
+            folder: of the files, where a run has several tables; by default the run's own.
+        """
+        folder = folder or self.folder
+        write_text(folder / "table.md", table + "\n")
+        if result is not None:
+            write_json(folder / "result.json", provenance() | result)
+        print(f"\n{table}\n\ntable: {folder / 'table.md'}\npictures: {folder}/**/*.png")
+
+
+def start_run(experiment: str, name: str, protocol: Mapping[str, Any], root: str | Path) -> Path:
+    """The folder `root/experiment/name`, made or found again; `config.json` records the start."""
+    folder = Path(root) / experiment / name
+    path = folder / "config.json"
+    values = _read_json(json.dumps(protocol, default=_plain))
+    record = _read_json(path.read_text()) if path.exists() else {"config": values, "starts": []}
+    before, now = _flat(record["config"]), _flat(values)
+    changed = [k for k in sorted(before | now) if before.get(k, _ABSENT) != now.get(k, _ABSENT)]
+    if changed:
+        fields = ", ".join(
+            f"{k} (was {before.get(k, _ABSENT)}, now {now.get(k, _ABSENT)})" for k in changed
+        )
+        raise ValueError(
+            f"{folder} was started with another configuration: {fields}; "
+            "use its configuration to resume it, or another name"
+        )
+    if jax.process_index() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        record["starts"].append(provenance())
+        write_json(path, record)
+    return folder
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write a file of JSON whole or not at all; arrays become lists."""
+    write_text(path, json.dumps(values, indent=2, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """What JSON knows for a number or array of numpy or JAX."""
+    if isinstance(value, np.generic | np.ndarray | jax.Array):
+        return np.asarray(value).tolist()
+    raise TypeError(f"a configuration cannot hold {value!r} of type {type(value).__name__}")
+
+
+def _read_json(text: str) -> Any:
+    # NaN is no JSON, and not equal to itself: its name is.
+    return json.loads(text, parse_constant=str)
+
+
+_ABSENT = "absent"
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted names."""
+    if not isinstance(tree, Mapping):
+        return {prefix: tree}
+    dotted = ((f"{prefix}.{key}" if prefix else str(key), value) for key, value in tree.items())
+    return {name: leaf for key, value in dotted for name, leaf in _flat(value, key).items()}
+
+
+def provenance() -> dict[str, Any]:
+    """Date, command, revision and versions: what a table has to say of its figures."""
+    device = jax.devices()[0]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.orig_argv,
+        "revision": _git_revision(),
+        "python": sys.version.split()[0],
+        "jax": jax.__version__,
+        "device": f"{jax.device_count()} x {device.device_kind}",
+        "processes": jax.process_count(),
+    }
+
+
+def _git_revision() -> str | None:
+    """Revision of the code that runs, `-dirty` where files differ from it; None outside of git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def date_and_revision(record: Mapping[str, Any]) -> list[str]:
+    """Two cells of a table: when and from which code a result is."""
+    return [record["date"][:10], str(record["revision"])[:7]]
+
+
+def citation(record: Mapping[str, Any]) -> str:
+    """Command, date and revision of a result, for the caption of a table."""
+    date, revision = date_and_revision(record)
+    return f"`python {' '.join(record['command'][1:])}`, {date}, revision {revision}"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table, its columns aligned in the source too; floats to two decimals."""
+    cells = [[f"{c:z.2f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    for row in cells:
+        if len(row) != len(header):
+            raise ValueError(f"row {row} has {len(row)} cells, the header has {len(header)}")
+    widths = [max(3, *(len(row[i]) for row in [list(header), *cells])) for i in range(len(header))]
+    lines = [list(header), ["-" * width for width in widths], *cells]
+    return "\n".join(
+        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    )
+
+
+def mean_and_error(values: Sequence[float] | np.ndarray) -> str:
+    """Mean over seeds ± its standard error (one seed: the value alone)."""
+    if len(values) < 2:
+        return f"{np.mean(values):.2f}"
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1) / len(values) ** 0.5:.2f}"

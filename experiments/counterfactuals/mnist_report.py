@@ -1,0 +1,131 @@
+"""The report of the digits' experiment: tables, panels, spectra."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from experiments._run import citation, markdown_table, provenance
+from experiments.counterfactuals import models, pictures, searches
+from experiments.counterfactuals.held_out import Task
+from experiments.counterfactuals.rules import Rule
+from experiments.counterfactuals.searches import Found
+from geodl import counterfactual as cf
+from geodl.bijectors import bin_centers
+
+
+NAMES = {
+    "flow": "flow",
+    "vae": "convolutional VAE",
+    "gan": "GAN",
+    "pvae": "Poincaré VAE",
+}
+COMPARED = ("linear SVM", "RBF SVM", "CNN", "MLP", "10-NN share", "10-NN share, features")
+
+
+def report(
+    generator: str,
+    config: Rule,
+    source: str,
+    rows: Mapping[str, Mapping[str, np.ndarray]],
+    ablated: Mapping[str, Mapping[str, np.ndarray]],
+    notes: list[str],
+) -> str:
+    """Tables in Markdown, with what they show and where they come from."""
+    count = len(rows["originals"]["l2"])
+    method = (
+        f"steps of length {config.length:g} in the base, its log-density weighted by {config.prior:g}, until p ≥ "
+        f"{config.confidence:g} or for {config.steps} steps; in data space of length {config.length_in_data:g}"
+    )
+    parts = [
+        f"### Generator: {generator}",
+        f"{citation(provenance())}. {count} test images of {source}; "
+        f"{method}. Shares with 95 % intervals, means ± standard errors, over images: all nets were trained once.",
+        *notes,
+        table(rows),
+        "By how much the base space is ahead (means of paired differences ± standard errors):",
+        markdown_table(["base space against", *COMPARED], advantages(rows)),
+    ]
+    if ablated:
+        parts += [
+            f"Ablation, on {len(ablated['ours']['l2'])} of the images: rows differ from the first in what "
+            "they name, and the last has all of our settings.",
+            table(ablated),
+        ]
+    return "\n\n".join(parts)
+
+
+def table(rows: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+    """A row for each method."""
+    hidden = ("found", "l∞", "10-NN majority, features")
+    shown = {
+        name: {k: v for k, v in measures.items() if k not in hidden}
+        for name, measures in rows.items()
+    }
+    return markdown_table(*cf.evaluate.summary(shown))
+
+
+def advantages(rows: Mapping[str, Mapping[str, np.ndarray]]) -> list[list[str]]:
+    """How many more of the images the held-out classifiers accept than of each rival's."""
+    base, table = rows["base space"], []
+    for name in rows:
+        if name.startswith(("base space, ", "principal components", "data space")):
+            gaps = [1.0 * base[measure] - rows[name][measure] for measure in COMPARED]
+            cells = [f"{g.mean():+.3f} ± {g.std() / math.sqrt(len(g)):.3f}" for g in gaps]
+            table.append([name, *cells])
+    return table
+
+
+def draw(
+    generator: str,
+    task: Task,
+    rule: cf.Search,
+    components: cf.Search,
+    found: Mapping[str, Found],
+    folder: Path,
+) -> None:
+    """Panels of the first images, and spectra."""
+    base, data = found["base space"], found["data space"]
+    first = np.arange(min(24, len(task.images)))
+    names = [f"{a} → {b}" for a, b in zip(task.labels, task.goal, strict=True)]
+    pictures.panels(
+        folder / "panels.png",
+        base.start[first],
+        base.x[first],
+        data.x[first],
+        [names[i] for i in first],
+    )
+    some = slice(min(8, len(task.images)))
+    spectra = {
+        generator: searches.spectra(rule, base.z[some]),
+        "principal components": searches.spectra(components, found["principal components"].z[:1]),
+    }
+    pictures.spectrum(folder / "spectrum.png", spectra)
+
+
+def draw_fours(task: Task, rule: cf.Search, attack: cf.Search, batch: int, folder: Path) -> None:
+    """Fours that become nines: the searches' paths, and panels."""
+    fours = np.flatnonzero(task.labels == 4)[:8]
+    if not len(fours):
+        return
+    nines = np.full(len(fours), 9, np.int32)
+    if rule.generator.exact:
+        z = searches.encode(rule.generator, task.images[fours])
+    else:
+        z = searches.inverted(rule.generator, task.images[fours], folder / "inverse-fours")[0]
+    frames, steps = searches.trajectories(rule, z, nines)
+    logits = models.outputs(task.explained, frames.reshape(-1, *frames.shape[2:]))
+    chance = np.asarray(jax.nn.softmax(logits))[:, 9].reshape(steps.shape)
+    captions = [
+        [f"step {n}, p = {p:.2g}" for n, p in zip(*row, strict=True)]
+        for row in zip(steps, chance, strict=True)
+    ]
+    pictures.strip(folder / "paths.png", frames[:4], captions[:4])
+    attacked = searches.search(
+        attack, bin_centers(task.images[fours]), nines, folder / "fours", batch
+    )
+    pictures.panels(
+        folder / "fours.png", frames[:, 0], frames[:, -1], attacked.x, ["4 → 9"] * len(fours)
+    )

@@ -1,0 +1,109 @@
+"""The searches of the digits' experiment: steps of one length, the base's log-density, the adversarial search."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+from jax.tree_util import Partial
+
+from experiments.counterfactuals import models
+from experiments.counterfactuals.searches import stored
+from geodl import counterfactual as cf
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a search goes; flags of the experiment as they are."""
+
+    confidence: float = 0.999
+    """that searches go on to; a result counts from 0.99 on"""
+    steps: int = 300
+    """the most of a search"""
+    length: float = 0.5
+    """of a step in the base"""
+    length_in_data: float = 0.1
+    """of a step of the adversarial search, in l2 of pixels"""
+    prior: float = 2.0
+    """weight of the base's log-density"""
+
+
+@functools.cache
+def fixed_length(length: float) -> optax.GradientTransformation:
+    """Ascent by steps of one length, the gradient's direction untouched."""
+    return optax.chain(optax.normalize_by_update_norm(), optax.sgd(length))
+
+
+@functools.cache
+def adam(rate: float) -> optax.GradientTransformation:
+    """Adam, one object for each rate."""
+    return optax.adam(rate)
+
+
+def make_rule(
+    config: Rule, explained: Partial, generator: cf.Generator, **changes: Any
+) -> cf.Search:
+    """Our search in a generator's base, or what changes of it."""
+    rule = {
+        "generator": generator,
+        "model": explained,
+        "target": cf.confidence(config.confidence),
+        "optimizer": fixed_length(config.length),
+        "steps": config.steps,
+        "finish": stored,
+        "log_prob": prior(config.prior, generator),
+    }
+    return cf.Search(**rule | changes)
+
+
+def prior(weight: float, generator: cf.Generator) -> Partial | None:
+    """The log-density of a generator's base, weighted; None for weight 0."""
+    return Partial(_prior, jnp.float32(weight), generator.manifold) if weight else None
+
+
+def _prior(weight, space, z):
+    return weight * models.base_density(space, z)
+
+
+def in_data(config: Rule, explained: Partial, **changes: Any) -> cf.Search:
+    """The adversarial search."""
+    optimizer = fixed_length(config.length_in_data)
+    settings = {"optimizer": optimizer, "steps": 2 * config.steps, "log_prob": None}
+    return make_rule(config, explained, cf.data_space(), **settings | changes)
+
+
+def ablation(
+    config: Rule, explained: Partial, generator: cf.Generator, noisy: Partial, noise: Any
+) -> dict[str, cf.Search]:
+    """Searches that differ in one thing from the published settings, the first.
+
+    Args:
+        config: our settings.
+        explained: the classifier.
+        generator: of the base.
+        noisy: a classifier trained with noise and weight decay.
+        noise: copies of it (k, height, width, channels), to average the classifier over.
+    """
+
+    def published(**changes):
+        settings = {
+            "target": cf.confidence(0.99),
+            "optimizer": adam(0.05),
+            "log_prob": None,
+        }
+        return make_rule(config, explained, generator, **settings | changes)
+
+    return {
+        "Adam 0.05, 0.99": published(),
+        "Adam 0.02": published(optimizer=adam(0.02)),
+        "steps of fixed length": published(optimizer=fixed_length(config.length)),
+        "steps of half that length": published(optimizer=fixed_length(config.length / 2)),
+        "confidence 0.999": published(target=cf.confidence(0.999)),
+        "confidence 0.9999": published(target=cf.confidence(0.9999)),
+        "classifier trained with noise, weight decay": published(model=noisy),
+        "classifier averaged over noise": published(model=models.smoothed(explained, noise)),
+        "log-density of the base, 0.1": published(log_prob=prior(0.1, generator)),
+        "log-density of the base, 1": published(log_prob=prior(1.0, generator)),
+        "near the start in the base": published(near_base=jnp.float32(0.1)),
+    }

@@ -1,0 +1,137 @@
+"""The tables of MNIST: ours beside the paper's (Mathieu et al. 2019)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import _grid
+from experiments._run import date_and_revision, markdown_table, mean_and_error
+from experiments.pvae import models
+from geodl import train
+
+
+Model = tuple[models.Kind, float | None]
+DIMS = (2, 5, 10, 20)
+MARK = "<!-- table -->"
+# -log p(x), IWAE-5000, for d = 2, 5, 10, 20 (Mathieu et al. 2019, table 2); None: not trainable by their code
+PAPER: dict[Model, tuple[float | None, ...]] = {
+    ("N-VAE", None): (144.5, 114.7, 100.2, 97.6),
+    ("wrapped", 0.1): (143.9, 115.5, 100.2, 97.2),
+    ("wrapped", 0.2): (144.2, 115.3, 100.0, 97.1),
+    ("wrapped", 0.7): (143.8, 115.1, 100.2, 97.5),
+    ("wrapped", 1.4): (144.0, 114.7, 100.7, 98.0),
+    ("Riemannian", 0.1): (143.7, 115.2, 99.9, 97.0),
+    ("Riemannian", 0.2): (143.8, 114.7, 99.7, 97.4),
+    ("Riemannian", 0.7): (143.1, 114.1, 101.2, None),
+    ("Riemannian", 1.4): (142.5, 115.5, None, None),
+}
+
+
+# digits 0 to 9: accuracy in percent of a classifier of the 2-d latents (the same, table 3)
+PAPER_ACCURACY: dict[Model, tuple[int, ...]] = {
+    ("N-VAE", None): (89, 97, 81, 75, 59, 43, 89, 78, 68, 57),
+    ("Riemannian", 1.4): (94, 97, 82, 79, 69, 47, 90, 77, 68, 53),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model of the table."""
+
+    kind: models.Kind
+    dim: int
+    c: float | None
+
+    @property
+    def folder(self) -> str:
+        return f"{self.kind}{'' if self.c is None else f'-c{self.c}'}-d{self.dim}".lower()
+
+
+@dataclass(frozen=True)
+class Table:
+    """The tables of a folder of results, in a page between two of its marks."""
+
+    results: str = "docs/results/mnist"
+    page: str = "docs/results/mnist.md"
+
+
+def write_table(config: Table) -> None:
+    """Put the tables of all results that there are into the page."""
+    page = Path(config.page)
+    before, _, after = page.read_text().split(MARK)
+    tables = results_tables(_grid.results(Cell, Path(config.results)), "mnist")
+    train.write_text(page, f"{before}{MARK}\n\n{tables}\n\n{MARK}{after}")
+    print(tables)
+
+
+def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
+    """Ours beside the paper's: likelihoods; their parts; classification of the 2-d latents."""
+    mnist = source == "mnist"
+    rows: list[list[object]] = []
+    dims = DIMS if mnist else tuple(sorted({cell.dim for cell in results}))
+    ours: dict[Model, None] = {(cell.kind, cell.c): None for cell in results}
+    for kind, c in PAPER if mnist else ours:
+        row: list[object] = [label(kind, c)]
+        for i, dim in enumerate(dims):
+            found = results.get(Cell(kind, dim, c))
+            row.append("–" if found is None else mean_and_error(found["loss"]))
+            if mnist:
+                row.append(PAPER[kind, c][i] or "*")
+        rows.append(row)
+    header = ["model"]
+    for dim in dims:
+        header += [f"d={dim}", "paper"] if mnist else [f"d={dim}"]
+    details = "d, model, seeds, IWAE, −ELBO, reconstruction, KL, active units, date, revision"
+    tables = [
+        f"−log p(x) in nats per test image of {source}, IWAE; mean ± its standard error over seeds; "
+        "–: not run; *: the paper's code could not train it",
+        markdown_table(header, rows),
+        "The bounds and their parts, the latent units in use, and the run:",
+        markdown_table(
+            details.split(", "),
+            [
+                detail(*item)
+                for item in sorted(
+                    results.items(), key=lambda item: (item[0].dim, item[0].kind, item[0].c or 0)
+                )
+            ],
+        ),
+    ]
+    accuracies = {cell: r["accuracy"] for cell, r in results.items() if "accuracy" in r}
+    if accuracies:
+        rows = []
+        for cell, accuracy in accuracies.items():
+            percent = 100 * np.mean(accuracy, 0)
+            rows.append(
+                [label(cell.kind, cell.c), *(f"{a:.0f}" for a in percent), f"{percent.mean():.1f}"]
+            )
+            paper = PAPER_ACCURACY.get((cell.kind, cell.c)) if mnist else None
+            if paper:
+                rows.append(
+                    [f"{label(cell.kind, cell.c)} (paper)", *paper, f"{np.mean(paper):.1f}"]
+                )
+        tables += [
+            "Percent of each digit's test images that a classifier of the 2-d latents gets right:",
+            markdown_table(["model", *map(str, range(10)), "average"], rows),
+        ]
+    return "\n\n".join(tables)
+
+
+def detail(cell: Cell, result: dict[str, Any]) -> list[object]:
+    """A row of the second table."""
+    names = ("loss", "negative_elbo", "reconstruction", "kl", "active_units")
+    figures = [mean_and_error(result[name]) for name in names]
+    return [
+        cell.dim,
+        label(cell.kind, cell.c),
+        len(result["loss"]),
+        *figures,
+        *date_and_revision(result),
+    ]
+
+
+def label(kind: models.Kind, c: float | None) -> str:
+    """A model's name in tables."""
+    return kind if c is None else f"{kind}, c={c}"
