@@ -41,6 +41,7 @@ from geodl._core.platform import cpu_barrier
 from geodl._core.records import register_record
 from geodl._core.reductions import (
     UNROLLED,
+    binade,
     dot,
     safe_norm,
     safe_sqrt,
@@ -420,8 +421,10 @@ def tangent_basis(x: Vector, c: Curvature) -> Float[Array, "*batch d d"]:
 @_primitive("x", points=(), point=True)
 def project(x: Vector, c: Curvature) -> Vector:
     """The point itself inside the rim (see the module's docstring), the nearest point of the rim else."""
-    largest, radius = lax.stop_gradient((jnp.max(jnp.abs(x), -1), lax.rsqrt(c)))
-    far = jnp.clip(largest / radius, 1, 1 / jnp.finfo(x.dtype).tiny)  # its square may overflow
+    sizes = binade(x) / lax.rsqrt(
+        lax.stop_gradient(c)
+    )  # a point of many radii: its square may overflow
+    far = jnp.clip(sizes, 1, 1 / jnp.finfo(x.dtype).tiny)
     return clipped(scale(1 / far, x), c, rim_gap(x.dtype))
 
 
