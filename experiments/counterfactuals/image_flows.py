@@ -13,7 +13,7 @@ import optax
 from experiments._images import batches, image_shape, with_channels
 from geodl import counterfactual as cf
 from geodl import flows, nn, train
-from geodl.bijectors import quantize
+from geodl.flows import quantize
 from geodl.flows.coupling import Coupling
 
 
