@@ -22,7 +22,7 @@ from experiments.counterfactuals import models, pictures, searches
 from experiments.counterfactuals.image_flows import FlowRecipe, train_flow
 from geodl import counterfactual as cf
 from geodl import datasets, explain, nn
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def search(
         cf.confidence(config.confidence),
         optax.adam(config.rate),
         config.steps,
-        finish=searches.stored,
+        postprocess=searches.as_8bit,
     )
     z = searches.encode(generator, scans[..., None])
     return searches.search(rule, z, np.full(len(scans), config.marked), folder)

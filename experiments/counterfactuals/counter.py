@@ -104,10 +104,18 @@ def _double(x):
 def unet_counter(
     shape: tuple[int, int, int], widths: Sequence[int] = (16, 32, 64), patch: int = 1
 ) -> Net:
-    """:class:`UNetCounter` of images of one shape (height, width, channels) as pure functions.
+    """A U-Net that counts what is in images (..., height, width, channels), to :class:`Counted` (:class:`UNetCounter`).
 
-    ``apply(params, images) -> Counted``. Raises ``ValueError`` for fewer than two widths, or sides that
-    patch * 2^(scales - 1) does not divide.
+    Args:
+        shape: Of one image, (height, width, channels).
+        widths: Channels at each scale, from the finest on.
+        patch: Side of the squares of pixels that are read as channels.
+
+    Returns:
+        The network as pure functions.
+
+    Raises:
+        ValueError: There are fewer than two widths, or patch * 2^(scales - 1) does not divide the sides.
     """
     factor = patch * 2 ** (len(widths) - 1)
     if len(widths) < 2 or len(shape) != 3 or shape[0] % factor or shape[1] % factor:

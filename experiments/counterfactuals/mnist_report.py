@@ -13,7 +13,7 @@ from experiments.counterfactuals.held_out import Task
 from experiments.counterfactuals.rules import Rule
 from experiments.counterfactuals.searches import Found
 from geodl import counterfactual as cf
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 
 
 NAMES = {
@@ -64,7 +64,7 @@ def table(rows: Mapping[str, Mapping[str, np.ndarray]]) -> str:
         name: {k: v for k, v in measures.items() if k not in hidden}
         for name, measures in rows.items()
     }
-    return markdown_table(*cf.evaluate.summary(shown))
+    return markdown_table(*cf.evaluation.markdown_rows(shown))
 
 
 def advantages(rows: Mapping[str, Mapping[str, np.ndarray]]) -> list[list[str]]:
