@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from experiments._images import batches, image_shape, with_channels
+from geodl import bijectors, flows, nn, train
 from geodl import counterfactual as cf
 from geodl.flows import quantize
 
