@@ -118,7 +118,7 @@ def problem():
 
     def bits(params, data, key):
         x, _ = some(data, key)
-        return jnp.mean(flows.bits_per_dim(glow.law(params), x, key)), {}
+        return jnp.mean(flows.bits_per_dim(glow.distribution(params), x, key)), {}
 
     def cross_entropy(params, data, key):
         x, labels = some(data, key)
@@ -178,16 +178,16 @@ def density_and_samples(net, params, x):
     """Both from the parameters; as in normflows and zuko, a call makes what depends on them alone."""
 
     def samples(params, key):
-        return net.law(params).sample(seed=key, sample_shape=(BATCH,))
+        return net.distribution(params).sample(seed=key, sample_shape=(BATCH,))
 
     return {
-        DENSITY: jitted(lambda params, x: net.law(params).log_prob(x), params, x),
+        DENSITY: jitted(lambda params, x: net.distribution(params).log_prob(x), params, x),
         SAMPLES: jitted(samples, params, jax.random.key(2)),
     }
 
 
 def our_calls(given: Problem):
-    law = jax.jit(given.glow.law)(given.params)
+    law = jax.jit(given.glow.distribution)(given.params)
     generator = given.glow.generator(given.params)
     x = jnp.asarray(pixels(given.images))
     z = jax.block_until_ready(jax.jit(law.bijector.inverse)(x))
@@ -228,7 +228,7 @@ def dense_calls():
     params = jax.jit(flow.init)(jax.random.key(4))
 
     def loss(params, data, key):
-        return flows.negative_log_density(flow.law(params), data), {}
+        return flows.nll(flow.distribution(params), data).mean(), {}
 
     calls = {
         TRAINING: our_steps(
@@ -268,13 +268,13 @@ class Torch:
             """Its log-scales, every second channel, bounded as ours."""
 
             def __init__(self, weights):
-                channels = [weights["look"]["kernel"].shape[2], WIDTH, WIDTH]
+                channels = [weights["first"]["kernel"].shape[2], WIDTH, WIDTH]
                 outputs = weights["last"]["kernel"].shape[3]
                 super().__init__([*channels, outputs], (3, 1, 3))
                 order = np.arange(outputs).reshape(2, -1).T.ravel()
-                biases = (weights["look_bias"], weights["mix"]["bias"], weights["last_bias"])
+                biases = (weights["first_bias"], weights["mix"]["bias"], weights["last_bias"])
                 for layer, name, bias in zip(
-                    self.net[::2], ("look", "mix", "last"), biases, strict=True
+                    self.net[::2], ("first", "mix", "last"), biases, strict=True
                 ):
                     size, shape = layer.kernel_size, (layer.in_channels, layer.out_channels)
                     kernel = np.reshape(weights[name]["kernel"], (*size, *shape))

@@ -49,8 +49,8 @@ from _report import cpu_name, revision, table
 
 from experiments.flows import training
 from geodl import datasets, distributions, flows, train
-from geodl.flows.clock import RESOLUTION
-from geodl.flows.vector_field import random_frequencies
+from geodl.flows.continuous.field import random_frequencies
+from geodl.flows.continuous.time import RESOLUTION
 from geodl.manifolds import Sphere
 
 
@@ -112,7 +112,7 @@ def our_likelihood(model, params, data):
         return our_steps(model, params, data, loss, 1)
 
     def ours(solver):
-        return lambda params, x: -flows.negative_log_likelihood(flow(model, params, solver), x)
+        return lambda params, x: -flows.nll(flow(model, params, solver), x)
 
     plain = diffrax_log_prob(model)
     return {
@@ -199,15 +199,15 @@ class Torch:
                     layers += [linear, torch.nn.SiLU()]
                 self.mlp = torch.nn.Sequential(*layers[:-1])
                 self.register_buffer("harmonics", np.pi * torch.arange(1, 5))
-                waves = np.float32(random_frequencies(3, frequencies, training.Recipe.band, 0))
-                self.register_buffer("frequencies", tensor(waves) if frequencies else None)
+                omega = np.float32(random_frequencies(3, frequencies, training.Recipe.band, 0))
+                self.register_buffer("frequencies", tensor(omega) if frequencies else None)
 
             def forward(self, t, x):
                 x = sphere.projx(x)
                 t = t.expand(x.shape[:-1])[..., None]
-                reading = torch.log1p((1 - t) / RESOLUTION) / np.log1p(1 / RESOLUTION)
-                beats = reading * self.harmonics
-                features = [x, reading, torch.sin(beats), torch.cos(beats)]
+                s = torch.log1p((1 - t) / RESOLUTION) / np.log1p(1 / RESOLUTION)
+                angles = s * self.harmonics
+                features = [x, s, torch.sin(angles), torch.cos(angles)]
                 if self.frequencies is not None:
                     w = self.frequencies
                     sharpness = torch.exp(-0.5 * (w * w).sum(0) * (1 - t) ** 2)
@@ -336,7 +336,7 @@ class Torch:
 
 
 def flow(model, params, solver):
-    return flows.Flow(model.manifold, model.base, model.field, params, solver)
+    return flows.ContinuousFlow(model.base, model.field, params, solver)
 
 
 def measure(calls, rounds, seconds):
@@ -385,9 +385,7 @@ def accuracy(model, params, points, evaluated, torch):
         found[EULER.format(100)] = torch.evaluate(torch.by_euler(100))[0]()
     for steps in (12, 64):
         solver = flows.RK4(steps)
-        negative = jax.jit(
-            lambda p, x, solver=solver: flows.negative_log_likelihood(flow(model, p, solver), x)
-        )
+        negative = jax.jit(lambda p, x, solver=solver: flows.nll(flow(model, p, solver), x))
         found[f"**ours**, RK4, {steps} steps"] = -negative(params, points), 4 * steps
     errors = {name: np.asarray(log_p, np.float64) - exact for name, (log_p, _) in found.items()}
     return -np.mean(exact), [

@@ -10,7 +10,7 @@ import pytest
 
 from geodl import counterfactual as cf
 from geodl import distributions, flows, nn, vae
-from geodl.flows import divergence
+from geodl.flows.continuous import divergence
 from geodl.manifolds import Hyperboloid, PoincareBall, Torus
 from tests.manifolds.foreign import ClockTorus, HalfSpace, Undeclared
 

@@ -97,7 +97,7 @@ def test_a_flow_along_a_field_is_exact_up_to_its_solver():
     sphere = Sphere(2)
     field = flows.vector_field(sphere, width=8, depth=1, frequencies=4)
     params = jax.tree.map(lambda a: a + 0.03, field.init(jax.random.key(0)))
-    flow = flows.Flow(sphere, distributions.Uniform(sphere), field, params)
+    flow = flows.ContinuousFlow(distributions.Uniform(sphere), field, params)
     generator = flow.generator(flows.RK4(16))
     assert generator.exact and generator.manifold == sphere
     z = sphere.random_uniform(jax.random.key(1), (3,))
@@ -111,9 +111,9 @@ def test_a_flow_along_a_field_is_exact_up_to_its_solver():
     x, back, pushed = there_and_back(z)
     assert sphere.dist(z, x).min() > 1e-3 and np.isfinite(pushed).all()
     np.testing.assert_allclose(back, z, atol=1e-4)
-    fixed = flows.Flow(sphere, flow.base, field, params, flows.RK4(16))
+    fixed = flows.ContinuousFlow(flow.base, field, params, flows.RK4(16))
     np.testing.assert_allclose(x, fixed.path(z, jnp.array([0.0, 1.0]))[-1], atol=1e-6)
-    other = flows.Flow(sphere, flow.base, field, field.init(jax.random.key(2)))
+    other = flows.ContinuousFlow(flow.base, field, field.init(jax.random.key(2)))
     assert jax.tree.structure(other.generator(flows.RK4(16))) == jax.tree.structure(generator)
 
 

@@ -1,6 +1,9 @@
 """The arrows of the house: which part of geodl may import which, read from the source."""
 
 import ast
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +126,13 @@ def test_a_broken_arrow_is_seen(package, source):
 )
 def test_a_good_import_passes(package, source):
     assert not violations(source, package)
+
+
+@pytest.mark.parametrize("part", sorted({"bijectors", "flows", "nn", "vae", "train", "explain"}))
+def test_no_module_is_shadowed_by_a_function_of_its_name(part):
+    """``import geodl.flows.discrete.glow as glow`` gives the module."""
+    package = importlib.import_module(f"geodl.{part}")
+    for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(info.name)
+        parent, _, name = info.name.rpartition(".")
+        assert inspect.ismodule(getattr(importlib.import_module(parent), name)), info.name

@@ -126,7 +126,7 @@ def test_a_flow(strict, broadcasts, name):
 
     training_step(strict, matching, params, x)
     for solver in (flows.RK4(64), flows.Tsit5()):
-        flow = flows.Flow(space, base, field, params, solver)
+        flow = flows.ContinuousFlow(base, field, params, solver)
         traced(strict, lambda flow, x: flow.log_prob(x), flow, x)
         draw = lambda flow, key: flow.sample_and_log_prob(seed=key, sample_shape=N)  # noqa: E731
         traced(strict, draw, flow, jax.random.key(0))
@@ -140,8 +140,8 @@ def test_a_flow_by_couplings(strict, broadcasts, net):
     else:
         net, x = flows.realnvp(2, 2, (8,)), jnp.ones((N, 2))
     params = net.init(jax.random.key(0))
-    training_step(strict, lambda p, x, key: flows.negative_log_density(net.law(p), x), params, x)
-    draw = lambda p, key: net.law(p).sample(seed=key, sample_shape=N)  # noqa: E731
+    training_step(strict, lambda p, x, key: flows.nll(net.distribution(p), x).mean(), params, x)
+    draw = lambda p, key: net.distribution(p).sample(seed=key, sample_shape=N)  # noqa: E731
     traced(strict, draw, params, jax.random.key(0))
 
 

@@ -22,7 +22,7 @@ from experiments.counterfactuals import models, pictures, searches
 from experiments.counterfactuals.image_flows import FlowRecipe, train_flow
 from geodl import counterfactual as cf
 from geodl import datasets, explain, nn
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 
 
 @dataclass(frozen=True)

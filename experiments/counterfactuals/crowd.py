@@ -25,7 +25,7 @@ from experiments.counterfactuals.rules import fixed_length
 from experiments.counterfactuals.scenes import Scenes
 from geodl import counterfactual as cf
 from geodl import nn, train
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def quality(
         report["positions"][name] = float(np.abs(first - second).mean())
     report["bits per dim"] = float(flow.bits(shown).mean())
     sample = jax.jit(
-        lambda params: flow.model.law(params).sample(
+        lambda params: flow.model.distribution(params).sample(
             seed=jax.random.key(1), sample_shape=len(test.counts)
         )
     )

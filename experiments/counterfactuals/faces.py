@@ -18,7 +18,7 @@ from experiments.counterfactuals.image_flows import FlowRecipe, train_flow
 from experiments.counterfactuals.rules import fixed_length
 from geodl import counterfactual as cf
 from geodl import nn
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from experiments._images import with_channels
 from experiments.counterfactuals import models
 from geodl import counterfactual as cf
 from geodl import datasets, nn
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 
 
 CONFIDENT = 0.99

@@ -11,17 +11,16 @@ import numpy as np
 import optax
 
 from experiments._images import batches, image_shape, with_channels
+from geodl import bijectors, flows, nn, train
 from geodl import counterfactual as cf
-from geodl import flows, nn, train
-from geodl.bijectors import quantize
-from geodl.flows.coupling import Coupling
+from geodl.flows import quantize
 
 
 @dataclass(frozen=True)
 class FlowRecipe:
     """Network and optimizer; the defaults are for minutes on two cores."""
 
-    coupling: Coupling = "affine"
+    coupling: Literal["affine", "spline", "mixture"] = "affine"
     noise: Literal["uniform", "learned"] = "learned"
     """within the gray values' bins, in training and in scores"""
     alpha: float = 1e-4
@@ -84,9 +83,16 @@ def make_model(
 ) -> tuple[flows.InvertibleNet, flows.LearnedNoise]:
     """The flow, from N(0, I) to images (height, width, channels) in [0, 1], and the noise of its scores."""
     conditioner = {"mixer": nn.mixer_net, "conv": nn.conv_net}[config.conditioner]
-    net = flows.glow(shape, config.levels, config.width, config.coupling, config.alpha, conditioner)
+    transformer = TRANSFORMERS[config.coupling]
+    net = flows.glow(shape, config.levels, config.width, transformer, config.alpha, conditioner)
     return net, NOISES[config.noise]
 
+
+TRANSFORMERS = {
+    "affine": bijectors.affine(),
+    "spline": bijectors.spline(),
+    "mixture": bijectors.logistic_mixture(),
+}
 
 NOISES = {
     "uniform": flows.LearnedNoise(lambda key: {}, lambda params: flows.uniform_noise),
@@ -96,7 +102,9 @@ NOISES = {
 
 def bits(model: flows.InvertibleNet, noise: flows.LearnedNoise, params: Any, images: Any, key: Any):
     """Bits per dimension of images (..., height, width, channels), with one draw of the noise."""
-    return flows.bits_per_dim(model.law(params["flow"]), images, key, noise.noise(params["noise"]))
+    return flows.bits_per_dim(
+        model.distribution(params["flow"]), images, key, noise.noise(params["noise"])
+    )
 
 
 def fit(

@@ -36,7 +36,7 @@ from experiments.counterfactuals.rules import Rule, ablation, in_data, make_rule
 from experiments.counterfactuals.searches import Found
 from geodl import counterfactual as cf
 from geodl import datasets, nn, train
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 from geodl.manifolds import Box
 
 

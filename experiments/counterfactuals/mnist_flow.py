@@ -98,7 +98,7 @@ def draw(model: flows.InvertibleNet, params: Any, images: np.ndarray, path: Path
 
     @jax.jit
     def sample(params, key):
-        distributions = (model.law(params, temperature) for temperature in (1.0, 0.7))
+        distributions = (model.distribution(params, temperature) for temperature in (1.0, 0.7))
         return [d.sample(seed=key, sample_shape=rows * columns) for d in distributions]
 
     panels = {"test images": images[: rows * columns] / 255}

@@ -13,7 +13,7 @@ from experiments.counterfactuals.held_out import Task
 from experiments.counterfactuals.rules import Rule
 from experiments.counterfactuals.searches import Found
 from geodl import counterfactual as cf
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 
 
 NAMES = {

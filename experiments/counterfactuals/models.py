@@ -14,8 +14,8 @@ from jax.tree_util import Partial
 
 from experiments._images import with_channels
 from geodl import datasets, flows, nn, train, vae
-from geodl.bijectors import bin_centers, dequantize
 from geodl.distributions import WrappedNormal
+from geodl.flows import bin_centers, dequantize
 from geodl.generators import Generator
 from geodl.manifolds import Euclidean, Manifold, PoincareBall
 

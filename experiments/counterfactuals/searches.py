@@ -19,7 +19,7 @@ from jax.tree_util import Partial
 from experiments._images import batches
 from geodl import counterfactual as cf
 from geodl import train
-from geodl.bijectors import bin_centers, quantize
+from geodl.flows import bin_centers, quantize
 
 
 def as_8bit(x: Array) -> Array:

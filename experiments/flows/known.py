@@ -20,7 +20,7 @@ from experiments.flows import pictures, training
 from experiments.flows.training import Model, Recipe
 from geodl import bijectors, flows
 from geodl.distributions import Uniform, VonMisesFisher, WrappedNormal
-from geodl.flows.vector_field import Kind
+from geodl.flows.continuous.field import Kind
 from geodl.manifolds import SO3, Euclidean, Hyperboloid, Manifold, Sphere, Torus, poincare
 
 

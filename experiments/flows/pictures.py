@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from experiments.flows import curves
 from geodl import plotting
-from geodl.flows import Flow
+from geodl.flows import ContinuousFlow
 from geodl.manifolds import SO3, Hyperboloid, Manifold, Sphere, Torus, poincare
 
 
@@ -42,7 +42,7 @@ def density(folder: Path, distribution: Any, points: np.ndarray) -> Path:
     return folder / "density.png"
 
 
-def paths(folder: Path, flow: Flow, key: jax.Array) -> Path:
+def paths(folder: Path, flow: ContinuousFlow, key: jax.Array) -> Path:
     """Where a flow on S^2 carries samples of its base, as Mollweide map colored by time: `paths.png`."""
     times = jnp.linspace(0.0, 1.0, 65)
     x = jax.jit(lambda flow, x: flow.path(x, times))(

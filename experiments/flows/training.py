@@ -13,7 +13,7 @@ import optax
 from jax import Array
 
 from geodl import flows, train
-from geodl.flows.vector_field import Kind
+from geodl.flows.continuous.field import Kind
 from geodl.manifolds import Manifold
 from geodl.manifolds.base import Point
 
@@ -72,9 +72,9 @@ class Model(NamedTuple):
     chart: distrax.Bijector | None = None
     """where the flow lives in a chart: its bijector to the manifold of the data"""
 
-    def flow(self, params: Any, solver: Solver = ADAPTIVE) -> flows.Flow:
+    def flow(self, params: Any, solver: Solver = ADAPTIVE) -> flows.ContinuousFlow:
         """The flow with parameters, in the chart where there is one."""
-        return flows.Flow(self.manifold, self.base, self.field, params, solver)
+        return flows.ContinuousFlow(self.base, self.field, params, solver)
 
     def distribution(self, params: Any) -> distrax.Distribution:
         """The distribution on the manifold of the data."""
@@ -112,7 +112,7 @@ def likelihood(model: Model, draw: Draw, batch: int, solver: Solver) -> Loss:
 
     def loss(params, data, key):
         x = model.to_chart(draw(data, key, batch))
-        return jnp.mean(flows.negative_log_likelihood(model.flow(params, solver), x)), {}
+        return jnp.mean(flows.nll(model.flow(params, solver), x)), {}
 
     return loss
 

@@ -115,7 +115,7 @@ def make_model(config: Mnist, cell: Cell, images: datasets.Images) -> vae.VAE:
     """The cell's model; its last bias starts at the logit of the mean training image."""
     mean = images.train_images.reshape(len(images.train_images), -1).mean(0) / 255
     bias = jnp.asarray(np.log(mean + 1e-4) - np.log1p(-mean - 1e-4), jnp.float32)
-    model = models.make(
+    return models.make(
         cell.kind,
         cell.dim,
         cell.c or 1.0,
@@ -124,15 +124,8 @@ def make_model(config: Mnist, cell: Cell, images: datasets.Images) -> vae.VAE:
         mean.size,
         vae.bernoulli,
         chart=config.chart,
+        final_bias_init=lambda key, shape, *_: bias,
     )
-
-    def init(key):
-        params = model.init(key)
-        layers = params["decoder"]["rest"]["layers"]
-        layers[max(layers)]["bias"] = bias
-        return params
-
-    return model._replace(init=init)
 
 
 def train_cell(config: Mnist, cell: Cell, images: datasets.Images, folder: Path):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import optax
+from flax import nnx
 from jax import Array
 
 from geodl import vae
@@ -27,6 +28,7 @@ def make(
     log_likelihood: Callable[[Array, Array], Array],
     first: FirstLayer = "gyroplane",
     chart: Chart = "hyperboloid",
+    final_bias_init: nnx.Initializer | None = None,
 ) -> vae.VAE:
     """One cell of the paper's tables: one hidden layer in encoder and decoder.
 
@@ -41,7 +43,7 @@ def make(
         manifold = {"hyperboloid": Hyperboloid, "ball": PoincareBall}[chart](dim, c)
         family = {"wrapped": WrappedNormal, "Riemannian": RiemannianNormal}[kind]
     encoder = mlp([items, hidden, dim + (1 if kind == "Riemannian" else dim)])
-    decoder = vae.decoder(first, dim, [hidden, items])
+    decoder = vae.decoder(first, dim, [hidden, items], final_bias_init)
     return vae.vae(manifold, family, encoder, decoder, log_likelihood, prior_scale)
 
 

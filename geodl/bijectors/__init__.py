@@ -1,40 +1,37 @@
-"""Bijectors that distrax lacks: charts of manifolds, and what flows of images are made of.
+"""Bijectors that distrax lacks: charts of manifolds, transformers of couplings, and layers of image flows.
 
-All of them go from base to data: ``distrax.Transformed(base, bijector)`` is the law of the data. The charts'
+All of them go from base to data: ``distrax.Transformed(base, bijector)`` is the distribution of the data. The charts'
 log-determinants are with respect to the Riemannian volume.
 """
 
-from geodl.bijectors.channels import ActNorm, InvertibleConv, LeadingChannels, plu_of_rotation
 from geodl.bijectors.charts import ExponentialMap, Stereographic
-from geodl.bijectors.elementwise import (
-    Elementwise,
+from geodl.bijectors.linear import ActNorm, InvertibleConv, PartialChannels, plu_of_rotation
+from geodl.bijectors.reshape import Logit, Squeeze
+from geodl.bijectors.transformers import (
     LogisticMixture,
+    Transformer,
     affine,
     channel_mask,
     checkerboard_mask,
     logistic_mixture,
     spline,
 )
-from geodl.bijectors.images import Logit, Squeeze, bin_centers, dequantize, quantize
 
 
 __all__ = [
     "ActNorm",
-    "Elementwise",
     "ExponentialMap",
     "InvertibleConv",
-    "LeadingChannels",
     "LogisticMixture",
     "Logit",
+    "PartialChannels",
     "Squeeze",
     "Stereographic",
+    "Transformer",
     "affine",
-    "bin_centers",
     "channel_mask",
     "checkerboard_mask",
-    "dequantize",
     "logistic_mixture",
     "plu_of_rotation",
-    "quantize",
     "spline",
 ]

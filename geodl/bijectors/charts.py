@@ -1,4 +1,4 @@
-"""Charts R^d -> manifold as bijectors: ``distrax.Transformed(law on R^d, chart)`` is a law on the manifold.
+"""Charts R^d -> manifold as bijectors: ``distrax.Transformed(q, chart)`` carries q on R^d to the manifold.
 
 Log-determinants are those of the differential between orthonormal frames of R^d and of the manifold, so
 that ``log_prob`` is with respect to the Riemannian volume.
@@ -55,7 +55,7 @@ class ExponentialMap(distrax.Bijector):
 
     A bijection onto hyperbolic and Euclidean space. On sphere, torus and SO(3) only the coordinates within
     the injectivity radius (|a| < pi; on the torus each of them in [-pi, pi)) are the ones that ``inverse``
-    gives: a law on R^dim with mass beyond loses it in ``Transformed.log_prob``, which then integrates to
+    gives: a distribution on R^dim with mass beyond loses it in ``Transformed.log_prob``, which then integrates to
     less than one (``WrappedNormal`` counts all windings).
     """
 

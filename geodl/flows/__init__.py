@@ -1,41 +1,60 @@
-"""Normalizing flows: along vector fields on manifolds, and by couplings, of vectors and of images."""
+"""Normalizing flows: continuous ones along vector fields on manifolds, and couplings of vectors and of images."""
 
-from geodl.flows import divergence
-from geodl.flows.clock import clock, random_times
-from geodl.flows.cnf import Flow, negative_log_likelihood, reverse_kl
-from geodl.flows.coupling import image_realnvp, realnvp
-from geodl.flows.dequantization import LearnedNoise, Noise, logit_normal_noise, uniform_noise
-from geodl.flows.glow import glow
-from geodl.flows.integrate import RK4, Stats, Tsit5
-from geodl.flows.invertible import InvertibleNet, bits_per_dim, negative_log_density
-from geodl.flows.matching import conditional_path, jitter, matching_loss, optimal_pairs
-from geodl.flows.vector_field import VectorField, vector_field
+from geodl.flows.continuous import divergence
+from geodl.flows.continuous.field import VectorField, vector_field
+from geodl.flows.continuous.flow import ContinuousFlow
+from geodl.flows.continuous.losses import (
+    conditional_path,
+    jitter,
+    matching_loss,
+    nll,
+    optimal_pairs,
+    reverse_kl,
+)
+from geodl.flows.continuous.solvers import RK4, Stats, Tsit5
+from geodl.flows.continuous.time import random_times, unwarp_time, warp_time
+from geodl.flows.discrete.glow import glow
+from geodl.flows.discrete.net import InvertibleNet
+from geodl.flows.discrete.pixels import (
+    LearnedNoise,
+    Noise,
+    bin_centers,
+    bits_per_dim,
+    dequantize,
+    logit_normal_noise,
+    quantize,
+    uniform_noise,
+)
+from geodl.flows.discrete.realnvp import image_realnvp, realnvp
 
 
 __all__ = [
     "RK4",
-    "Flow",
+    "ContinuousFlow",
     "InvertibleNet",
     "LearnedNoise",
     "Noise",
     "Stats",
     "Tsit5",
     "VectorField",
+    "bin_centers",
     "bits_per_dim",
-    "clock",
     "conditional_path",
+    "dequantize",
     "divergence",
     "glow",
     "image_realnvp",
     "jitter",
     "logit_normal_noise",
     "matching_loss",
-    "negative_log_density",
-    "negative_log_likelihood",
+    "nll",
     "optimal_pairs",
+    "quantize",
     "random_times",
     "realnvp",
     "reverse_kl",
     "uniform_noise",
+    "unwarp_time",
     "vector_field",
+    "warp_time",
 ]

@@ -13,10 +13,10 @@ difference w = y - x the same quantities have no cancellation left:
 
     (-x) + y = (A w - c |w|^2 x) / (c |w|^2 + A B),      dist = (2 / sqrt c) asinh sqrt(c |w|^2 / (A B)).
 
-The gap itself is summed exactly (:func:`_exact_gap`). The float32 ball ends at ``sqrt(c) dist(0, x)`` = 15.2 (float64:
-35.4): ``project`` clips to gap 8 eps (half precision: 2 eps of its own), results are clipped by their own norm, and a
-point given beyond gap 4 eps counts as the nearest one on that rim (eagerly, a point outside the open ball raises
-``ValueError``; where |x|^2 overflows, only ``project`` knows a direction, and the others give NaN).
+The gap itself is summed exactly (``geodl.manifolds._gap``). The float32 ball ends at ``sqrt(c) dist(0, x)`` = 15.2
+(float64: 35.4): ``project`` clips to gap 8 eps (half precision: 2 eps of its own), results are clipped by their own
+norm, and a point given beyond gap 4 eps counts as the nearest one on that rim (eagerly, a point outside the open ball
+raises ``ValueError``; where |x|^2 overflows, only ``project`` knows a direction, and the others give NaN).
 """
 
 import functools
@@ -41,8 +41,8 @@ from geodl._core.platform import cpu_barrier
 from geodl._core.records import register_record
 from geodl._core.reductions import (
     UNROLLED,
+    binade,
     dot,
-    power_of_two_above,
     safe_norm,
     safe_sqrt,
     scale,
@@ -50,6 +50,19 @@ from geodl._core.reductions import (
     tangent_dot,
 )
 from geodl._core.special import asinhc, log_sinhc, tanhc
+from geodl.manifolds._gap import (
+    clipped,
+    exact_curvature,
+    exact_gap,
+    exact_squares,
+    gap_inside,
+    gap_of,
+    gap_of_sums,
+    into_ball,
+    onto_rim,
+    rim_gap,
+    shrink_inside,
+)
 from geodl.manifolds.base import ModuleManifold, Winding
 
 
@@ -86,123 +99,8 @@ def _primitive(*arrays, points=("x", "y", "z", "p"), point=False, flat=True):
 def _store(result: Array, dtype, /, c: Array, **_) -> Array:
     """A point in the inputs' dtype, at half precision so far inside that its rounding keeps it there."""
     if dtype.itemsize < 4:
-        result = _project(result, c, 2 * float(jnp.finfo(dtype).eps))
+        result = clipped(result, c, 2 * float(jnp.finfo(dtype).eps))
     return lax.convert_element_type(result, dtype)
-
-
-def _min_gap(dtype) -> float:
-    return 4 * float(jnp.finfo(dtype).eps)
-
-
-def _rim_gap(dtype) -> float:
-    """The gap to which points are clipped: a margin for their rounding."""
-    return 2 * _min_gap(dtype)
-
-
-# ------------------------------------------------------------------------------------------------------
-# The conformal gap 1 - c |x|^2
-# ------------------------------------------------------------------------------------------------------
-
-
-@jax.custom_jvp
-def _exact_gap(x: Array, c: Array) -> Array:
-    """1 - c |x|^2 to full relative precision, for c |x|^2 <= 1; exactly 1 for c = 0."""
-    grid, *curvature = _exact_curvature(c)
-    return _gap_of_sums(*sums(*_exact_squares(x, grid)), *curvature)
-
-
-@_exact_gap.defjvp
-def _exact_gap_jvp(primals, tangents):
-    (x, c), (dx, dc) = primals, tangents
-    return _exact_gap(x, c), -2 * c * tangent_dot(x, dx) - dc * dot(x, x)
-
-
-def _exact_squares(x: Array, grid: Array) -> tuple[Array, Array, Array]:
-    """Arrays a, b, r with (grid x)^2 = a + b / 2^k + r, of which the sums of a and of b over the last axis are exact.
-
-    Each coordinate of grid x is split on fixed-point grids, h + (m + r) / 2^(k + 1), so coarse that the sums of h^2 and
-    of h m are exact in any order and whatever the compiler contracts (textbook error-free products do not survive XLA).
-    What is left has 2^-20 of the whole, and rounds where it does not matter.
-    """
-    bits = jnp.finfo(x.dtype).nmant + 1  # 24 or 53
-    finer = 2.0 ** _cross_bits(bits)
-    scaled = x * grid[..., None]
-    head = jnp.round(scaled)
-    tail = scaled - head
-    middle = jnp.round(tail * (2 * finer))
-    rest = tail * (2 * finer) - middle
-    return head * head, head * middle, head * rest * (1 / finer) + tail * tail
-
-
-def _cross_bits(bits: int) -> int:
-    return bits // 3
-
-
-def _exact_curvature(c: Array) -> tuple[Array, ...]:
-    """For points on the grid of 2^11 (float64: 2^25) steps to the radius, rounded up to a power of two: their scale,
-    then c, 1/c and what the rounding of 1/c leaves in its units, and 0. For c = 0 the last is 1.
-
-    Behind a barrier: a compiler that fuses them into the loop over points computes them for every point.
-    """
-    bits, tiny = jnp.finfo(c.dtype).nmant + 1, jnp.finfo(c.dtype).tiny
-    steps, flat = 2.0 ** (bits // 2 - 1), c < tiny
-    unit = power_of_two_above(lax.rsqrt(jnp.where(flat, 1, c)))  # >= c^-1/2
-    scaled = jnp.where(flat, 1, c) * unit * unit  # exact, in [1, 4)
-    inverse = 1 / scaled
-    c_head, inverse_head = _on_grid(scaled, bits // 2 - 2), _on_grid(inverse, bits // 2)
-    c_tail, inverse_tail = scaled - c_head, inverse - inverse_head
-    residual = (
-        (1 - c_head * inverse_head) - c_head * inverse_tail - c_tail * inverse_head
-    ) - c_tail * inverse_tail
-    inverse, residual = inverse * steps**2, inverse * residual * steps**2
-    scaled = jnp.where(flat, 0, scaled) / steps**2
-    return cpu_barrier((steps / unit, scaled, inverse, residual, flat.astype(c.dtype)))
-
-
-def _gap_of_sums(head2, cross, small, c, inverse, residual, flat):
-    """1 - c |x|^2 from the sums of :func:`_exact_squares`."""
-    finer = 2.0 ** _cross_bits(jnp.finfo(c.dtype).nmant + 1)
-    return c * (((inverse - head2) - cross * (1 / finer)) + (residual - small)) + flat
-
-
-def _on_grid(a: Array, bits: int) -> Array:
-    """a rounded to a multiple of 2^-bits."""
-    return jnp.round(a * 2.0**bits) * 2.0**-bits
-
-
-def _gap(x: Array, c: Array) -> Array:
-    """The conformal gap, a point beyond the rim counting as one on it."""
-    return _gap_inside(_exact_gap(x, c))
-
-
-def _inside(x: Array, c: Array) -> tuple[Array, Array]:
-    """The point and its gap, a point beyond the rim counting as the nearest one on it."""
-    gap = _exact_gap(x, c)
-    return scale(_shrink_inside(gap), x), _gap_inside(gap)
-
-
-def _gap_inside(gap: Array) -> Array:
-    rim = _rim_gap(gap.dtype) + 0 * gap  # NaN for a point whose square is infinite
-    return jnp.where(gap < _min_gap(gap.dtype), rim, gap)
-
-
-def _shrink_inside(gap: Array) -> Array:
-    """1, or what takes a point beyond the rim to it (and has no derivative)."""
-    gap = lax.stop_gradient(gap)
-    return _shrink(gap, gap < _min_gap(gap.dtype), _rim_gap(gap.dtype))
-
-
-def _shrink(gap: Array, beyond: Array, rim: float) -> Array:
-    """|x| for the gap ``rim`` over |x| for the given one, or 1.
-
-    The division comes last: what ends in one is computed once for a point, what does not for every coordinate.
-    """
-    return 1 / jnp.sqrt(jnp.where(beyond, (1 - gap) * (1 / (1 - rim)), 1.0))
-
-
-def _project(x: Array, c: Array, rim: float) -> Array:
-    gap = _exact_gap(x, c)
-    return scale(_shrink(gap, gap < rim, rim) + 0 * gap, x)
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -213,27 +111,34 @@ def _project(x: Array, c: Array, rim: float) -> Array:
 @_primitive("x", "y", point=True)
 def mobius_add(x: Vector, y: Vector, c: Curvature) -> Vector:
     """Möbius addition x ⊕ y (Ungar 2008; Ganea et al. 2018, eq. 2): the translation by x, applied to y."""
-    (x, a), (y, b) = _inside(x, c), _inside(y, c)
-    s = x + y
-    along_x, along_z, back, _ = _translation(a, b, c * dot(s, s), 0.0)
-    return _combine(along_x, x, along_z, scale(back, x) + y, c)
+    (to_x, a), (to_y, b) = into_ball(x, c), into_ball(y, c)
+    s = scale(to_x, x) + scale(to_y, y)
+    ss = c * dot(s, s)
+    denominator = ss + a * b
+    return _combine(to_x * ss / denominator, x, a / denominator, s, c)
 
 
-def _step(x: Array, a: Array, t: Array, v: Array, b: Array, c: Array) -> Array:
-    """x ⊕ u for u = t v, whose gap b is that before the rounding of u.
+def _step(to_x: Array, a: Array, x: Array, t: Array, v: Array, b: Array, c: Array) -> Array:
+    """(to_x x) ⊕ u for u = t v, whose gap b is that before the rounding of u.
 
     Where u is near -x, near the rim, that rounding is all that is left of |x + u| in the direction of u. It is found
     by comparing b with the gap of what was rounded, s - x, and taken back.
     """
     u = _rounded(scale(t, v))
-    s, m = x + u, 1 - b
-    ss, sx = c * dot(s, s), c * dot(s, x)
+    s, m = scale(to_x, x) + u, 1 - b
+    ss, sx = c * dot(s, s), c * to_x * dot(s, x)
     excess = ((a - b) + 2 * sx - ss) / (2 * m)
     excess = jnp.where((m > 0.25) & (ss < 0.25), lax.stop_gradient(excess), 0.0)
     ss = ss + lax.stop_gradient(jnp.maximum(excess * (2 * (ss - sx) + excess * m), -ss))
-    along_x, along_z, back, excess = _translation(a, b, ss, excess)
-    z = (scale(back, x) + u) + scale(excess, u)
-    return _combine(along_x, x, along_z, z, c)
+    denominator = ss + a * b
+    back = (
+        ss < (1 - a) / 4
+    )  # then from x + u, which cancels; else as a step from x, exact for u = 0
+    along_x = jnp.where(back, ss, denominator + a * m) / denominator
+    fixed = lax.stop_gradient(denominator)  # divided by it, the two are computed once for a point
+    back, excess = (jnp.where(back, f * fixed, 0.0) / fixed for f in (1.0, excess))
+    z = (scale(back * to_x, x) + u) + scale(excess, u)
+    return _combine(along_x * to_x, x, a / denominator, z, c)
 
 
 @jax.custom_jvp
@@ -245,29 +150,10 @@ def _rounded(a):
 _rounded.defjvp(lambda primals, tangents: (_rounded(*primals), tangents[0]))
 
 
-def _translation(a, b, ss, excess):
-    """Coefficients of x ⊕ u, for the gaps a and b and ss = c |x + u|^2: of x, of u or x + u, and which of these.
-
-    The first is a step from x, exact for u = 0; the second has no cancellation for u near -x.
-    """
-    denominator = ss + a * b
-    back = ss < (1 - a) / 4
-    along_x = jnp.where(back, ss, denominator + a * (1 - b)) / denominator
-    fixed = lax.stop_gradient(denominator)
-    flag, excess = (jnp.where(back, f * fixed, 0.0) / fixed for f in (1.0, excess))
-    return along_x, a / denominator, flag, excess
-
-
 def _combine(along_x, x, along_z, z, c):
     """The point along_x x + along_z z, clipped to the rim by its own norm (without a derivative of the clipping)."""
     y = scale(along_x, x) + scale(along_z, z)
-    return scale(_onto_rim(1 - c * lax.stop_gradient(dot(y, y))), y)
-
-
-def _onto_rim(gap):
-    """What takes a point of the given gap to the largest representable ball: 1 inside."""
-    rim = _rim_gap(gap.dtype)
-    return _shrink(gap, gap < rim, rim)
+    return scale(onto_rim(1 - c * lax.stop_gradient(dot(y, y))), y)
 
 
 @_primitive("x", point=True)
@@ -285,21 +171,28 @@ def mobius_matvec(m: Float[Array, "*#batch k d"], x: Float[Array, "*#batch d"], 
 @_primitive("u", "v", "w", points=("u", "v"))
 def gyration(u: Vector, v: Vector, w: Vector, c: Curvature) -> Vector:
     """gyr[u, v] w, the rotation by which Möbius addition fails to associate (Ungar 2008)."""
-    (u, a), (v, b) = _inside(u, c), _inside(v, c)
-    return gyration_of_step(u, a, -v, b, u + v, w, c)
+    return _gyration(-v, *into_ball(v, c), u, *into_ball(u, c), w, c)
 
 
-def gyration_of_step(y, b, x, a, w, v, c):
-    """gyr[y, -x] v, for the gaps a of x and b of y and the step w = y - x; without cancellation as w -> 0."""
-    cww, xv, wv = c * dot(w, w), dot(x, v), dot(w, v)
-    rotation = scale(a * wv - cww * xv, y) - scale(wv + b * xv, w)
+def _gyration(x, to_x, a, y, to_y, b, v, c):
+    w = scale(to_y, y) - scale(to_x, x)
+    return gyration_of_step(y, b, x, a, w, v, c, to_y, to_x)
+
+
+def gyration_of_step(y, b, x, a, w, v, c, to_y=1.0, to_x=1.0):
+    """gyr[y, -x] v, for the gaps a of x and b of y and the step w = y - x; without cancellation as w -> 0.
+
+    Where factors are given, the points are to_x x and to_y y.
+    """
+    cww, xv, wv = c * dot(w, w), to_x * dot(x, v), dot(w, v)
+    rotation = scale((a * wv - cww * xv) * to_y, y) - scale(wv + b * xv, w)
     return v + scale(2 * c / (cww + a * b), rotation)
 
 
 @_primitive("x")
 def conformal_factor(x: Vector, c: Curvature) -> Scalar:
     """lambda_x = 2 / (1 - c |x|^2): hyperbolic over Euclidean length at x."""
-    return 2 / _gap(x, c)
+    return 2 / gap_of(x, c)
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -310,19 +203,19 @@ def conformal_factor(x: Vector, c: Curvature) -> Scalar:
 @_primitive("x", "v", point=True)
 def expmap(x: Vector, v: Vector, c: Curvature) -> Vector:
     """exp_x(v) = x ⊕ tanh(sqrt(c) lambda_x |v| / 2) v / (sqrt(c) |v|) (Ganea et al. 2018, lemma 2)."""
-    return _expmap(*_inside(x, c), v, c)
+    return _expmap(*into_ball(x, c), x, v, c)
 
 
-def _expmap(x, a, v, c):
+def _expmap(to_x, a, x, v, c):
     t, b = _disk_step(c * dot(v, v) / jnp.square(a))
-    return _step(x, a, t / a, v, b, c)
+    return _step(to_x, a, x, t / a, v, b, c)
 
 
 @_primitive("x", "a", point=True)
 def expmap_frame(x: Vector, a: Vector, c: Curvature) -> Vector:
     """exp_x of the tangent vector with components a in the orthonormal frame at x: x ⊕ exp_0(a / 2)."""
     t, b = _disk_step(c * dot(a, a) / 4)
-    return _step(*_inside(x, c), t / 2, a, b, c)
+    return _step(*into_ball(x, c), x, t / 2, a, b, c)
 
 
 def _disk_step(q: Array) -> tuple[Array, Array]:
@@ -344,20 +237,20 @@ def expmap0(v: Vector, c: Curvature) -> Vector:
 def _expmap0(v, c):
     vv = c * dot(v, v)
     t = tanhc(vv)
-    return scale(t * lax.stop_gradient(_onto_rim(1 - vv * jnp.square(t))), v)
+    return scale(t * lax.stop_gradient(onto_rim(1 - vv * jnp.square(t))), v)
 
 
 @_primitive("x", "y")
 def logmap(x: Vector, y: Vector, c: Curvature) -> Vector:
     """log_x(y), inverse of expmap (Ganea et al. 2018, lemma 2)."""
-    return _logmap(*_inside(x, c), *_inside(y, c), c)
+    return _logmap(x, *into_ball(x, c), y, *into_ball(y, c), c)
 
 
-def _logmap(x, a, y, b, c):
-    w = y - x
+def _logmap(x, to_x, a, y, to_y, b, c):
+    w = scale(to_y, y) - scale(to_x, x)
     cww = c * dot(w, w)
     q = cww / (a * b)
-    return scale(asinhc(q) * lax.rsqrt(1 + q) / b, scale(a, w) - scale(cww, x))
+    return scale(asinhc(q) * lax.rsqrt(1 + q) / b, scale(a, w) - scale(cww * to_x, x))
 
 
 @_primitive("y")
@@ -367,8 +260,8 @@ def logmap0(y: Vector, c: Curvature) -> Vector:
 
 
 def _logmap0(y, c):
-    y, b = _inside(y, c)
-    return scale(asinhc(c * dot(y, y) / b) * lax.rsqrt(b), y)
+    to_y, b = into_ball(y, c)
+    return scale(asinhc(c * jnp.square(to_y) * dot(y, y) / b) * lax.rsqrt(b) * to_y, y)
 
 
 @_primitive("x", "y")
@@ -388,25 +281,25 @@ def sqdist(x: Vector, y: Vector, c: Curvature) -> Scalar:
 def _chord2(x, y, c):
     """sinh^2(sqrt(c) dist / 2) / c = |x - y|^2 / (gap(x) gap(y))."""
     ww, a, b = _chord_and_gaps(x, y, c)
-    return ww / (_gap_inside(a) * _gap_inside(b))
+    return ww / (gap_inside(a) * gap_inside(b))
 
 
 @jax.custom_jvp
 def _chord_and_gaps(x, y, c):
     """|x - y|^2 of the points inside, and the exact gaps of x and y; long axes in one pass over both."""
     if x.shape[-1] <= UNROLLED or x.shape != y.shape:
-        a, b = _exact_gap(x, c), _exact_gap(y, c)
+        a, b = exact_gap(x, c), exact_gap(y, c)
         w = _difference(x, y, a, b)
         return cpu_barrier((dot(w, w), a, b))
-    grid, *curvature = _exact_curvature(c)
-    of_x, of_y, w = _exact_squares(x, grid), _exact_squares(y, grid), y - x
+    grid, *curvature = exact_curvature(c)
+    of_x, of_y, w = exact_squares(x, grid), exact_squares(y, grid), y - x
     ww, *rest = sums(w * w, *of_x, *of_y)
-    a, b = (_gap_of_sums(*s, *curvature) for s in (rest[: len(of_x)], rest[len(of_x) :]))
+    a, b = (gap_of_sums(*s, *curvature) for s in (rest[: len(of_x)], rest[len(of_x) :]))
     return cpu_barrier((_chord_inside(ww, a, b, c), a, b))
 
 
 def _difference(x, y, a, b):
-    return _shrink_inside(b)[..., None] * y - _shrink_inside(a)[..., None] * x
+    return shrink_inside(b)[..., None] * y - shrink_inside(a)[..., None] * x
 
 
 def _chord_inside(ww, a, b, c):
@@ -414,7 +307,7 @@ def _chord_inside(ww, a, b, c):
 
     less its rounding, so that points in one direction are one.
     """
-    s, t = _shrink_inside(a), _shrink_inside(b)
+    s, t = shrink_inside(a), shrink_inside(b)
     u, v = s * (1 - a), t * (1 - b)
     correction = (s - t) * (u - v) - 8 * jnp.finfo(ww.dtype).eps * jnp.abs(s - t) * (u + v)
     return jnp.maximum(s * t * ww + correction / jnp.maximum(c, jnp.finfo(c.dtype).tiny), 0.0)
@@ -433,18 +326,18 @@ def _chord_and_gaps_jvp(primals, tangents):
 @_primitive("x", "y", point=True)
 def geodesic(t: Scalar, x: Vector, y: Vector, c: Curvature) -> Vector:
     """Point at time t of the geodesic from x (time 0) to y (time 1): x ⊕ t ⊗ ((-x) ⊕ y), from the nearer end."""
-    (x, a), (y, b) = _inside(x, c), _inside(y, c)
     first = t <= 0.5
     from_x = first[..., None]
     near, far = jnp.where(from_x, x, y), jnp.where(from_x, y, x)
-    a, b = jnp.where(first, a, b), jnp.where(first, b, a)
-    return _expmap(near, a, scale(jnp.where(first, t, 1 - t), _logmap(near, a, far, b, c)), c)
+    to_near, a = into_ball(near, c)
+    v = scale(jnp.where(first, t, 1 - t), _logmap(near, to_near, a, far, *into_ball(far, c), c))
+    return _expmap(to_near, a, near, v, c)
 
 
 @_primitive("x", "v")
 def logdetexp(x: Vector, v: Vector, c: Curvature) -> Scalar:
     """log |det d exp_x| at v: (d - 1) log(sinh(sqrt(c) |v|_x) / (sqrt(c) |v|_x)) (Mathieu et al. 2019, B.3)."""
-    return (v.shape[-1] - 1) * log_sinhc(4 * c * dot(v, v) / jnp.square(_gap(x, c)))
+    return (v.shape[-1] - 1) * log_sinhc(4 * c * dot(v, v) / jnp.square(gap_of(x, c)))
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -455,50 +348,50 @@ def logdetexp(x: Vector, v: Vector, c: Curvature) -> Scalar:
 @_primitive("x", "u", "v")
 def inner(x: Vector, u: Vector, v: Vector, c: Curvature) -> Scalar:
     """Riemannian inner product lambda_x^2 <u, v>."""
-    return jnp.square(2 / _gap(x, c)) * dot(u, v)
+    return jnp.square(2 / gap_of(x, c)) * dot(u, v)
 
 
 @_primitive("x", "v")
 def norm(x: Vector, v: Vector, c: Curvature) -> Scalar:
     """Riemannian norm lambda_x |v|."""
-    return 2 / _gap(x, c) * safe_norm(v)
+    return 2 / gap_of(x, c) * safe_norm(v)
 
 
 @_primitive("x", "y", "v")
 def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
     """Parallel transport of v along the geodesic from x to y: gyr[y, -x] v lambda_x / lambda_y."""
-    (x, a), (y, b) = _inside(x, c), _inside(y, c)
-    return scale(b / a, gyration_of_step(y, b, x, a, y - x, v, c))
+    (to_x, a), (to_y, b) = into_ball(x, c), into_ball(y, c)
+    return scale(b / a, _gyration(x, to_x, a, y, to_y, b, v, c))
 
 
 @_primitive("y", "v")
 def transport0(y: Vector, v: Vector, c: Curvature) -> Vector:
     """Parallel transport of v from the origin to y: (1 - c |y|^2) v."""
-    return scale(_gap(y, c), v)
+    return scale(gap_of(y, c), v)
 
 
 @_primitive("x", "g")
 def egrad_to_rgrad(x: Vector, g: Vector, c: Curvature) -> Vector:
     """Riemannian gradient g / lambda_x^2."""
-    return scale(jnp.square(_gap(x, c) / 2), g)
+    return scale(jnp.square(gap_of(x, c) / 2), g)
 
 
 @_primitive("x", "v")
 def project_tangent(x: Vector, v: Vector, c: Curvature) -> Vector:
     """Every vector is tangent: v itself."""
-    return scale(jnp.where(jnp.isnan(_gap(x, c)), jnp.nan, 1.0), v)
+    return scale(jnp.where(jnp.isnan(gap_of(x, c)), jnp.nan, 1.0), v)
 
 
 @_primitive("x", "a")
 def from_frame(x: Vector, a: Vector, c: Curvature) -> Vector:
     """Tangent vector with components a in the orthonormal frame at x (the origin's, transported): a / lambda_x."""
-    return scale(_gap(x, c) / 2, a)
+    return scale(gap_of(x, c) / 2, a)
 
 
 @_primitive("x", "v")
 def to_frame(x: Vector, v: Vector, c: Curvature) -> Vector:
     """Components of v in the orthonormal frame at x: lambda_x v."""
-    return scale(2 / _gap(x, c), v)
+    return scale(2 / gap_of(x, c), v)
 
 
 @_primitive("x", "a")
@@ -517,7 +410,7 @@ def frame_divergence(x: Vector, a: Vector, c: Curvature) -> Scalar:
 @_primitive("x")
 def tangent_basis(x: Vector, c: Curvature) -> Float[Array, "*batch d d"]:
     """Orthonormal frame at x, vectors in rows."""
-    return _gap(x, c)[..., None, None] / 2 * jnp.eye(x.shape[-1], dtype=x.dtype)
+    return gap_of(x, c)[..., None, None] / 2 * jnp.eye(x.shape[-1], dtype=x.dtype)
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -528,9 +421,11 @@ def tangent_basis(x: Vector, c: Curvature) -> Float[Array, "*batch d d"]:
 @_primitive("x", points=(), point=True)
 def project(x: Vector, c: Curvature) -> Vector:
     """The point itself inside the rim (see the module's docstring), the nearest point of the rim else."""
-    largest, radius = lax.stop_gradient((jnp.max(jnp.abs(x), -1), lax.rsqrt(c)))
-    far = largest > radius  # its square may overflow
-    return _project(scale(jnp.where(far, radius / largest, 1.0), x), c, _rim_gap(x.dtype))
+    sizes = binade(x) / lax.rsqrt(
+        lax.stop_gradient(c)
+    )  # a point of many radii: its square may overflow
+    far = jnp.clip(sizes, 1, 1 / jnp.finfo(x.dtype).tiny)
+    return clipped(scale(1 / far, x), c, rim_gap(x.dtype))
 
 
 def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " d"]:
@@ -554,9 +449,9 @@ def random_uniform(
 @_primitive("x", flat=False)
 def to_hyperboloid(x: Vector, c: Curvature) -> Float[Array, "*batch e"]:
     """Isometry to the hyperboloid of curvature -c: (1 + c|x|^2, 2 sqrt(c) x) / (sqrt(c) (1 - c|x|^2)), (..., d + 1)."""
-    (x, a), c = _inside(x, c), jnp.where(c > 0, c, jnp.nan)
+    (to_x, a), c = into_ball(x, c), jnp.where(c > 0, c, jnp.nan)
     time = (2 - a) / (a * jnp.sqrt(c))
-    return jnp.concatenate([time[..., None], scale(2 / a, x)], -1)
+    return jnp.concatenate([time[..., None], scale(2 * to_x / a, x)], -1)
 
 
 @_primitive("z", "p", "a")
@@ -565,9 +460,10 @@ def dist_to_gyroplane(z: Vector, p: Vector, a: Vector, c: Curvature) -> Scalar:
 
     asinh( 2 sqrt(c) <(-p) ⊕ z, a> / ((1 - c |(-p) ⊕ z|^2) |a|) ) / sqrt(c); positive on the side a points to.
     """
-    (z, gap_z), (p, gap_p) = _inside(z, c), _inside(p, c)
-    w = z - p
-    side = (gap_p * dot(w, a) - c * dot(w, w) * dot(p, a)) / (gap_p * gap_z * safe_norm(a))
+    (to_z, gap_z), (to_p, gap_p) = into_ball(z, c), into_ball(p, c)
+    w = scale(to_z, z) - scale(to_p, p)
+    side = gap_p * dot(w, a) - c * dot(w, w) * to_p * dot(p, a)
+    side = side / (gap_p * gap_z * safe_norm(a))
     return 2 * side * asinhc(4 * c * jnp.square(side))
 
 

@@ -12,10 +12,10 @@ from geodl.nn.conv import (
     conv_net,
     mixer_net,
 )
-from geodl.nn.fourier import circle, fourier_features
-from geodl.nn.functional import Net, functional
+from geodl.nn.dense import MLP, linear, mlp
+from geodl.nn.fourier import fourier_features, sincos_2pi
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
-from geodl.nn.mlp import MLP, linear, mlp
+from geodl.nn.net import Net, functional
 
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "MixerNet",
     "MobiusLinear",
     "Net",
-    "circle",
     "conv_classifier",
     "conv_decoder",
     "conv_features",
@@ -39,4 +38,5 @@ __all__ = [
     "linear",
     "mixer_net",
     "mlp",
+    "sincos_2pi",
 ]

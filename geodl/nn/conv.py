@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array, lax
+from jax import lax
+from jax.typing import ArrayLike
 
 from geodl._core.platform import cpu_barrier
-from geodl.nn.functional import Net, functional
+from geodl.nn.net import Net, functional
 
 
 _HE = nnx.initializers.he_normal()
@@ -102,10 +103,10 @@ def _relu_jvp(primals, tangents):
     return y, jnp.where(positive, tangent, 0)
 
 
-def check_images(name: str, x: Array, shape: tuple[int, ...]) -> None:
+def check_images(name: str, x: ArrayLike, shape: tuple[int, ...]) -> None:
     """Raise ``ValueError`` unless x holds images (..., *shape)."""
-    if x.shape[-3:] != shape:
-        raise ValueError(f"{name}: images (..., {shape}) are needed, got {x.shape}")
+    if jnp.shape(x)[-3:] != shape:
+        raise ValueError(f"{name}: images (..., {shape}) are needed, got {jnp.shape(x)}")
 
 
 class Conv(nnx.Module):
@@ -129,15 +130,16 @@ class Conv(nnx.Module):
 
 
 class ConvNet(nnx.Module):
-    """3 x 3, 1 x 1 and 3 x 3 convolution, ReLU between them, 0 at first (Kingma & Dhariwal 2018, section 3.3).
+    """Conv 3 x 3 -> ReLU -> 1 x 1 -> ReLU -> 3 x 3, 0 at first (Kingma & Dhariwal 2018, section 3.3).
 
-    The biases of the first and the last layer are learned for each pixel: digits and faces are centred.
+    (..., height, width, channels) -> (..., height, width, channels_out). The biases of the first and the last layer are
+    learned for each pixel, since digits and faces are centered.
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int, channels_out: int, rngs: nnx.Rngs):
         self.shape = height, breadth, channels_in = tuple(shape)
-        self.look = Conv(channels_in, width, 3, rngs, bias=False)
-        self.look_bias = nnx.Param(jnp.zeros((height, breadth, width)))
+        self.first = Conv(channels_in, width, 3, rngs, bias=False)
+        self.first_bias = nnx.Param(jnp.zeros((height, breadth, width)))
         # The 1 x 1 convolution as a product of matrices: half the time on a CPU.
         self.mix = nnx.Linear(width, width, kernel_init=_HE, rngs=rngs)
         self.last = Conv(width, channels_out, 3, rngs, nnx.initializers.zeros, bias=False)
@@ -145,22 +147,31 @@ class ConvNet(nnx.Module):
 
     def __call__(self, x):
         check_images("ConvNet", x, self.shape)
-        x = relu(self.look(x) + self.look_bias[...])
+        x = relu(self.first(x) + self.first_bias[...])
         x = relu(_of_pixels(self.mix, x))
         return self.last(x) + self.last_bias[...]
 
 
 def conv_net(shape: tuple[int, int, int], width: int, channels_out: int) -> Net:
-    """:class:`ConvNet` of images of one shape (height, width, channels) as pure functions."""
+    """A small convolutional network that keeps the sides of images, the conditioner of couplings (:class:`ConvNet`).
+
+    Args:
+        shape: Of one image, (height, width, channels).
+        width: Hidden channels.
+        channels_out: Channels of the result (..., height, width, channels_out).
+
+    Returns:
+        The network as pure functions.
+    """
     return functional(lambda rngs: ConvNet(shape, width, channels_out, rngs))
 
 
 class MixerNet(nnx.Module):
-    """3 x 3 convolution, a matrix of all positions added to the identity, two 1 x 1 convolutions; ReLU between them.
+    """Conv 3 x 3 -> ReLU -> token mixing x + P x over positions -> ReLU -> 1 x 1 -> ReLU -> 1 x 1, 0 at first.
 
-    With the matrix every position sees every other one, as in the token mixing of Tolstikhin et al. (2021), for less
-    than a 3 x 3 convolution costs as long as there are few positions: it has (height width)^2 parameters. 0 at first;
-    biases are learned for each pixel.
+    (..., height, width, channels) -> (..., height, width, channels_out). The matrix P lets every position see every
+    other one, as the token mixing of Tolstikhin et al. (2021). It has (height width)^2 entries and costs less than a
+    3 x 3 convolution as long as there are few positions. Biases are learned for each pixel.
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int, channels_out: int, rngs: nnx.Rngs):
@@ -170,8 +181,8 @@ class MixerNet(nnx.Module):
         def biases(channels):
             return nnx.Param(jnp.zeros((height, breadth, channels)))
 
-        self.look = Conv(channels_in, width, 3, rngs, bias=False)
-        self.look_bias = biases(width)
+        self.first = Conv(channels_in, width, 3, rngs, bias=False)
+        self.first_bias = biases(width)
         positions = height * breadth
         spread = nnx.initializers.lecun_normal()
         self.positions = nnx.Param(spread(rngs.params(), (positions, positions)))
@@ -182,7 +193,7 @@ class MixerNet(nnx.Module):
 
     def __call__(self, x):
         check_images("MixerNet", x, self.shape)
-        x = relu(self.look(x) + self.look_bias[...])
+        x = relu(self.first(x) + self.first_bias[...])
         tokens = x.reshape(*x.shape[:-3], len(self.positions[...]), x.shape[-1])
         seen = jnp.einsum("ij,...jc->...ic", self.positions[...], tokens).reshape(x.shape)
         x = relu(x + seen + self.positions_bias[...])
@@ -191,7 +202,16 @@ class MixerNet(nnx.Module):
 
 
 def mixer_net(shape: tuple[int, int, int], width: int, channels_out: int) -> Net:
-    """:class:`MixerNet` of images of one shape (height, width, channels) as pure functions."""
+    """A network in which every pixel sees every other one, the conditioner of small images (:class:`MixerNet`).
+
+    Args:
+        shape: Of one image, (height, width, channels).
+        width: Hidden channels.
+        channels_out: Channels of the result (..., height, width, channels_out).
+
+    Returns:
+        The network as pure functions.
+    """
     return functional(lambda rngs: MixerNet(shape, width, channels_out, rngs))
 
 
@@ -252,7 +272,20 @@ class ConvClassifier(nnx.Module):
 def conv_features(
     shape: tuple[int, int, int], widths: Sequence[int] = (16, 32), hidden: int = 64, kernel: int = 3
 ) -> Net:
-    """:class:`ConvFeatures` of images of one shape (height, width, channels) as pure functions."""
+    """A convolutional network from images to features (..., hidden) (:class:`ConvFeatures`).
+
+    Args:
+        shape: Of one image, (height, width, channels).
+        widths: Channels of the stages, each of which halves the sides.
+        hidden: Units of the dense layer.
+        kernel: Side of the convolutions' kernels.
+
+    Returns:
+        The network as pure functions.
+
+    Raises:
+        ValueError: The images are too small for a pooling in each stage.
+    """
     return functional(lambda rngs: ConvFeatures(shape, widths, hidden, kernel, rngs))
 
 
@@ -263,7 +296,23 @@ def conv_classifier(
     hidden: int = 64,
     kernel: int = 3,
 ) -> Net:
-    """:class:`ConvClassifier` as pure functions; its ``params["features"]`` are those of :func:`conv_features`."""
+    """A convolutional classifier, images to logits (..., classes) (:class:`ConvClassifier`).
+
+    Its ``params["features"]`` are the parameters of :func:`conv_features`.
+
+    Args:
+        shape: Of one image, (height, width, channels).
+        classes: Number of logits.
+        widths: Channels of the stages, each of which halves the sides.
+        hidden: Units of the dense layer.
+        kernel: Side of the convolutions' kernels.
+
+    Returns:
+        The network as pure functions.
+
+    Raises:
+        ValueError: The images are too small for a pooling in each stage.
+    """
     return functional(lambda rngs: ConvClassifier(shape, classes, widths, hidden, kernel, rngs))
 
 
@@ -311,5 +360,18 @@ def conv_decoder(
     widths: Sequence[int] = (64, 32),
     normalized: bool = False,
 ) -> Net:
-    """:class:`ConvDecoder` as pure functions."""
+    """A convolutional decoder, vectors (..., dim) to images (..., height, width, channels) (:class:`ConvDecoder`).
+
+    Args:
+        dim: Length of a vector.
+        shape: Of one image, (height, width, channels).
+        widths: Numbers of channels, from the smallest image on; the sides double after each.
+        normalized: Whether each pixel's channels are scaled to a mean square of 1.
+
+    Returns:
+        The network as pure functions.
+
+    Raises:
+        ValueError: The sides cannot be halved once for each of ``widths``.
+    """
     return functional(lambda rngs: ConvDecoder(dim, shape, widths, normalized, rngs))

@@ -19,11 +19,11 @@ _SINE = (
 
 
 @jax.custom_jvp
-def circle(turns: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """(sin 2 pi y, cos 2 pi y) of angles y in turns, of which whole ones are taken off without error.
+def sincos_2pi(turns: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """(sin 2 pi y, cos 2 pi y) of angles y (...) in turns; whole turns are subtracted without error.
 
-    float32: by one odd polynomial within 4e-7, an order of magnitude faster on CPUs than ``jnp.sin`` and ``jnp.cos``,
-    which XLA does not vectorise there. Other types: by those.
+    float32: by one odd polynomial, within 4e-7, an order of magnitude faster on CPUs than ``jnp.sin`` and ``jnp.cos``,
+    which XLA does not vectorise there. Other types: by ``jnp.sin`` and ``jnp.cos``.
     """
     r = turns - jnp.round(turns)
     if r.dtype != jnp.float32:
@@ -31,9 +31,9 @@ def circle(turns: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array
     return _sine(r), _sine(jnp.where(r < 0.25, r + 0.25, r - 0.75))
 
 
-@circle.defjvp
-def _circle_jvp(primals, tangents):
-    sine, cosine = circle(*primals)
+@sincos_2pi.defjvp
+def _sincos_2pi_jvp(primals, tangents):
+    sine, cosine = sincos_2pi(*primals)
     turn = 2 * jnp.pi * tangents[0]
     return (sine, cosine), (cosine * turn, -sine * turn)
 
@@ -45,5 +45,5 @@ def _sine(r):
 def fourier_features(
     x: Float[Array, "*batch d"], frequencies: Float[Array, "d n"]
 ) -> Float[Array, "*batch 2*n"]:
-    """Sines, then cosines, of x's products with ``frequencies`` in turns per unit (Rahimi & Recht 2007)."""
-    return jnp.concatenate(circle(jnp.matmul(x, frequencies, precision="highest")), -1)
+    """Fourier features (sin 2 pi x F, cos 2 pi x F) of x (..., d), F (d, n) in turns per unit (Rahimi & Recht 2007)."""
+    return jnp.concatenate(sincos_2pi(jnp.matmul(x, frequencies, precision="highest")), -1)

@@ -24,13 +24,25 @@ def gyroplane(
     """Signed distances of points of the hyperboloid to k hyperplanes, by one matrix product.
 
     Hyperplane k goes through p = expmap0(w b) (on the ball of curvature -c) with normal w, w = ``weight[:, k]`` and
-    b = ``bias[k]``: the geometry-aware decoder of Mathieu et al. (2019, eq. 8 and B.4). Their Möbius difference
-    expands so that, with t = 2 sqrt(c) |w| b the signed distance of the hyperplane from the origin and the point
-    z = (z_0, z_{1:}) on the hyperboloid of curvature -c, all that is left is linear inside the asinh:
+    b = ``bias[k]``: the geometry-aware decoder. The Möbius difference in its formula expands so that it is linear
+    inside an asinh. With t = 2 sqrt(c) |w| b, the signed distance of the hyperplane from the origin, and the point
+    z = (z_0, z_{1:}) on the hyperboloid of curvature -c,
 
         f = asinh( sqrt(c) (cosh(t) <z_{1:}, w> / |w| - sinh(t) z_0) ) / sqrt(c).
 
-    ``z`` holds d + 1 coordinates; |t| is clipped to 40.
+    |t| is clipped to 40.
+
+    Args:
+        z: Points (..., d + 1) of the hyperboloid.
+        weight: Normals w (d, k) of the hyperplanes at the origin.
+        bias: Their signed offsets b (k,) along w.
+        c: Minus the sectional curvature, > 0.
+
+    Returns:
+        Signed distances (..., k).
+
+    Reference:
+        Mathieu et al. (2019), eq. 8 and B.4.
     """
     c = jnp.asarray(c, z.dtype)
     root = jnp.sqrt(c)
@@ -57,7 +69,7 @@ def _arcsinh_jvp(primals, tangents):
 class Gyroplane(nnx.Module):
     """:func:`gyroplane` with learned hyperplanes: points (..., d) of the ball, or (..., d + 1), -> (..., features).
 
-    Initialised as the paper's code: w normal with deviation 1/sqrt(3 d), b uniform in [-4, 4].
+    Initialized as the paper's code: w normal with deviation 1/sqrt(3 d), b uniform in [-4, 4].
     """
 
     def __init__(self, dim: int, features: int, rngs: nnx.Rngs):

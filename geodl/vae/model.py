@@ -151,7 +151,14 @@ FirstLayer = Literal["linear", "logmap", "gyroplane", "mobius"]
 class Decoder(nnx.Module):
     """A first layer that knows the geometry, then ReLU and an MLP."""
 
-    def __init__(self, first: FirstLayer, dim: int, sizes: Sequence[int], rngs: nnx.Rngs):
+    def __init__(
+        self,
+        first: FirstLayer,
+        dim: int,
+        sizes: Sequence[int],
+        rngs: nnx.Rngs,
+        final_bias_init: nnx.Initializer | None = None,
+    ):
         layers = {
             "linear": linear,
             "logmap": linear,
@@ -162,7 +169,7 @@ class Decoder(nnx.Module):
             raise ValueError(f"decoder: first layer must be one of {list(layers)}, got {first!r}")
         self.kind = first
         self.first = layers[first](dim, sizes[0], rngs)
-        self.rest = MLP(sizes, rngs)
+        self.rest = MLP(sizes, rngs, final_bias_init=final_bias_init)
 
     def __call__(self, z, manifold):
         match self.kind:
@@ -184,7 +191,12 @@ def _coordinates(manifold, z):
     return jnp.concatenate(rows, -1)
 
 
-def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
+def decoder(
+    first: FirstLayer,
+    dim: int,
+    sizes: Sequence[int],
+    final_bias_init: nnx.Initializer | None = None,
+) -> Net:
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
     Args:
@@ -193,6 +205,7 @@ def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
             or by a Möbius affine layer ("mobius").
         dim: the number of coordinates, or of components, that the first layer reads.
         sizes: of the layers, that of the data last.
+        final_bias_init: initializer of the last layer's bias, such as the logits of the data's mean.
 
     Returns:
         A net with ``apply(params, z, manifold)``.
@@ -200,4 +213,4 @@ def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
     Raises:
         ValueError: another first layer.
     """
-    return functional(lambda rngs: Decoder(first, dim, sizes, rngs))
+    return functional(lambda rngs: Decoder(first, dim, sizes, rngs, final_bias_init))

@@ -1,4 +1,4 @@
-"""Charts as bijectors: inverses, log-determinants in orthonormal frames, and the laws made with them."""
+"""Charts as bijectors: inverses, log-determinants in orthonormal frames, and the distributions made with them."""
 
 import functools
 
@@ -65,16 +65,16 @@ def grid():
     return x.astype(np.float32), weights[:, None] * 2 * np.pi / 160
 
 
-def test_stereographic_law():
+def test_stereographic_distribution():
     """Integrates to one, samples have its density; shapes, batches and derivatives through distrax."""
     x, weights = grid()
     scale = jnp.array([0.8, 0.4])
 
     @jit
     def evaluate(scale, x):
-        law = distrax.Transformed(normal(scale), Stereographic(2))
-        z, log_p = law.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(20_000,))
-        return law.log_prob(x), z, log_p, law.log_prob(z)
+        distribution = distrax.Transformed(normal(scale), Stereographic(2))
+        z, log_p = distribution.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(20_000,))
+        return distribution.log_prob(x), z, log_p, distribution.log_prob(z)
 
     log_prob, z, log_p, at_z = evaluate(scale, x)
     mass = np.exp(np.asarray(log_prob, float)) * weights
@@ -83,11 +83,15 @@ def test_stereographic_law():
     first = np.sum(mass[..., None] * x, (0, 1))
     np.testing.assert_allclose(np.mean(z, 0), first, atol=4.5 / np.sqrt(20_000))
 
-    law = distrax.Transformed(normal(jnp.stack([scale, 2 * scale])), Stereographic(2))
-    assert law.event_shape == (3,) and law.batch_shape == (2,) and law.dtype == jnp.float32
+    distribution = distrax.Transformed(normal(jnp.stack([scale, 2 * scale])), Stereographic(2))
+    assert (
+        distribution.event_shape == (3,)
+        and distribution.batch_shape == (2,)
+        and distribution.dtype == jnp.float32
+    )
     each = jax.vmap(lambda s: distrax.Transformed(normal(s), Stereographic(2)).log_prob(x[0, 0]))
     np.testing.assert_allclose(
-        law.log_prob(x[0, 0]), each(jnp.stack([scale, 2 * scale])), rtol=1e-5
+        distribution.log_prob(x[0, 0]), each(jnp.stack([scale, 2 * scale])), rtol=1e-5
     )
     pole = -jnp.eye(3)[0]  # the point that the chart lacks
     value, slope = jit(jax.value_and_grad(lambda s: evaluate_at(s, pole)))(scale)
@@ -106,23 +110,23 @@ def test_exponential_law_is_the_wrapped_normal(space):
 
     @jit
     def evaluate(space, a):
-        law = distrax.Transformed(normal(scale), ExponentialMap(space))
+        distribution = distrax.Transformed(normal(scale), ExponentialMap(space))
         wrapped = WrappedNormal(space, space.origin(), scale)
-        z, log_p = law.sample_and_log_prob(seed=jax.random.key(0), sample_shape=7)
+        z, log_p = distribution.sample_and_log_prob(seed=jax.random.key(0), sample_shape=7)
         x = space.expmap_frame(space.origin(), a)
-        return law.log_prob(x), wrapped.log_prob(x), log_p, wrapped.log_prob(z)
+        return distribution.log_prob(x), wrapped.log_prob(x), log_p, wrapped.log_prob(z)
 
     found, expected, of_samples, expected_of_samples = evaluate(space, a)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(of_samples, expected_of_samples, rtol=1e-4, atol=1e-4)
-    law = distrax.Transformed(normal(scale), ExponentialMap(space))
-    assert law.event_shape == space.event_shape and law.batch_shape == ()
+    distribution = distrax.Transformed(normal(scale), ExponentialMap(space))
+    assert distribution.event_shape == space.event_shape and distribution.batch_shape == ()
 
 
 def test_curvature_can_be_learned():
     def value(c):
-        law = distrax.Transformed(normal(jnp.ones(2)), ExponentialMap(PoincareBall(2, c)))
-        return law.log_prob(jnp.array([0.3, 0.2]))
+        distribution = distrax.Transformed(normal(jnp.ones(2)), ExponentialMap(PoincareBall(2, c)))
+        return distribution.log_prob(jnp.array([0.3, 0.2]))
 
     c = jnp.array([0.5, 1.0])
     values, slopes = jit(jax.vmap(jax.vmap(jax.value_and_grad(value))))(

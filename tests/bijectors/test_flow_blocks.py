@@ -13,9 +13,9 @@ from geodl import bijectors
 from geodl.bijectors import (
     ActNorm,
     InvertibleConv,
-    LeadingChannels,
     LogisticMixture,
     Logit,
+    PartialChannels,
     Squeeze,
     channel_mask,
     checkerboard_mask,
@@ -79,7 +79,7 @@ def curve(make):
 
 
 def two_scales(weights):
-    return distrax.Chain([coupling(False)(weights), LeadingChannels(leading(weights), 1)])
+    return distrax.Chain([coupling(False)(weights), PartialChannels(leading(weights), 1)])
 
 
 def leading(weights):
@@ -181,18 +181,6 @@ def test_logit_survives_what_forward_gives():
         back, inverse_log_det = Logit(alpha).inverse_and_log_det(x)
         assert jnp.all(jnp.isfinite(jnp.stack([x, log_det, back, inverse_log_det])))
     assert jnp.isnan(jax.jit(Logit().inverse)(1.2))
-
-
-def test_grey_values():
-    grey = jnp.arange(256, dtype=jnp.uint8)
-    centers = bijectors.bin_centers(grey)
-    np.testing.assert_allclose(centers, (np.arange(256) + 0.5) / 256)
-    np.testing.assert_array_equal(bijectors.quantize(centers), grey)
-    noisy = bijectors.dequantize(jnp.tile(grey, (100, 1)), jax.random.key(0))
-    np.testing.assert_array_equal(bijectors.quantize(noisy), np.tile(grey, (100, 1)))
-    residue = np.asarray(noisy * 256 - np.arange(256))
-    assert abs(residue.mean() - 0.5) < 0.01 and abs(residue.std() - 12**-0.5) < 0.01
-    np.testing.assert_array_equal(bijectors.quantize(jnp.array([-1.0, 0, 1, 2])), [0, 0, 255, 255])
 
 
 def test_actnorm_standardizes():
@@ -330,7 +318,7 @@ def test_masks():
             ),
             r"2 channels.*3",
         ),
-        (lambda: LeadingChannels(Squeeze(1), 3).forward(jnp.ones((4, 4, 2))), "at least 3"),
+        (lambda: PartialChannels(Squeeze(1), 3).forward(jnp.ones((4, 4, 2))), "at least 3"),
         (lambda: bijectors.spline(0), "0 and 5"),
         (lambda: bijectors.logistic_mixture(0), "got 0"),
     ],
@@ -338,14 +326,6 @@ def test_masks():
 def test_bad_input(build, message):
     with pytest.raises(ValueError, match=message):
         build()
-
-
-@pytest.mark.parametrize(
-    "function", [lambda v: bijectors.dequantize(v, jax.random.key(0)), bijectors.bin_centers]
-)
-def test_grey_values_must_be_bytes(function):
-    with pytest.raises(TypeError, match="uint8 are needed, got float32"):
-        function(jnp.ones((4, 4)))
 
 
 def test_same_as():

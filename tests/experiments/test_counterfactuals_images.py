@@ -19,7 +19,7 @@ from experiments.counterfactuals.image_flows import FlowRecipe, TrainedFlow
 from experiments.counterfactuals.rules import Rule
 from geodl import counterfactual as cf
 from geodl import datasets, distributions, flows
-from geodl.bijectors import bin_centers
+from geodl.flows import bin_centers
 from geodl.manifolds import Euclidean, Sphere
 
 
@@ -189,7 +189,7 @@ def test_search_in_the_base_of_a_riemannian_flow():
     field = flows.vector_field(sphere, width=16, depth=1, frequencies=8)
     base = distributions.Uniform(sphere)
     params = field.init(jax.random.key(0))
-    generator = flows.Flow(sphere, base, field, params).generator(flows.RK4(8))
+    generator = flows.ContinuousFlow(base, field, params).generator(flows.RK4(8))
     x = sphere.random_uniform(jax.random.key(1), (3,))
     z = jax.jit(jax.vmap(generator.encode))(x)
     np.testing.assert_allclose(jax.jit(jax.vmap(generator.decode))(z), x, atol=1e-4)

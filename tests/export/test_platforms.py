@@ -55,7 +55,7 @@ def glow_step():
     net = flows.glow(IMAGE, [(2, 1)], width=8)
     params = jax.eval_shape(net.init, jax.random.key(0))
     images = jax.ShapeDtypeStruct((2, *IMAGE), jnp.float32)
-    return jax.grad(lambda p, x: flows.negative_log_density(net.law(p), x).sum()), (
+    return jax.grad(lambda p, x: flows.nll(net.distribution(p), x).mean().sum()), (
         params,
         images,
     )

@@ -29,13 +29,13 @@ def main():
         return jnp.mean(flows.matching_loss(manifold, v, t, x0, x1))
 
     def likelihood(params, x):
-        flow = flows.Flow(manifold, base, field, params, flows.RK4(16))
-        return jax.lax.pmean(jnp.mean(flows.negative_log_likelihood(flow, x)), "data")
+        flow = flows.ContinuousFlow(base, field, params, flows.RK4(16))
+        return jax.lax.pmean(jnp.mean(flows.nll(flow, x)), "data")
 
     mapped = jax.shard_map(likelihood, mesh=mesh, in_specs=(P(), P("data")), out_specs=P())
     loss, gradient = jax.jit(jax.value_and_grad(mapped))(params, x1)
     reported = jax.jit(
-        lambda params, x: jnp.mean(flows.Flow(manifold, base, field, params).log_prob(x))
+        lambda params, x: jnp.mean(flows.ContinuousFlow(base, field, params).log_prob(x))
     )
     print(
         json.dumps(

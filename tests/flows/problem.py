@@ -47,7 +47,7 @@ def points(manifold, n, seed=1, spread=1.0):
 @jit
 def from_origin(manifold, a):
     """Points of normal coordinates a."""
-    return manifold.expmap_frame(manifold.origin(), a)
+    return manifold.expmap_frame(manifold.origin(a.dtype), a)
 
 
 def sphere_quadrature(polar=48, azimuth=96):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geodl import flows
-from geodl.flows import divergence
+from geodl.flows.continuous import divergence
 from geodl.manifolds import Hyperboloid, PoincareBall, Product, Sphere, Torus, sphere
 from tests.flows.problem import CASES, from_origin, jit, points, random_field
 

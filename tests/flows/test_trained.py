@@ -45,8 +45,8 @@ def test_likelihood_and_gradient_of_a_trained_flow():
 
     def compute(params, x, solver):
         def loss(params):
-            flow = flows.Flow(SPHERE, Uniform(SPHERE), field, params, solver)
-            return jnp.mean(flows.negative_log_likelihood(flow, x))
+            flow = flows.ContinuousFlow(Uniform(SPHERE), field, params, solver)
+            return jnp.mean(flows.nll(flow, x))
 
         value, gradient = jax.jit(jax.value_and_grad(loss))(params)
         return float(value), np.asarray(jax.flatten_util.ravel_pytree(gradient)[0], np.float64)
@@ -55,7 +55,7 @@ def test_likelihood_and_gradient_of_a_trained_flow():
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (params, test))
         reference, direction = compute(*exact, flows.Tsit5(1e-10, 1e-10, 100_000))
-    assert reference < 2.0  # the uniform law: 2.53
+    assert reference < 2.0  # the uniform distribution: 2.53
     assert abs(value - reference) < 1e-4
     error = np.linalg.norm(gradient - direction)
     assert error < 1e-2 * np.linalg.norm(direction)

@@ -1,17 +1,14 @@
 """What the Poincaré ball promises of any input: results inside, NaN kept, points outside, c = 0, half precision."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from geodl.manifolds import PoincareBall, euclidean, poincare
+from geodl.manifolds._gap import exact_gap
 from tests.oracles import hyperbolic as oracle
 
-
-pytestmark = pytest.mark.optimised
 
 DTYPES = (np.float32, np.float64)
 
@@ -49,6 +46,8 @@ def hostile(d, dtype, n, seed=0):
     return *(np.asarray(project((p / root).astype(dtype), c)) for p in (x, y)), c
 
 
+jitted_gap = jax.jit(exact_gap)
+
 RESULTS = {
     "back and forth": lambda x, y, c: poincare.expmap(x, poincare.logmap(x, y, c), c),
     "geodesic": lambda x, y, c: poincare.geodesic(jnp.asarray(0.7, x.dtype), x, y, c),
@@ -61,20 +60,22 @@ RESULTS = {
 }
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("d", [1, 2, 10])
 @pytest.mark.parametrize("n", [3000, pytest.param(1_000_000, marks=pytest.mark.slow)])
-@pytest.mark.quick("float32-3000-1", "float64-3000-2")
+@pytest.mark.quick("float32-3000-2")
 def test_no_function_leaves_the_ball(d, n, dtype):
     x, y, c = hostile(d, dtype, n)
-    for name, f in RESULTS.items():
-        result = jax.jit(f)(x, y, c)
-        gap = poincare._compiled_gap(result, c)
+    results = jax.jit(lambda *a: {name: f(*a) for name, f in RESULTS.items()})(x, y, c)
+    for name, result in results.items():
+        gap = jitted_gap(result, c)
         assert np.isfinite(result).all(), name
         assert gap.min() >= 2 * np.finfo(dtype).eps, (name, float(gap.min()))
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("d", [1, 2])
-@pytest.mark.quick("float32-1", "float64-2")
+@pytest.mark.quick("float32-1")
 def test_maps_lose_what_their_inputs_allow(d, dtype):
     x, y, c = hostile(d, dtype, 90, seed=1)
     eps = np.finfo(dtype).eps
@@ -90,6 +91,7 @@ def test_maps_lose_what_their_inputs_allow(d, dtype):
             assert ok.all(), (name, (error / bound)[~ok].max(), np.flatnonzero(~ok)[:3])
 
 
+@pytest.mark.optimised
 def test_the_far_side_is_reached():
     angle = 3.0960402
     x = np.array([0.99999, 0], np.float32)
@@ -134,19 +136,20 @@ FUNCTIONS = {
 OF_X = [n for n in FUNCTIONS if n not in ("expmap0", "logmap0", "transport0")]
 
 
-@functools.cache
-def everything(names=tuple(FUNCTIONS)):
-    return jax.jit(lambda *a: {n: FUNCTIONS[n](*a) for n in names})
+@jax.jit
+def everything(*arguments):
+    return {name: f(*arguments) for name, f in FUNCTIONS.items()}
 
 
-def at(x, c, names=tuple(FUNCTIONS)):
+def at(x, c):
     y, v = np.array([0.2, -0.4], np.float32), np.array([0.3, 0.1], np.float32)
-    return everything(names)(np.asarray(x, np.float32), y, v, np.float32(c))
+    return everything(np.asarray(x, np.float32), y, v, np.float32(c))
 
 
 def test_not_a_number_stays_one():
-    for name, result in at([np.nan, 0.1], 1.0, tuple(OF_X)).items():
-        assert np.isnan(result).any(), name
+    results = at([np.nan, 0.1], 1.0)
+    for name in OF_X:
+        assert np.isnan(results[name]).any(), name
     for c in (np.nan, -0.5):
         for name, result in at([0.3, 0.1], c).items():
             assert np.isnan(np.diag(result) if name == "tangent_basis" else result).all(), name
@@ -183,7 +186,7 @@ def test_huge_points_are_projected(dtype):
         x = np.asarray(x, dtype)
         direction = x / np.abs(x).max()
         expected = direction / np.linalg.norm(direction)
-        np.testing.assert_allclose(poincare.project(x, 1.0), expected, rtol=1e-5)
+        np.testing.assert_allclose(poincare.project(x, 1.0), expected, rtol=1e-5, atol=1e-30)
     assert np.isnan(poincare.project(np.asarray([np.nan, 0.1], dtype), 1.0)).any()
 
 
@@ -215,33 +218,28 @@ FLAT = {
 }
 
 
-def test_flat_space(dtype):
+@pytest.mark.parametrize("name", FLAT)
+@pytest.mark.quick("float32-logmap", "float64-expmap", "float32-mobius_add", "float64-dist")
+def test_flat_space(name, dtype):
     """c = 0: values, derivatives in points and in c, and no jump for c -> 0."""
     x, y, v = (np.asarray(p, dtype) for p in ([30.0, -2.0], [1.5, 4.0], [7.0, -11.0]))
-    eps = np.finfo(dtype).eps
+    eps, f = np.finfo(dtype).eps, FUNCTIONS[name]
+    both = [
+        jax.jit(jax.value_and_grad(lambda *a, g=g: jnp.sum(jnp.sin(g(*a))), (0, 1, 2)))
+        for g in (lambda *a: f(*a, jnp.zeros((), dtype)), FLAT[name])
+    ]
+    for one, other in zip(*(jax.tree.leaves(b(x, y, v)) for b in both), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=60 * eps)
     small = [a / 100 for a in (x, y, v)]
-    for name, flat in FLAT.items():
-        f = FUNCTIONS[name]
-        both = [
-            jax.jit(jax.value_and_grad(lambda *a, g=g: jnp.sum(jnp.sin(g(*a))), (0, 1, 2)))
-            for g in (lambda *a, f=f: f(*a, jnp.zeros((), dtype)), flat)
-        ]
-        for one, other in zip(*(jax.tree.leaves(b(x, y, v)) for b in both), strict=True):
-            np.testing.assert_allclose(one, other, rtol=0, atol=60 * eps, err_msg=name)
-        value, slope = jax.jit(
-            lambda c, f=f: jax.jvp(lambda c: f(*small, c), (c,), (jnp.ones_like(c),))
-        )(dtype(0))
-        near, tilt = jax.jit(
-            lambda c, f=f: jax.jvp(lambda c: f(*small, c), (c,), (jnp.ones_like(c),))
-        )(dtype(1e-6))
-        np.testing.assert_allclose(
-            near, value + 1e-6 * slope, atol=20 * eps, rtol=20 * eps, err_msg=name
-        )
-        np.testing.assert_allclose(slope, tilt, atol=2e-5, rtol=1e-5, err_msg=name)
-        for c in (1e-38, 1e-30, 1e-12):
-            np.testing.assert_allclose(
-                f(*small, dtype(c)), value, rtol=1e-6, atol=1e-7, err_msg=name
-            )
+    in_c = jax.jit(lambda c: jax.jvp(lambda c: f(*small, c), (c,), (jnp.ones_like(c),)))
+    (value, slope), (near, tilt) = in_c(dtype(0)), in_c(dtype(1e-6))
+    second_order, tolerance = 1e-12, 20 * eps
+    np.testing.assert_allclose(
+        near, value + 1e-6 * slope, atol=tolerance + second_order, rtol=tolerance
+    )
+    np.testing.assert_allclose(slope, tilt, atol=2e-5, rtol=1e-5)
+    for c in (1e-38, 1e-30, 1e-12):
+        np.testing.assert_allclose(in_c(dtype(c))[0], value, rtol=1e-6, atol=1e-7)
 
 
 def test_what_flat_space_does_not_have():
@@ -254,6 +252,7 @@ def test_what_flat_space_does_not_have():
 
 
 @pytest.mark.parametrize("half", [jnp.bfloat16, jnp.float16])
+@pytest.mark.quick("bfloat16")
 def test_half_precision_points_stay_inside(half):
     rng = np.random.default_rng(0)
     for c in (1.0, 0.37):
@@ -276,6 +275,7 @@ def test_a_ball_that_is_none_is_refused(arguments):
         PoincareBall(*arguments)
 
 
+@pytest.mark.optimised
 def test_logdetexp_of_short_vectors(dtype):
     """Its relative error, where log(sinh(r) / r) is tiny and where the series ends."""
     r = np.concatenate([10.0 ** np.arange(-6, 0), np.linspace(0.1, 3, 60), [10, 30]])

@@ -79,8 +79,7 @@ def one_nan_a_row(space, dtype):
     return arguments, np.array([name for name, _, _ in where] + [""])
 
 
-WAITING = {  # for what these spaces mend: the ball's project_tangent, the hyperboloid's time coordinate
-    "ball",
+WAITING = {  # for what these spaces mend: the hyperboloid's time coordinate
     "product",
     "hyperboloid",
 }

@@ -1,4 +1,4 @@
-"""The clock of flows, its random times, and what the field sees of them."""
+"""The logarithmic time of flows, random times, and what the field sees of them."""
 
 import chex
 import jax
@@ -6,29 +6,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from geodl import flows
-from geodl.flows.clock import by_clock, time
+from geodl.flows.continuous.time import in_warped_time
 from geodl.manifolds import Euclidean, Sphere
 from tests.flows import problem
 
 
-def test_the_clock_runs_down(x64):
+def test_the_warped_time_runs_down(x64):
     t = jnp.linspace(0.0, 1.0, 101)
-    reading = flows.clock(t)
-    np.testing.assert_allclose(reading[jnp.array([0, 100])], [1.0, 0.0], atol=1e-12)
-    assert np.all(np.diff(reading) < 0)
-    slope = jax.vmap(jax.grad(flows.clock))(t)
+    s = flows.warp_time(t)
+    np.testing.assert_allclose(s[jnp.array([0, 100])], [1.0, 0.0], atol=1e-12)
+    assert np.all(np.diff(s) < 0)
+    slope = jax.vmap(jax.grad(flows.warp_time))(t)
     np.testing.assert_allclose(slope * (1.01 - t), -1 / np.log(101), rtol=1e-9)
-    np.testing.assert_allclose(time(reading), t, atol=1e-12)
+    np.testing.assert_allclose(flows.unwarp_time(s), t, atol=1e-12)
 
 
-def test_the_clock_keeps_the_type(x64):
-    for function in (flows.clock, time):
+def test_warping_keeps_the_type(x64):
+    for function in (flows.warp_time, flows.unwarp_time):
         assert function(jnp.float32([0.0, 0.3])).dtype == jnp.float32
         assert function(np.array([0.0, 0.3])).dtype == jnp.float64
 
 
-def test_a_rate_by_the_clock_has_the_same_integral(x64):
-    """Of a change that is sharp at the end, by 16 even steps: as exact by the clock as by 256 in t."""
+def test_a_rate_in_warped_time_has_the_same_integral(x64):
+    """Of a change that is sharp at the end, by 16 even steps: as exact in the warped time as 256 in t."""
 
     def rate(t, x):
         return x / (1.02 - t), jnp.exp(-50 * (1 - t))
@@ -36,21 +36,23 @@ def test_a_rate_by_the_clock_has_the_same_integral(x64):
     x = jnp.ones((1, 1))
     exact = 51.0, (1 - np.exp(-50)) / 50
     y, integral, _ = jax.jit(
-        lambda x: flows.RK4(16)(by_clock(rate), x, flows.clock(0.0), flows.clock(1.0), Euclidean(1))
+        lambda x: flows.RK4(16)(
+            in_warped_time(rate), x, flows.warp_time(0.0), flows.warp_time(1.0), Euclidean(1)
+        )
     )(x)
     np.testing.assert_allclose([y.item(), integral.item()], exact, rtol=2e-4)
 
 
-def test_times_are_uniform_by_the_clock(key):
+def test_times_are_uniform_in_the_warped_time(key):
     t = jax.jit(chex.assert_max_traces(flows.random_times, 1), static_argnums=1)(key, 1000)
     assert t.shape == (1000,) and t.dtype == jnp.float32
     assert 0 <= float(t.min()) and float(t.max()) <= 1
-    part = np.sort(np.asarray(flows.clock(t))) * 1000
+    part = np.sort(np.asarray(flows.warp_time(t))) * 1000
     np.testing.assert_array_less(np.abs(part - np.arange(1000) - 0.5), 0.51)
 
 
 def test_fine_features_come_late():
-    """At t = 0 a field does not see a shift of a tenth of a fast wave; at t = 1 it does."""
+    """At t = 0 a field does not see a shift of a tenth of a fast harmonic; at t = 1 it does."""
     sphere = Sphere(2)
     field = flows.vector_field(sphere, width=16, frequencies=32, band=(60.0, 60.0))
     params = jax.jit(field.init)(jax.random.key(0))

@@ -1,4 +1,4 @@
-"""Invertible networks as pure functions, put together from parts, and the laws that they make of N(0, I)."""
+"""Invertible networks as pure functions, composed of parts, and the distributions that they make of N(0, I)."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -8,19 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
-from jaxtyping import Float
 
 from geodl._core import distrax
 from geodl._core.platform import cpu_barrier
 from geodl.bijectors import (
     ActNorm,
-    Elementwise,
     InvertibleConv,
-    LeadingChannels,
+    PartialChannels,
+    Transformer,
     plu_of_rotation,
 )
-from geodl.flows.dequantization import Noise, uniform_noise
 from geodl.generators import Generator, from_bijector
 from geodl.manifolds import Euclidean
 from geodl.nn import Net
@@ -29,12 +26,14 @@ from geodl.nn import Net
 class InvertibleNet(NamedTuple):
     """A bijector with parameters, from base to data, both of the same event ``shape``.
 
-    ``init(key) -> params``; ``bijector(params)``, a pytree: what depends on the parameters alone, such as inverse
-    matrices, is computed once, for a loop that takes it as an argument (a function under ``jit`` is called some
-    milliseconds faster with the parameters: distrax takes its nested objects apart in Python);
-    ``data_init(params, batch) -> params`` with every ActNorm set so that this batch (n, *shape) of data has mean 0
-    and variance 1 in each channel there (Kingma & Dhariwal 2018). They cannot be pickled: store the parameters, and
-    make the net again, with the same ``seed``.
+    - ``init(key) -> params``;
+    - ``bijector(params)``, a distrax bijector and pytree: what depends on the parameters alone, such as inverse
+      matrices, is computed once, for a loop that takes it as an argument (to a function under ``jit`` pass the
+      parameters instead, which saves some milliseconds a call: distrax flattens its nested objects in Python);
+    - ``data_init(params, batch) -> params`` with every ActNorm set so that this batch (n, *shape) of data has mean 0
+      and variance 1 in each channel there (Kingma & Dhariwal 2018).
+
+    They cannot be pickled: store the parameters, and make the net again, with the same ``seed``.
     """
 
     shape: tuple[int, ...]
@@ -46,18 +45,15 @@ class InvertibleNet(NamedTuple):
         """The exact generator, from R^n in arrays of this shape; what depends on the parameters alone is made once."""
         return from_bijector(jax.jit(self.bijector)(params), Euclidean(self.shape))
 
-    def law(self, params: Any, temperature: float = 1.0) -> distrax.Transformed:
-        """The law of the data, of N(0, I) in every coordinate.
-
-        Sampling at a temperature scales the base: ``law(params, 0.7).sample(...)`` is of N(0, 0.7^2 I).
-        """
+    def distribution(self, params: Any, temperature: float = 1.0) -> distrax.Transformed:
+        """The distribution of the data, N(0, temperature^2 I) carried by the bijector."""
         dtype = jnp.result_type(*jax.tree.leaves(params))
         base = _Normal(self.shape, jnp.asarray(temperature, dtype))
         return distrax.Transformed(base, self.bijector(params))
 
 
 class _Normal(distrax.Distribution):
-    """N(0, scale^2 I); ``distrax.Independent`` sums the constants, too, over an event, ten times slower on the CPU."""
+    """N(0, scale^2 I); ``distrax.Independent`` also sums the constants over an event, ten times slower on the CPU."""
 
     def __init__(self, shape: tuple[int, ...], scale: Array):
         super().__init__()
@@ -81,30 +77,8 @@ class _Normal(distrax.Distribution):
         return -(square + dims * math.log(2 * math.pi)) / 2 - dims * jnp.log(self._scale)
 
 
-def negative_log_density(law: distrax.Distribution, x: Array) -> Array:
-    """-log p(x) in nats, the mean over points (..., *event_shape): the loss of maximum likelihood."""
-    return -jnp.mean(jnp.asarray(law.log_prob(x)))
-
-
-def bits_per_dim(
-    law: distrax.Distribution,
-    images: ArrayLike,
-    key: Array,
-    noise: Noise = uniform_noise,
-) -> Float[Array, "*batch"]:
-    """A bound on -log2 P(image) / d of 8-bit images under a law of images in [0, 1]^d, one draw of the noise.
-
-    Its mean is the loss to train with and the score to report, with the same noise: one draw is unbiased. Raises
-    ``TypeError`` unless the images are uint8.
-    """
-    dims = math.prod(jnp.shape(images)[-3:])
-    x, log_q = noise(images, key)
-    log_p = jnp.asarray(law.log_prob(x))
-    return 8 + (log_q - log_p) / (dims * math.log(2))
-
-
-def sequence(parts: Mapping[str, InvertibleNet]) -> InvertibleNet:
-    """Nets by name, applied one after another, the first of them next to the data as in ``distrax.Chain``."""
+def chain(parts: Mapping[str, InvertibleNet]) -> InvertibleNet:
+    """The composition of named nets, the first of them on the data side, as in ``distrax.Chain``."""
 
     def init(key):
         keys = jax.random.split(key, len(parts))
@@ -123,30 +97,40 @@ def sequence(parts: Mapping[str, InvertibleNet]) -> InvertibleNet:
     return InvertibleNet(next(iter(parts.values())).shape, init, bijector, data_init)
 
 
-def between(
-    data: distrax.Bijector,
+def sandwich(
+    outer: distrax.Bijector,
     net: InvertibleNet,
-    base: distrax.Bijector | None,
+    inner: distrax.Bijector | None,
     shape: tuple[int, ...],
 ) -> InvertibleNet:
-    """The net between fixed bijectors, ``data`` next to the data; ``shape`` is that of the whole."""
+    """The composition outer . net . inner with fixed bijectors.
+
+    Args:
+        outer: On the data side.
+        net: The net in the middle, which has the parameters.
+        inner: On the base side; None is the identity.
+        shape: Event shape of the result.
+
+    Returns:
+        The net from base to data.
+    """
 
     def bijector(params):
-        ends = [] if base is None else [base]
-        return distrax.Chain([data, net.bijector(params), *ends])
+        ends = [] if inner is None else [inner]
+        return distrax.Chain([outer, net.bijector(params), *ends])
 
     def data_init(params, batch):
-        return net.data_init(params, data.inverse(batch))
+        return net.data_init(params, outer.inverse(batch))
 
     return InvertibleNet(shape, net.init, bijector, data_init)
 
 
-def leading_channels(net: InvertibleNet, channels: int) -> InvertibleNet:
-    """The net of the first of ``channels`` channels (:class:`~geodl.bijectors.LeadingChannels`)."""
+def partial_channels(net: InvertibleNet, channels: int) -> InvertibleNet:
+    """The net applied to the first of ``channels`` channels (:class:`~geodl.bijectors.PartialChannels`)."""
     first = net.shape[-1]
 
     def bijector(params):
-        return LeadingChannels(net.bijector(params), first)
+        return PartialChannels(net.bijector(params), first)
 
     def data_init(params, batch):
         return net.data_init(params, batch[..., :first])
@@ -173,9 +157,9 @@ def actnorm(shape: tuple[int, ...], pixelwise: bool = False) -> InvertibleNet:
 
 
 def invertible_conv(shape: tuple[int, ...], rng: np.random.Generator) -> InvertibleNet:
-    """:class:`~geodl.bijectors.InvertibleConv`, a random rotation of the channels at first, which ``rng`` draws.
+    """:class:`~geodl.bijectors.InvertibleConv`, at first a random rotation of the channels, drawn by ``rng``.
 
-    Its permutation and signs are constants, not among the parameters, which ``init`` makes without the key.
+    Its permutation and signs are constants, not parameters. ``init`` does not use its key.
     """
     start = plu_of_rotation(rng, shape[-1])
     constants = {name: start.pop(name) for name in ("permutation", "sign")}
@@ -190,30 +174,53 @@ def invertible_conv(shape: tuple[int, ...], rng: np.random.Generator) -> Inverti
 
 
 def masked_coupling(
-    shape: tuple[int, ...], mask: Array, net: Net, elementwise: Elementwise
+    shape: tuple[int, ...], mask: Array, conditioner: Net, transformer: Transformer
 ) -> InvertibleNet:
-    """``distrax.MaskedCoupling``: where ``mask`` is False, coordinates are changed as the net of the others says."""
+    """A coupling by a mask (``distrax.MaskedCoupling``): coordinates with ``mask`` stay and condition the others.
 
-    def bijector(params):
-        conditioner = jax.tree_util.Partial(net.apply, params)
-        return distrax.MaskedCoupling(mask, conditioner, elementwise.bijector, len(shape))
+    Args:
+        shape: Event shape.
+        mask: Booleans that broadcast against an event.
+        conditioner: Network of the events with zeros where ``mask`` is False, with ``transformer.outputs`` channels for
+            each channel.
+        transformer: Makes the bijector of the other coordinates.
 
-    return InvertibleNet(shape, net.init, bijector, _unchanged)
-
-
-def split_coupling(
-    shape: tuple[int, ...], kept: int, net: Net, elementwise: Elementwise, swap: bool = False
-) -> InvertibleNet:
-    """``distrax.SplitCoupling``: the first ``kept`` channels stay, the others are changed as the net of them says.
-
-    With ``swap`` those others stay, and the first are changed.
+    Returns:
+        The coupling.
     """
 
     def bijector(params):
-        conditioner = jax.tree_util.Partial(net.apply, params)
-        return distrax.SplitCoupling(kept, len(shape), conditioner, elementwise.bijector, swap)
+        bound = conditioner.bind(params)
+        return distrax.MaskedCoupling(mask, bound, transformer.bijector, len(shape))
 
-    return InvertibleNet(shape, net.init, bijector, _unchanged)
+    return InvertibleNet(shape, conditioner.init, bijector, _unchanged)
+
+
+def split_coupling(
+    shape: tuple[int, ...],
+    kept: int,
+    conditioner: Net,
+    transformer: Transformer,
+    swap: bool = False,
+) -> InvertibleNet:
+    """A coupling by a split (``distrax.SplitCoupling``): the first channels stay and condition the others.
+
+    Args:
+        shape: Event shape.
+        kept: Number of the first channels.
+        conditioner: Network of the channels that stay, with ``transformer.outputs`` channels for each of the others.
+        transformer: Makes the bijector of the other channels.
+        swap: Whether the first channels are changed and the others stay.
+
+    Returns:
+        The coupling.
+    """
+
+    def bijector(params):
+        bound = conditioner.bind(params)
+        return distrax.SplitCoupling(kept, len(shape), bound, transformer.bijector, swap)
+
+    return InvertibleNet(shape, conditioner.init, bijector, _unchanged)
 
 
 def _unchanged(params, batch):

@@ -1,7 +1,7 @@
 """Divergence of vector fields, with respect to the Riemannian volume.
 
 Each function turns a field ``field(t, x) -> v`` into its augmentation ``rate(t, x) -> (v, div v)``, which is what
-:mod:`~geodl.flows.integrate` integrates. On embedded spaces (sphere, SO(3), torus, hyperboloid, Euclidean) the
+:mod:`~geodl.flows.continuous.solvers` integrates. On embedded spaces (sphere, SO(3), torus, hyperboloid, Euclidean) the
 divergence is the trace of the derivative over the tangent space alone,
 
     div v = sum_i <e_i, D_{e_i} v>,    e_i an orthonormal basis of the tangent space,
@@ -30,7 +30,7 @@ _WRITTEN_OUT = 16  # directions; each adds a third of a second to the compilatio
 
 
 def exact(manifold: Manifold, field: Field) -> Rate:
-    """By ``manifold.dim`` forward derivatives along the orthonormal frame."""
+    """The exact divergence, by ``manifold.dim`` forward derivatives along the orthonormal frame."""
 
     def rate(t, x):
         def along(unit, push):
@@ -49,10 +49,25 @@ def hutchinson(
     key: Array,
     noise: Literal["rademacher", "gaussian"] = "rademacher",
 ) -> Rate:
-    """Unbiased estimate by one derivative along a random tangent vector of unit covariance.
+    """Hutchinson's unbiased estimate <e, D_e v>, e a random tangent vector of unit covariance.
 
-    One vector for each point, the same at all times, as a solver of ordinary differential equations needs it
-    (Grathwohl et al. 2019). For training, never for reported likelihoods.
+    There is one vector for each point, the same at all times, as a solver of ordinary differential equations needs it.
+    For training, never for reported likelihoods.
+
+    Args:
+        manifold: The space.
+        field: ``field(t, x)``, a tangent vector.
+        key: For the random vectors.
+        noise: Distribution of their components.
+
+    Returns:
+        ``rate(t, x)``, the tangent vector and the estimate (...).
+
+    Raises:
+        ValueError: There is no such noise.
+
+    Reference:
+        Grathwohl et al. (2019).
     """
     draw = {"rademacher": jax.random.rademacher, "gaussian": jax.random.normal}
     if noise not in draw:
@@ -68,12 +83,15 @@ def hutchinson(
 
 
 def frame(manifold: Manifold, components: Field) -> Rate:
-    """Of v = sum_i f_i e_i, ``components(t, x)`` f (..., dim) in the orthonormal frame: sum_i e_i(f_i) + f_i div e_i.
+    """The divergence sum_i e_i(f_i) + f_i div e_i of v = sum_i f_i e_i, e_i the orthonormal frame.
 
-    The frame of SO(3), torus and Euclidean space is free of divergence; on hyperbolic space of curvature -c, div e_i =
-    (dim - 1) c y_i, y the point in the ball. No derivative of e_i is formed, whose terms grow with the square of the
-    hyperboloid's coordinates and cancel: by :func:`exact` a float32 divergence is off by 1e-3 at distance 5.
-    Raises ``ValueError`` on spheres of dim > 1, which have no continuous frame.
+    ``components(t, x)`` are the f_i (..., dim). The frame of SO(3), torus and Euclidean space is free of divergence; on
+    hyperbolic space of curvature -c, div e_i = (dim - 1) c y_i, y the point in the ball. No derivative of e_i is
+    formed, whose terms grow with the square of the hyperboloid's coordinates and cancel: by :func:`exact` a float32
+    divergence is off by 1e-3 at distance 5.
+
+    Raises:
+        ValueError: On spheres of dim > 1, which have no continuous frame.
     """
 
     def rate(t, x):
@@ -84,7 +102,7 @@ def frame(manifold: Manifold, components: Field) -> Rate:
 
 
 def killing(components: Field, assemble: Callable[[Point, Array], Tangent]) -> Rate:
-    """Of v = sum_k f_k K_k with divergence-free K_k: sum_k K_k(f_k), by one derivative for each k.
+    """The divergence sum_k K_k(f_k) of v = sum_k f_k K_k with divergence-free K_k, by one derivative for each k.
 
     ``components(t, x)`` (..., n) are the f_k and ``assemble(x, f)`` is v, as those of a
     :class:`~geodl.flows.VectorField` of kind "killing".
@@ -98,7 +116,7 @@ def killing(components: Field, assemble: Callable[[Point, Array], Tangent]) -> R
 
 
 def in_chart(log_volume: Callable[[Array], Array], field: Field) -> Rate:
-    """In local coordinates: trace of the Jacobian + d log_volume(v), log_volume(x) = log sqrt|G| (...)."""
+    """The divergence tr(Dv) + D_v log_volume in local coordinates, log_volume(x) = log sqrt|G| (...)."""
 
     def rate(t, x):
         def along(unit, push):
@@ -125,7 +143,7 @@ def _spanned(components, assemble, t, x):
 def _total(f, x, n, along):
     """f(x), and the sum of ``along(unit, push)`` over n unit vectors; ``push(e)`` is the derivative of f along e.
 
-    One linearisation. Few terms are written out: the reverse derivative of a ``vmap`` sums over its axis, by which XLA
+    One linearization. Few terms are written out: the reverse derivative of a ``vmap`` sums over its axis, by which XLA
     makes the gradient of a divergence two to three times as slow on the CPU. For many the ``vmap`` compiles faster.
     """
     y, push = jax.linearize(f, x)

@@ -1,4 +1,4 @@
-"""The one door from flax modules to pure functions."""
+"""Networks as pure functions, and how a flax module becomes one."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,13 +22,29 @@ class Net(NamedTuple):
     init: Callable[[Array], Params]
     apply: Callable[..., Any]
 
+    def bind(self, params: Params) -> jax.tree_util.Partial:
+        """The function of the inputs, ``inputs -> apply(params, *inputs)``, a pytree whose leaves are ``params``.
+
+        Passed to a function under ``jit``, its parameters are arguments of the compiled program, not constants in it.
+        """
+        return jax.tree_util.Partial(self.apply, params)
+
 
 def functional(make: Callable[[nnx.Rngs], nnx.Module]) -> Net:
     """The pure functions of a stateless flax module.
 
-    ``make(rngs)`` builds the module. All of its variables must be ``nnx.Param``: no batch statistics, no dropout
-    state. A ``TypeError`` names the first other variable. The arrays are float32, also where double precision is
-    switched on; ``apply`` computes in the common type of parameters and inputs.
+    The parameters are float32, also where double precision is switched on; ``apply`` computes in the common type of
+    parameters and inputs.
+
+    Args:
+        make: ``make(rngs)`` builds the module. All of its variables must be ``nnx.Param``: no batch statistics, no
+            dropout state. Arrays that are not trained are plain attributes (NumPy arrays).
+
+    Returns:
+        The network as pure functions.
+
+    Raises:
+        TypeError: A variable is not an ``nnx.Param``; the first one is named.
     """
     graphdef, abstract = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
     for path, variable in nnx.to_flat_state(abstract):

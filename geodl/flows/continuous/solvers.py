@@ -5,7 +5,7 @@ tangent at x and r what is to be integrated over time: the divergence, whose int
 flow, or any pytree of numbers for each point. Time may run backwards.
 
 Steps are taken in the coordinates of the surrounding space and end with a projection to the manifold. With fields that
-depend on the projected point (:mod:`~geodl.flows.vector_field`) exponential-map or Lie-group steps would be no more
+depend on the projected point (:mod:`~geodl.flows.continuous.field`) exponential-map or Lie-group steps would be no more
 accurate on the sphere; order and error control are what counts.
 """
 
@@ -20,8 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.manifolds import Manifold
-from geodl.manifolds.base import Point
+from geodl.manifolds import Manifold, Point
 
 
 Time: TypeAlias = float | Array
@@ -41,12 +40,17 @@ class Tsit5:
 
     The estimated error of each step is at most ``atol + rtol`` in every point, as a length in the manifold's metric and
     beyond the rounding of its coordinates, and ``atol + rtol |r|`` in every integral r. The step is shared by all
-    points and is that of the worst of them: in a large batch no point is solved less exactly than alone.
+    points and is that of the worst of them: in a large batch no point is solved less accurately than alone.
 
     Where ``max_steps`` do not reach the end, all results are NaN and ``stats.success`` is False. A point that is NaN or
     becomes it stays so, and does not concern the others.
 
     Reverse-mode derivatives are those of the steps taken (recursive checkpoints).
+
+    Args:
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+        max_steps: Most steps that are taken.
     """
 
     rtol: float = 5e-6

@@ -1,10 +1,10 @@
-"""What a coupling does to the coordinates that it changes, and masks that say which ones these are.
+"""Transformers of coupling layers (affine, rational-quadratic spline, mixture of logistics) and binary masks.
 
-An :class:`Elementwise` makes a bijector of n coordinates from an array (..., n * outputs) that a network may put out
-without any constraint. They are used with distrax's couplings:
+A :class:`Transformer` makes an elementwise bijector of n coordinates from an unconstrained array (..., n * outputs),
+the output of a network. It is used with distrax's couplings:
 
-    distrax.MaskedCoupling(checkerboard_mask(shape), conditioner, elementwise.bijector)
-    distrax.SplitCoupling(channels // 2, 3, conditioner, elementwise.bijector)
+    distrax.MaskedCoupling(checkerboard_mask(shape), conditioner, transformer.bijector)
+    distrax.SplitCoupling(channels // 2, 3, conditioner, transformer.bijector)
 """
 
 import functools
@@ -25,30 +25,38 @@ BOUND = 2.0  # of a log-scale
 _VECTOR = 16  # numbers that the widest processors take at once
 
 
-class Elementwise(NamedTuple):
-    """``bijector(raw)``, acting on (..., n), from ``outputs`` numbers for each coordinate: raw (..., n outputs)."""
+class Transformer(NamedTuple):
+    """An elementwise bijector with unconstrained parameters.
+
+    ``bijector(raw)`` acts on (..., n) and takes ``outputs`` numbers for each coordinate: raw (..., n outputs).
+    """
 
     outputs: int
     bijector: Callable[[Array], distrax.Bijector]
 
 
-def affine() -> Elementwise:
+def affine() -> Transformer:
     """x exp(log_scale) + shift, |log_scale| < 2 by a tanh; the identity at raw = 0 (Dinh et al. 2017)."""
 
     def bijector(raw):
         shift, log_scale = jnp.split(raw, 2, -1)
         return _Affine(shift, _bounded(log_scale))
 
-    return Elementwise(2, bijector)
+    return Transformer(2, bijector)
 
 
-def spline(bins: int = 8, box: float = 5.0) -> Elementwise:
+def spline(bins: int = 8, box: float = 5.0) -> Transformer:
     """Rational-quadratic spline of [-box, box], the identity beyond, and then :func:`affine`.
 
-    The identity at raw = 0 (Durkan, Bekasov, Murray & Papamakarios 2019). Its slopes are bounded, between the knots
-    too, for any raw: those of the bins lie in [1/3, 3], those of knots within a factor of two of the harmonic mean of
-    the bins beside them: nowhere is the curve so flat that float32 does not invert it. Raises ``ValueError`` unless
-    bins > 0 and box > 0.
+    It is the identity at raw = 0. Its slopes are bounded for any raw, between the knots too, so that float32 can invert
+    it everywhere: the slopes of the bins lie in [1/3, 3], those of the knots within a factor of two of the harmonic
+    mean of the two bins beside them.
+
+    Raises:
+        ValueError: bins or box is not positive.
+
+    Reference:
+        Durkan, Bekasov, Murray & Papamakarios (2019).
     """
     if bins < 1 or box <= 0:
         raise ValueError(f"spline: bins and box must be positive, got {bins} and {box}")
@@ -62,7 +70,7 @@ def spline(bins: int = 8, box: float = 5.0) -> Elementwise:
         )
         return distrax.Chain([affine().bijector(raw[..., : 2 * n]), curve])
 
-    return Elementwise(outputs + 2, bijector)
+    return Transformer(outputs + 2, bijector)
 
 
 _STEEP = math.log(3.0)  # log-slopes of the bins of a spline, in absolute value
@@ -88,12 +96,17 @@ def _within(bound, raw):
     return bound * jnp.tanh(raw / bound)
 
 
-def logistic_mixture(components: int = 8) -> Elementwise:
-    """:class:`LogisticMixture`, and then :func:`affine` (Ho, Chen, Srinivas, Duan & Abbeel 2019, 3.2).
+def logistic_mixture(components: int = 8) -> Transformer:
+    """:class:`LogisticMixture`, and then :func:`affine`.
 
-    At raw = 0 the components lie evenly in [-2, 2], so that gradients tell them apart. A tenth of the identity is mixed
-    in, so that float32 inverts the curve between components that lie far apart too. Raises ``ValueError`` unless
-    there is one.
+    At raw = 0 the components are spaced evenly in [-2, 2], so that their gradients differ. A tenth of the identity is
+    mixed in, so that float32 can invert the curve between components that are far apart.
+
+    Raises:
+        ValueError: There is no component.
+
+    Reference:
+        Ho, Chen, Srinivas, Duan & Abbeel (2019), section 3.2.
     """
     if components < 1:
         raise ValueError(f"logistic_mixture: at least one component is needed, got {components}")
@@ -111,7 +124,7 @@ def logistic_mixture(components: int = 8) -> Elementwise:
             ]
         )
 
-    return Elementwise(3 * components + 2, bijector)
+    return Transformer(3 * components + 2, bijector)
 
 
 def _bounded(log_scale):
@@ -141,9 +154,9 @@ class _Affine(distrax.Bijector):
 
 
 class LogisticMixture(distrax.Bijector):
-    """y with (1 - straight) logit F(y) + straight y = x, F the distribution function of a mixture of logistic laws.
+    """y with (1 - straight) logit F(y) + straight y = x, F the distribution function of a mixture of logistics.
 
-    Elementwise. The inverse is closed; between components that lie far apart logit F is flat, and ``straight``, in
+    Elementwise. The inverse is closed; between components that are far apart logit F is flat, and ``straight``, in
     [0, 1), is the least slope. The forward direction is found by bisection and Newton's method between x and the
     quantiles of the components, its derivatives, of any order, by the implicit function theorem.
     """
@@ -155,7 +168,11 @@ class LogisticMixture(distrax.Bijector):
         log_scale: ArrayLike,
         straight: float = 0.0,
     ):
-        """Weights (by their logits), places and log-scales, each (components, *shape)."""
+        """
+        Args:
+            logits, loc, log_scale: Of the components, each (components, *shape); weights are softmax(logits).
+            straight: Share of the identity, in [0, 1).
+        """
         super().__init__(event_ndims_in=0)
         mixture = tuple(jnp.asarray(a) for a in (logits, loc, log_scale))
         self._mixture, self._straight = mixture, straight
@@ -205,7 +222,7 @@ BISECTIONS, NEWTON_STEPS = 16, 4
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _quantile(straight, mixture, x):
-    """y where the curve is x: between x and the places where the components alone would put it."""
+    """y where the curve is x: between x and the quantiles of the components alone."""
     _, loc, log_scale = mixture
     candidates = loc + jnp.exp(log_scale) * x
 
@@ -236,7 +253,7 @@ def _quantile_jvp(straight, primals, tangents):
 
 
 def checkerboard_mask(shape: tuple[int, int, int], odd: bool = False) -> Array:
-    """Where height + width index is even, or odd: booleans (height, width, 1), for all channels."""
+    """Where row + column is even (or ``odd``): booleans (height, width, 1), the same for all channels."""
     h, w, _ = shape
     parity = (jnp.arange(h)[:, None, None] + jnp.arange(w)[:, None]) % 2
     return parity == int(odd)

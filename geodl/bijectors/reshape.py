@@ -1,7 +1,4 @@
-"""Between 8-bit images and R^d: dequantisation, logits, and space to depth. Images are (..., height, width, channels).
-
-An image is a point of [0, 1]^d in which the grey value v = 0, ..., 255 is the bin [v, v + 1] / 256.
-"""
+"""Between images and R^d: logits, and space to depth. Images are (..., height, width, channels)."""
 
 import math
 
@@ -9,53 +6,27 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, UInt8
 
 from geodl._core import distrax
 from geodl._core.checks import check, float_dtype
 
 
-LEVELS = 256
-
-
-def dequantize(images: ArrayLike, key: Array) -> Float[Array, "*shape"]:
-    """Uniform points of the pixels' bins: with them a density on [0, 1]^d bounds the probability of an image.
-
-    log2 P(image) >= E log2 p(x) - 8 d (Theis, van den Oord & Bethge 2016). Raises ``TypeError`` unless uint8.
-    """
-    images = grey_values("dequantize", images)
-    return (images + jax.random.uniform(key, images.shape)) / LEVELS
-
-
-def bin_centers(images: ArrayLike) -> Float[Array, "*shape"]:
-    """The centres of the pixels' bins, (v + 1/2) / 256: where a search starts. Raises ``TypeError`` unless uint8."""
-    return (grey_values("bin_centers", images) + 0.5) / LEVELS
-
-
-def quantize(x: ArrayLike) -> UInt8[Array, "*shape"]:
-    """The grey values of the bins that x lies in; beyond [0, 1] black and white."""
-    return jnp.clip(jnp.floor(jnp.asarray(x) * LEVELS), 0, LEVELS - 1).astype(jnp.uint8)
-
-
-def grey_values(name: str, images: ArrayLike) -> UInt8[Array, "*shape"]:
-    """The images as an array; ``TypeError`` in the name of the caller unless uint8."""
-    images = jnp.asarray(images)
-    if images.dtype != jnp.uint8:
-        raise TypeError(f"{name}: grey values 0..255 as uint8 are needed, got {images.dtype}")
-    return images
-
-
 class Logit(distrax.Bijector):
     """R to pixels, x = (sigmoid(y) - alpha) / (1 - 2 alpha), elementwise (Dinh, Sohl-Dickstein & Bengio 2017, 4.1).
-
-    ``event_ndims`` counts the axes of one event, over which the log-determinant is summed.
 
     With alpha > 0 the logits of [0, 1] are bounded (|y| <= 2.94 for 0.05), and an extreme y is a pixel that lies
     beyond [0, 1] by at most alpha / (1 - 2 alpha).
     """
 
     def __init__(self, alpha: float = 0.05, event_ndims: int = 0):
-        """Raises ``ValueError`` unless 0 <= alpha < 1/2."""
+        """
+        Args:
+            alpha: Distance of the images of 0 and 1 from the ends of the unit interval.
+            event_ndims: Number of axes of one event, over which the log-determinant is summed.
+
+        Raises:
+            ValueError: alpha is not in [0, 1/2).
+        """
         super().__init__(event_ndims_in=event_ndims)
         if not 0 <= alpha < 0.5:
             raise ValueError(f"Logit: alpha must be in [0, 1/2), got {alpha}")

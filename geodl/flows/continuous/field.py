@@ -1,8 +1,8 @@
 """Time-dependent vector fields on manifolds, made by networks.
 
 A field is ``apply(params, t, x) -> v``, v tangent at x. The network sees smooth coordinates of the point, random
-Fourier features of them that sharpen with time, and harmonics of the clock. It puts out components along vectors that
-span the tangent space:
+Fourier features of them that sharpen with time, the warped time and its harmonics. Its outputs are components along
+vectors that span the tangent space:
 
 - ``ambient``: the unit vectors of the surrounding space, projected; sphere, SO(3), Euclidean space, hyperboloid;
 - ``frame``: the orthonormal frame of the manifold, where it is smooth everywhere: SO(3) (its Lie algebra), torus,
@@ -25,24 +25,30 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.flows import divergence
-from geodl.flows.clock import clock
+from geodl.flows.continuous import divergence
+from geodl.flows.continuous.time import warp_time
 from geodl.manifolds import Manifold, Point, Tangent
-from geodl.nn import circle, fourier_features, mlp
+from geodl.nn import fourier_features, mlp, sincos_2pi
 
 
 Kind = Literal["ambient", "frame", "killing"]
 
 
 class VectorField(NamedTuple):
-    """A vector field with parameters, as pure functions.
+    """A vector field on a manifold with parameters, as pure functions.
 
-    ``init(key) -> params``; ``apply(params, t, x)``, the tangent vector at time t (a scalar, or one for each point)
-    and point x (..., *event_shape): ``assemble(x, components(params, t, x))``, components (..., n) along the
-    vectors that span the tangent space; ``rate(params, t, x)``, that vector and the field's divergence (...). They
-    cannot be pickled: store the parameters, and make the field again, with the same ``seed``.
+    - ``manifold``, the record of the space;
+    - ``init(key) -> params``;
+    - ``apply(params, t, x)``, the tangent vector at time t (a scalar, or one for each point) and point x
+      (..., *event_shape);
+    - ``rate(params, t, x)``, that vector and the field's divergence (...);
+    - ``components(params, t, x)``, components (..., n) along the vectors that span the tangent space, of which
+      ``assemble(x, components)`` makes the tangent vector.
+
+    They cannot be pickled: store the parameters, and make the field again, with the same ``seed``.
     """
 
+    manifold: Manifold
     init: Callable[[Array], Any]
     apply: Callable[[Any, ArrayLike, Point], Tangent]
     rate: Callable[[Any, ArrayLike, Point], tuple[Tangent, Array]]
@@ -61,26 +67,41 @@ def vector_field(
     harmonics: int = 4,
     seed: int = 0,
 ) -> VectorField:
-    """A field on ``manifold`` by an MLP of ``depth`` hidden layers of ``width`` units, swish between them.
+    """A time-dependent vector field on ``manifold`` by an MLP with swish.
 
-    ``frequencies`` random Fourier features of the point's coordinates x (Rahimi & Recht 2007), without which an MLP
-    learns sharp densities slowly; 0 of them: none. Their frequencies w are those of :func:`random_frequencies` for
-    ``band`` and ``seed``, constants that are not among the parameters. Each is weighted with
-    exp(-|w|^2 (1 - t)^2 / 2): it comes in when the law, blurred by about 1 - t, has details of its wavelength (the mean
-    of exp(i w x) over such a blur; Barron et al. 2021 do so for cones of light). ``harmonics`` is their number of
-    :func:`~geodl.flows.clock`.
+    The MLP reads the point's coordinates x, the warped time (:func:`~geodl.flows.warp_time`) and its harmonics, and
+    random Fourier features of x, without which it learns sharp densities slowly. A feature of frequency w has the
+    weight exp(-|w|^2 (1 - t)^2 / 2), the mean of exp(i w x) over a normal blur of deviation 1 - t: it comes in when the
+    distribution, blurred by about 1 - t, has details of its wavelength. The frequencies are constants, not parameters.
 
-    ``kind`` is that of the manifold and of all factors of a product, or a sequence of one for each factor; by default
-    "frame" where there is a continuous one, and "ambient" on spheres. Raises ``ValueError`` for a kind that a manifold
-    does not have, and for a band that is not 0 < low <= high.
+    Args:
+        manifold: The space.
+        kind: "ambient", "frame" or "killing" (see the module), of the manifold and of all factors of a product, or a
+            sequence of one for each factor; by default "frame" where there is a continuous one, and "ambient" on
+            spheres.
+        width: Units of a hidden layer.
+        depth: Number of hidden layers.
+        frequencies: Number of Fourier features; 0 for none.
+        band: Least and largest deviation of their frequencies, in radians per unit (:func:`random_frequencies`).
+        harmonics: Number of harmonics of the warped time.
+        seed: Of the frequencies.
+
+    Returns:
+        The field.
+
+    Raises:
+        ValueError: The manifold does not have the kind, or the band is not 0 < low <= high.
+
+    Reference:
+        Rahimi & Recht (2007) for the features; Barron et al. (2021) weight features so for cones of light.
     """
     outputs, assemble, framed = _span(manifold, kind)
     dim = jax.eval_shape(lambda: manifold.coordinates(manifold.origin())).shape[-1]
-    waves = random_frequencies(dim, frequencies, band, seed)
+    omega = random_frequencies(dim, frequencies, band, seed)
     net = mlp([dim + 1 + 2 * (harmonics + frequencies), *[width] * depth, outputs], jax.nn.swish)
 
     def components(params, t, x):
-        return net.apply(params, _features(manifold.coordinates(x), t, waves, harmonics))
+        return net.apply(params, _features(manifold.coordinates(x), t, omega, harmonics))
 
     def apply(params, t, x):
         x = manifold.project(x)
@@ -92,7 +113,7 @@ def vector_field(
             return rate(t, manifold.project(x))
         return divergence.exact(manifold, functools.partial(apply, params))(t, x)
 
-    return VectorField(net.init, apply, rate, components, assemble)
+    return VectorField(manifold, net.init, apply, rate, components, assemble)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -168,9 +189,19 @@ _SPANS = {"ambient": _ambient, "frame": _frame, "killing": _killing}
 def random_frequencies(
     dim: int, count: int, band: tuple[float, float], seed: int
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Frequencies (dim, count), normal, of deviations that run evenly by their logarithm over the ``band``.
+    """Random frequencies, the k-th of them normal of deviation sigma_k, log sigma_k spaced evenly over the band.
 
-    In radians per unit, the same for the same seed. Raises ``ValueError`` for a band that is not 0 < low <= high.
+    Args:
+        dim: Number of coordinates.
+        count: Number of frequencies.
+        band: Least and largest deviation.
+        seed: The same seed gives the same frequencies.
+
+    Returns:
+        Frequencies (dim, count), in radians per unit.
+
+    Raises:
+        ValueError: The band is not 0 < low <= high.
     """
     low, high = band
     if not 0 < low <= high:
@@ -179,14 +210,13 @@ def random_frequencies(
     return np.geomspace(low, high, count) * normal
 
 
-def _features(x, t, waves, harmonics):
-    """What the network sees of coordinates x (..., n): those, the clock, its harmonics, random Fourier features."""
+def _features(x, t, omega, harmonics):
+    """The network's input: coordinates x (..., n), the warped time and its harmonics, random Fourier features."""
     t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:-1])[..., None]
-    reading = clock(t)
-    beats = 0.5 * reading * jnp.arange(1, harmonics + 1, dtype=x.dtype)
-    features = [x, reading, *circle(beats)]
-    if waves.size:
-        sharpness = jnp.exp(jnp.asarray(-0.5 * np.sum(waves**2, 0), x.dtype) * (1 - t) ** 2)
-        turns = jnp.asarray(waves / (2 * np.pi), x.dtype)
+    s = warp_time(t)
+    features = [x, s, *sincos_2pi(0.5 * s * jnp.arange(1, harmonics + 1, dtype=x.dtype))]
+    if omega.size:
+        sharpness = jnp.exp(jnp.asarray(-0.5 * np.sum(omega**2, 0), x.dtype) * (1 - t) ** 2)
+        turns = jnp.asarray(omega / (2 * np.pi), x.dtype)
         features.append(jnp.tile(sharpness, 2) * fourier_features(x, turns))
     return jnp.concatenate(features, -1)

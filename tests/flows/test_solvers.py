@@ -5,8 +5,8 @@ import pytest
 from scipy.linalg import expm
 
 from geodl import flows
-from geodl.flows import divergence
-from geodl.flows.clock import by_clock
+from geodl.flows.continuous import divergence
+from geodl.flows.continuous.time import in_warped_time
 from geodl.manifolds import Sphere
 from tests.flows.problem import jit, points, random_field
 
@@ -37,7 +37,7 @@ def test_solvers_agree_and_order_is_four(x64):
         jnp.asarray(points(manifold, 8), float),
         jax.tree.map(lambda a: a.astype(float), params),
     )
-    rate = by_clock(divergence.exact(manifold, lambda t, x: field.apply(params, t, x)))
+    rate = in_warped_time(divergence.exact(manifold, lambda t, x: field.apply(params, t, x)))
 
     def log_det(solver):
         return np.asarray(jit(lambda x: solver(rate, x, 1.0, 0.0, manifold)[1])(x))

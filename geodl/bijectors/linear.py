@@ -1,4 +1,4 @@
-"""Linear maps of an image's channels, the same at every pixel, and bijectors of some of the channels.
+"""Linear bijectors of an image's channels, the same at every pixel, and bijectors of some of the channels.
 
 Events are (height, width, channels), and (channels,) where ``event_ndims`` = 1.
 """
@@ -18,7 +18,7 @@ from geodl._core import distrax
 class ActNorm(distrax.Bijector):
     """y = shift + exp(log_scale) x for each channel, from base to data (Kingma & Dhariwal 2018, 3.1); or each pixel.
 
-    An image whose parts have places, such as a centred digit, has other means and variances in every pixel.
+    An image whose parts have places, such as a centered digit, has other means and variances in every pixel.
     """
 
     def __init__(
@@ -27,7 +27,11 @@ class ActNorm(distrax.Bijector):
         log_scale: ArrayLike,
         event_ndims: int = 3,
     ):
-        """Of (channels,) each, or of an event's whole shape; ``event_ndims`` counts the axes of one event."""
+        """
+        Args:
+            shift, log_scale: (channels,) each, or of an event's whole shape.
+            event_ndims: Number of axes of one event.
+        """
         super().__init__(event_ndims_in=event_ndims, is_constant_jacobian=True)
         self._shift, self._log_scale = jnp.asarray(shift), jnp.asarray(log_scale)
 
@@ -35,9 +39,15 @@ class ActNorm(distrax.Bijector):
     def standardizing(
         cls, y: ArrayLike, event_ndims: int = 3, pixelwise: bool = False
     ) -> "ActNorm":
-        """The one whose inverse gives a batch y of data mean 0 and variance 1 in every channel, or in every pixel.
+        """The bijector whose inverse maps this batch of data to mean 0 and variance 1.
 
-        What is constant is not stretched by more than 1 / 1e-3.
+        Args:
+            y: Data (n, *event).
+            event_ndims: Number of axes of one event.
+            pixelwise: Whether moments are those of every pixel, or of every channel.
+
+        Returns:
+            The bijector; its scale is at least 1e-3, so that constant values are not stretched without bound.
         """
         y = jnp.asarray(y)
         axes = tuple(range(y.ndim - (event_ndims if pixelwise else 1)))
@@ -83,9 +93,11 @@ class InvertibleConv(distrax.Bijector):
         log_scale: ArrayLike,
         event_ndims: int = 3,
     ):
-        """P, L and U are (channels, channels), the others (channels,), ``sign`` of 1 and -1.
-
-        P and the signs are constants: derivatives with respect to them are 0.
+        """
+        Args:
+            permutation, lower, upper: P, L and U, each (channels, channels). P is a constant.
+            sign, log_scale: (channels,) each; signs are 1 and -1, constants: derivatives with respect to them are 0.
+            event_ndims: Number of axes of one event.
         """
         super().__init__(event_ndims_in=event_ndims, is_constant_jacobian=True)
         self._log_scale = jnp.asarray(log_scale)
@@ -132,13 +144,13 @@ def plu_of_rotation(rng: np.random.Generator, channels: int) -> dict[str, np.nda
     return {name: a.astype(np.float32) for name, a in arrays.items()}
 
 
-class LeadingChannels(distrax.Bijector):
-    """A bijector of the first ``channels`` channels; the others pass.
+class PartialChannels(distrax.Bijector):
+    """A bijector applied to the first ``channels`` channels; the others stay.
 
     It makes the multi-scale architecture (Dinh et al. 2017, 3.6), with latents that have the image's own shape:
-    ``distrax.Chain([*steps, coupling, LeadingChannels(rest, n)])`` where ``coupling`` is a
+    ``distrax.Chain([*steps, coupling, PartialChannels(rest, n)])`` where ``coupling`` is a
     ``distrax.SplitCoupling(n, ...)`` with affine inner bijector. Its inverse factors z = (y - mean(rest)) / sd(rest)
-    out: N(0, I) is the base law in every coordinate, also under Glow's learned priors of the parts.
+    out: N(0, I) is the base distribution in every coordinate, also under Glow's learned priors of the parts.
     """
 
     def __init__(self, bijector: distrax.Bijector, channels: int):
@@ -158,7 +170,7 @@ class LeadingChannels(distrax.Bijector):
         x = jnp.asarray(x)
         if x.ndim < self.event_ndims_in or x.shape[-1] < self._channels:
             raise ValueError(
-                f"LeadingChannels: at least {self._channels} channels are needed, got {x.shape}"
+                f"PartialChannels: at least {self._channels} channels are needed, got {x.shape}"
             )
         first, log_det = function(x[..., : self._channels])
         return jnp.concatenate([first, x[..., self._channels :]], -1), jnp.asarray(log_det)

@@ -38,3 +38,22 @@ def test_one_trace_for_all_parameters():
     apply = jax.jit(chex.assert_max_traces(NET.apply, n=1))
     for seed in range(3):
         apply(NET.init(jax.random.key(seed)), jnp.ones((4, 5)))
+
+
+def test_bind_is_the_function_of_the_inputs():
+    """Its parameters are leaves: one trace for all of them."""
+    x, call = jnp.ones((4, 5)), jax.jit(chex.assert_max_traces(lambda f, x: f(x), n=1))
+    for seed in range(3):
+        params = NET.init(jax.random.key(seed))
+        np.testing.assert_array_equal(NET.bind(params)(x), NET.apply(params, x))
+        np.testing.assert_allclose(call(NET.bind(params), x), NET.apply(params, x), rtol=1e-5)
+
+
+def test_the_last_layer_starts_as_it_is_asked_to():
+    zeros, bias = jax.nn.initializers.zeros, jnp.arange(3.0)
+    x = jnp.ones((4, 5))
+    net = mlp([5, 16, 3], jax.nn.tanh, zeros, lambda key, shape, *_: bias)
+    params = net.init(jax.random.key(0))
+    np.testing.assert_array_equal(net.apply(params, x), jnp.tile(bias, (4, 1)))
+    first = NET.init(jax.random.key(0))["layers"][0]
+    np.testing.assert_array_equal(params["layers"][0]["kernel"], first["kernel"])

@@ -1,0 +1,1 @@
+"""Flows of finitely many steps: couplings of vectors and of images."""
