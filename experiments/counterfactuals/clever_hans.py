@@ -174,7 +174,7 @@ def search(
         cf.confidence(config.confidence),
         optax.adam(config.rate),
         config.steps,
-        finish=searches.stored,
+        postprocess=searches.as_8bit,
     )
     z = searches.encode(generator, scans[..., None])
     return searches.search(rule, z, np.full(len(scans), config.marked), folder)

@@ -133,7 +133,7 @@ def make_rules(
     def rule(generator, rate):
         ascent = fixed_length(rate)
         return cf.Search(
-            generator, counter, cf.interval(), ascent, config.steps, finish=searches.stored
+            generator, counter, cf.interval(), ascent, config.steps, postprocess=searches.as_8bit
         )
 
     return {

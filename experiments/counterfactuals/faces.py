@@ -92,7 +92,7 @@ def run(config: Faces) -> dict[str, dict[str, np.ndarray]]:
     others = {"held-out classifier": models.classes(held_out)}
     rows = {
         name: f.measures
-        | cf.evaluate.data_measures(f.x, f.start, goal, others)
+        | cf.evaluation.data_metrics(f.x, f.start, goal, others)
         | {"bits/dim": flow.bits(f.x)}
         for name, f in found.items()
     }
@@ -109,7 +109,7 @@ def make_rules(config: Faces, generator: cf.Generator, classifier: Any) -> dict[
         model=classifier,
         target=cf.confidence(config.confidence),
         steps=config.steps,
-        finish=searches.stored,
+        postprocess=searches.as_8bit,
     )
     return {
         "base space": rule(generator, optimizer=fixed_length(config.rate)),
@@ -129,7 +129,7 @@ def report(
         f"{citation(provenance())}. Towards {config.attribute}, from {count} test faces without it; accuracy on "
         f"test faces: {named}. Shares with 95 % intervals, means ± standard errors."
     )
-    return f"{caption}\n\n{markdown_table(*cf.evaluate.summary(rows))}"
+    return f"{caption}\n\n{markdown_table(*cf.evaluation.markdown_rows(rows))}"
 
 
 def draw(

@@ -39,9 +39,9 @@ class HeldOut(NamedTuple):
     """What measures the explanations."""
 
     classifiers: Mapping[str, Callable[[Any], np.ndarray]]
-    neighbors: cf.evaluate.Neighbours
+    neighbors: cf.evaluation.Neighbors
     features: Callable[[Any], np.ndarray]
-    feature_neighbors: cf.evaluate.Neighbours
+    feature_neighbors: cf.evaluation.Neighbors
     bits: Mapping[str, Callable[[Any], np.ndarray]]
     """bits per dimension of images under flows"""
 
@@ -97,9 +97,9 @@ def make_held_out(
             "CNN": models.classes(cnn),
             "MLP": models.classes(mlp),
         },
-        cf.evaluate.Neighbours(bin_centers(x), images.train_labels),
+        cf.evaluation.Neighbors(bin_centers(x), images.train_labels),
         features,
-        cf.evaluate.Neighbours(features(bin_centers(x)), images.train_labels),
+        cf.evaluation.Neighbors(features(bin_centers(x)), images.train_labels),
         bits,
     )
 
@@ -120,7 +120,7 @@ def accuracies(explained: Partial, held_out: HeldOut, images: datasets.Images) -
         ("10-NN majority", held_out.neighbors, some),
         ("10-NN majority in features", held_out.feature_neighbors, held_out.features(some)),
     ):
-        found[name] = cf.evaluate.agreement(jnp.asarray(shown), labels, known)[1].mean()
+        found[name] = cf.evaluation.knn_agreement(jnp.asarray(shown), labels, known)[1].mean()
     return f"Test accuracy: {', '.join(f'{name} {a:.3f}' for name, a in found.items())}."
 
 
@@ -131,12 +131,12 @@ def measure(
     valid = np.all(np.isfinite(x), (1, 2, 3))
     clean = jnp.asarray(np.where(valid[:, None, None, None], x, 0))
     chance = np.asarray(jax.nn.softmax(models.outputs(task.explained, clean)))
-    share, majority = cf.evaluate.agreement(
+    share, majority = cf.evaluation.knn_agreement(
         jnp.asarray(held_out.features(clean)), task.goal, held_out.feature_neighbors
     )
     return (
         {f"p ≥ {CONFIDENT}": valid & (chance[np.arange(len(x)), task.goal] >= CONFIDENT)}
-        | cf.evaluate.data_measures(x, start, task.goal, held_out.classifiers, held_out.neighbors)
+        | cf.evaluation.data_metrics(x, start, task.goal, held_out.classifiers, held_out.neighbors)
         | {"10-NN share, features": share * valid, "10-NN majority, features": majority & valid}
         | {name: score(x) for name, score in held_out.bits.items()}
     )

@@ -11,7 +11,6 @@ import numpy as np
 import optax
 
 from experiments._images import batches, image_shape, with_channels
-from experiments.counterfactuals import models
 from geodl import bijectors, flows, nn, train
 from geodl import counterfactual as cf
 from geodl.flows import quantize
@@ -53,7 +52,7 @@ class TrainedFlow(NamedTuple):
 
     def generator(self) -> cf.Generator:
         """From N(0, I) to images."""
-        return models.flow(self.model, self.params["flow"])
+        return self.model.generator(self.params["flow"])
 
     def bits(self, x: np.ndarray) -> np.ndarray:
         """Bits per dimension (n,) of images as they are stored, one draw of the noise; NaN where x is."""

@@ -37,6 +37,7 @@ from experiments.counterfactuals.searches import Found
 from geodl import counterfactual as cf
 from geodl import datasets, nn, train
 from geodl.flows import bin_centers
+from geodl.manifolds import Box
 
 
 Measures = dict[str, dict[str, np.ndarray]]
@@ -115,9 +116,9 @@ def run(config: Mnist) -> Measures:
         ablated = run_ablation(config, task, held_out, generator, noisy, ours, folder)
         notes.append(identity_check(config, task, found["data space"], folder))
     search = make_rule(config.rule, explained, generator)
-    components = make_rule(config.rule, explained, models.pca(gray), log_prob=None)
+    components = make_rule(config.rule, explained, models.pca(gray), penalty=None)
     draw(NAMES[config.generator], task, search, components, found, folder)
-    draw_fours(task, search, in_data(config.rule, explained), config.batch, folder)
+    draw_fours(task, search, in_data(config.rule, explained, gray.shape[1:]), config.batch, folder)
     text = report(NAMES[config.generator], config.rule, source, rows, ablated, notes)
     run.finish(text, {"rows": rows}, folder)
     whole = [path.read_text() for path in sorted(run.folder.glob("*/table.md"))]
@@ -178,13 +179,13 @@ def search_all(
     rule, explained = config.rule, task.explained
     rules = {"base space": make_rule(rule, explained, generator)}
     if config.generator == "flow":
-        untrained = models.flow(flow.model, models.untrained(flow.model, gray))
+        untrained = flow.model.generator(models.untrained(flow.model, gray))
         rules["base space, untrained flow"] = make_rule(rule, explained, untrained)
     components = models.pca(gray)
-    rules["principal components"] = make_rule(rule, explained, components, log_prob=None)
+    rules["principal components"] = make_rule(rule, explained, components, penalty=None)
     if rule.prior:
         rules["principal components, prior"] = make_rule(rule, explained, components)
-    rules["data space"] = in_data(rule, explained)
+    rules["data space"] = in_data(rule, explained, gray.shape[1:])
     starts = None if z is None else {"base space": z}
     return searches.search_all(rules, task.images, task.goal, folder, config.batch, starts)
 
@@ -199,7 +200,9 @@ def evaluate(
     """The rows of the table: every measure of every method's images."""
     original, base = np.asarray(bin_centers(task.images)), found["base space"]
     distance = np.sqrt(np.sum((base.x - base.start) ** 2, (1, 2, 3)))
-    endless = in_data(config.rule, task.explained, target=cf.margin(math.inf))
+    endless = in_data(
+        config.rule, task.explained, task.images.shape[1:], target=cf.margin(math.inf)
+    )
     matched = searches.matched_distance(endless, task.images, task.goal, distance, config.batch)
     rows = {
         "originals": measure(task, held_out, original, original),
@@ -238,8 +241,9 @@ def identity_check(config: Mnist, task: Task, in_data_space: Found, folder: Path
     """The attack through a flow that is the identity: the very same images."""
     some = slice(config.ablation_samples)
     identity: Any = distrax.Block(distrax.ScalarAffine(jnp.float32(0), jnp.float32(1)), 3)
-    generator = cf.from_bijector(identity, cf.Flat(0.0, 1.0))
-    rule = replace(in_data(config.rule, task.explained), generator=generator)
+    shape = task.images.shape[1:]
+    generator = cf.from_bijector(identity, Box(0.0, 1.0, shape))
+    rule = replace(in_data(config.rule, task.explained, shape), generator=generator)
     z = searches.encode(generator, task.images[some], config.batch)
     found = searches.search(rule, z, task.goal[some], folder / "identity", config.batch)
     apart = np.abs(found.x - in_data_space.x[some]).max()

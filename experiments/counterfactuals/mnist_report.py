@@ -64,7 +64,7 @@ def table(rows: Mapping[str, Mapping[str, np.ndarray]]) -> str:
         name: {k: v for k, v in measures.items() if k not in hidden}
         for name, measures in rows.items()
     }
-    return markdown_table(*cf.evaluate.summary(shown))
+    return markdown_table(*cf.evaluation.markdown_rows(shown))
 
 
 def advantages(rows: Mapping[str, Mapping[str, np.ndarray]]) -> list[list[str]]:

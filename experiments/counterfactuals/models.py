@@ -13,7 +13,6 @@ from jax import Array
 from jax.tree_util import Partial
 
 from experiments._images import with_channels
-from geodl import counterfactual as cf
 from geodl import datasets, flows, nn, train, vae
 from geodl.distributions import WrappedNormal
 from geodl.flows import bin_centers, dequantize
@@ -114,7 +113,7 @@ def base_density(space: Manifold, z: Array) -> Array:
     return -jnp.sum(jnp.square(z)) / 2
 
 
-def pca(images: np.ndarray) -> cf.Generator:
+def pca(images: np.ndarray) -> Generator:
     """Principal components, whitened: the linear flow of highest likelihood of dequantized images, gray, uint8.
 
     The noise of dequantization keeps directions in which the images do not vary from having no variance at all.
@@ -236,7 +235,7 @@ def gan_generator(images: np.ndarray, config: Decoder, folder: Path, seed: int =
         return optax.multi_transform(parts, {part: part for part in parts})
 
     params = _fit(loss, init, images, config, folder, seed, optimizer)
-    return cf.Generator(Partial(decode, params["generator"]), None, Euclidean(config.dim))
+    return Generator(Partial(decode, params["generator"]), Euclidean(config.dim))
 
 
 def _fit(loss, init, images, config, folder, seed, optimizer=optax.adam):

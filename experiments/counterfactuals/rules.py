@@ -9,7 +9,7 @@ import optax
 from jax.tree_util import Partial
 
 from experiments.counterfactuals import models
-from experiments.counterfactuals.searches import stored
+from experiments.counterfactuals.searches import as_8bit
 from geodl import counterfactual as cf
 
 
@@ -51,26 +51,23 @@ def make_rule(
         "target": cf.confidence(config.confidence),
         "optimizer": fixed_length(config.length),
         "steps": config.steps,
-        "finish": stored,
-        "log_prob": prior(config.prior, generator),
+        "postprocess": as_8bit,
+        "penalty": prior(config.prior, generator),
     }
     return cf.Search(**rule | changes)
 
 
-def prior(weight: float, generator: cf.Generator) -> Partial | None:
-    """The log-density of a generator's base, weighted; None for weight 0."""
-    return Partial(_prior, jnp.float32(weight), generator.manifold) if weight else None
+def prior(weight: float, generator: cf.Generator) -> cf.penalties.Penalty | None:
+    """Minus the log-density of a generator's base, weighted; None for weight 0."""
+    log_prob = Partial(models.base_density, generator.manifold)
+    return cf.penalties.negative_log_prob(jnp.float32(weight), log_prob) if weight else None
 
 
-def _prior(weight, space, z):
-    return weight * models.base_density(space, z)
-
-
-def in_data(config: Rule, explained: Partial, **changes: Any) -> cf.Search:
-    """The adversarial search."""
+def in_data(config: Rule, explained: Partial, shape: tuple[int, ...], **changes: Any) -> cf.Search:
+    """The adversarial search, among images of a shape."""
     optimizer = fixed_length(config.length_in_data)
-    settings = {"optimizer": optimizer, "steps": 2 * config.steps, "log_prob": None}
-    return make_rule(config, explained, cf.data_space(), **settings | changes)
+    settings = {"optimizer": optimizer, "steps": 2 * config.steps, "penalty": None}
+    return make_rule(config, explained, cf.data_space(shape), **settings | changes)
 
 
 def ablation(
@@ -90,7 +87,7 @@ def ablation(
         settings = {
             "target": cf.confidence(0.99),
             "optimizer": adam(0.05),
-            "log_prob": None,
+            "penalty": None,
         }
         return make_rule(config, explained, generator, **settings | changes)
 
@@ -103,7 +100,9 @@ def ablation(
         "confidence 0.9999": published(target=cf.confidence(0.9999)),
         "classifier trained with noise, weight decay": published(model=noisy),
         "classifier averaged over noise": published(model=models.smoothed(explained, noise)),
-        "log-density of the base, 0.1": published(log_prob=prior(0.1, generator)),
-        "log-density of the base, 1": published(log_prob=prior(1.0, generator)),
-        "near the start in the base": published(near_base=jnp.float32(0.1)),
+        "log-density of the base, 0.1": published(penalty=prior(0.1, generator)),
+        "log-density of the base, 1": published(penalty=prior(1.0, generator)),
+        "near the start in the base": published(
+            penalty=cf.penalties.base_distance(jnp.float32(0.1), generator.manifold)
+        ),
     }

@@ -3,6 +3,7 @@
 What the theorem promises, delta^2, depends on the optimizer.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +14,14 @@ import optax
 
 from experiments._run import Run, markdown_table
 from experiments.counterfactuals import pictures, toys
-from geodl.counterfactual import Search, Status, confidence, data_space
+from geodl.counterfactual import (
+    Search,
+    Status,
+    confidence,
+    data_space,
+    gradient,
+    natural_gradient,
+)
 from geodl.counterfactual import run as search_from
 
 

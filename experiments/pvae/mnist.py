@@ -214,7 +214,7 @@ def classify(config: Mnist, cell: Cell, params, images, folder: Path) -> list[li
     labels = jnp.asarray(images.train_labels)
 
     def logits(weights, z):
-        return net.apply(weights, z, model.manifold({}))
+        return net.apply(weights, z, model.manifold())
 
     def loss(weights, batch, key):
         z, label = batch.data

@@ -205,7 +205,7 @@ def decoder(
             or by a Möbius affine layer ("mobius").
         dim: the number of coordinates, or of components, that the first layer reads.
         sizes: of the layers, that of the data last.
-        final_bias_init: initializer of the last layer's bias, such as the logits of the data's mean.
+        final_bias_init: of the last layer's bias, such as the logits of the mean of the data.
 
     Returns:
         A net with ``apply(params, z, manifold)``.

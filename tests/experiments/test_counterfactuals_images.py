@@ -64,7 +64,7 @@ def generator(factor=2.0):
 def rule(target=None, steps=60, generator=generator()):  # noqa: B008 (a constant)
     model = Partial(brightness, jnp.float32(50.0))
     target = target or cf.confidence(0.9)
-    return cf.Search(generator, model, target, RATE, steps, finish=searches.stored)
+    return cf.Search(generator, model, target, RATE, steps, postprocess=searches.as_8bit)
 
 
 def some_images(n):
@@ -106,18 +106,20 @@ def test_one_bad_sample_spoils_nothing(tmp_path):
     found = searches.search(rule(), z, np.ones(4, np.int32), tmp_path / "nan")
     assert [cf.Status(s).name for s in found.status] == ["FOUND", "NOT_FINITE", "FOUND", "FOUND"]
     short = searches.search(rule(steps=1), z, np.ones(4, np.int32), tmp_path / "short")
-    assert cf.Status(short.status[0]) == cf.Status.EXHAUSTED and np.isfinite(short.x[0]).all()
+    assert cf.Status(short.status[0]) == cf.Status.MAX_STEPS and np.isfinite(short.x[0]).all()
 
 
 def test_bad_input_is_an_error(tmp_path):
     images = some_images(3)
     with pytest.raises(TypeError, match="uint8 are needed, got float32"):
         searches.encode(generator(), images / np.float32(256))
-    whole = cf.Generator(lambda z: jnp.reshape(z, SHAPE), lambda x: x.reshape(-1)[:16])
+    whole = cf.Generator(
+        lambda z: jnp.reshape(z, SHAPE), Euclidean(16), lambda x: x.reshape(-1)[:16]
+    )
     with pytest.raises(ValueError, match=r"\(4, 4, 1\) are needed, got \(5, 4, 1\)"):
         searches.encode(whole, np.zeros((2, 5, 4, 1), np.uint8))
     with pytest.raises(ValueError, match="with an encoder"):
-        searches.encode(cf.Generator(lambda z: z), images)
+        searches.encode(cf.Generator(lambda z: z, Euclidean(SHAPE)), images)
     with pytest.raises(ValueError, match="a class among 0"):
         searches.search_all({"base": rule()}, images, np.full(3, 2, np.int32), tmp_path)
 
@@ -125,7 +127,7 @@ def test_bad_input_is_an_error(tmp_path):
 def test_matched_distance():
     images, radius = some_images(5), np.array([0.3, 0.7, 1.1, np.nan, 0.0])
     steps = optax.chain(optax.normalize_by_update_norm(), optax.sgd(0.05))
-    attack = replace(rule(cf.margin(math.inf), 200, cf.data_space()), optimizer=steps)
+    attack = replace(rule(cf.margin(math.inf), 200, cf.data_space(SHAPE)), optimizer=steps)
     x = searches.matched_distance(attack, images, np.ones(5, np.int32), radius, batch=2)
     far = np.sqrt(np.sum((x - bin_centers(images)) ** 2, (1, 2, 3)))
     np.testing.assert_allclose(far[[0, 1, 2, 4]], radius[[0, 1, 2, 4]], atol=0.06)
