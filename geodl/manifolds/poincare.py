@@ -84,7 +84,7 @@ def _primitive(*arrays, points=("x", "y", "z", "p"), point=False, flat=True):
         for name in points:
             if name in arguments:
                 r2 = c * np.sum(np.square(arguments[name], dtype=np.longdouble), -1)
-                check(r2 < 1, f"{name} must lie in the open ball, c |{name}|^2 < 1", r2)
+                check(~(r2 >= 1), f"{name} must lie in the open ball, c |{name}|^2 < 1", r2)
 
     def decorate(function):
         @functools.wraps(function)

@@ -46,12 +46,12 @@ def _validate(**arguments):
                 raise ValueError(f"so3: {name} has shape (..., 3, 3), got {x.shape}")
             off = np.max(np.abs(np.swapaxes(x, -2, -1) @ x - np.eye(3)), (-2, -1))
             check(
-                off < 2e-2,
+                ~(off >= 2e-2),
                 f"{name} must be a rotation matrix: largest entry of |{name}^T {name} - I|",
                 off,
             )
             det = np.linalg.det(x)
-            check(det > 0, f"{name} must be a rotation matrix, of determinant 1", det)
+            check(~(det <= 0), f"{name} must be a rotation matrix, of determinant 1", det)
 
 
 def _primitive(*points):
