@@ -52,6 +52,14 @@ def check_positive(name: str, value) -> None:
         check((value > 0) & (value < np.inf), f"{name} must be positive", value)
 
 
+def check_dim(name: str, dim) -> None:
+    """Raise where a dimension is not a positive integer: ``check_dim("PoincareBall", dim)``."""
+    if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)):
+        raise TypeError(f"{name}: dim must be a positive integer, got {dim!r}")
+    if dim < 1:
+        raise ValueError(f"{name}: dim must be a positive integer, got {dim}")
+
+
 def primitive(
     *points: str, validate: Callable[..., None] | None = None
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
