@@ -54,10 +54,15 @@ def check_positive(name: str, value) -> None:
 
 def check_dim(name: str, dim) -> None:
     """Raise where a dimension is not a positive integer: ``check_dim("PoincareBall", dim)``."""
-    if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)):
-        raise TypeError(f"{name}: dim must be a positive integer, got {dim!r}")
-    if dim < 1:
-        raise ValueError(f"{name}: dim must be a positive integer, got {dim}")
+    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < 1:
+        raise ValueError(f"{name}: dim must be a positive integer, got {dim!r}")
+
+
+def check_nonnegative(name: str, value) -> None:
+    """Raise where a concrete number is not a finite one >= 0."""
+    if is_concrete(value):
+        value = np.asarray(value)
+        check((value >= 0) & (value < np.inf), f"{name} must be at least 0", value)
 
 
 def primitive(
@@ -200,8 +205,8 @@ def power_of_two_above(a: Array) -> Array:
 
 def safe_sqrt(q: Array) -> Array:
     """sqrt with derivative 0 (not infinity) at 0: the subgradient that a norm gets at its kink."""
-    positive = q > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, q, 1.0)), 0.0)
+    zero = q <= 0  # not "> 0": NaN must stay NaN
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, q)))
 
 
 def safe_norm(v: Array) -> Array:
