@@ -17,20 +17,24 @@ distances come from the polar form instead, a sum of positive terms with no canc
 whose differences are formed from X_{1:} - Y_{1:}.
 """
 
+import functools
 from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
 from geodl.manifolds import poincare
 from geodl.manifolds._numerics import (
+    UNROLLED,
     asinhc,
     check,
+    check_dim,
     check_positive,
     dot,
+    float_dtype,
     log_sinhc,
     power_of_two_above,
     primitive,
@@ -51,33 +55,40 @@ Curvature = Float[Array, "*#batch"]
 
 
 def _validate(c, **arguments):
-    check_positive("curvature parameter c (sectional curvature is -c)", c)
+    check_positive("curvature parameter c of the hyperboloid (sectional curvature is -c)", c)
     for name in ("x", "y"):
         if name in arguments:
             point = arguments[name]
             time = _time(point[..., 1:], c)
             off = jnp.abs(point[..., 0] - time) / time
             check(
-                off < 1e-3,
+                off < 1e-2,  # the rounding of bfloat16
                 f"{name} must lie on the hyperboloid: relative error of its time coordinate",
                 off,
             )
 
 
-def _primitive(*points):
-    return primitive(*points, validate=_validate)
+def _primitive(*points, validate=_validate):
+    """A public function; where values are not known, NaN stands for a curvature that is not positive."""
+
+    def decorate(function):
+        @functools.wraps(function)
+        def allowed(*, c, **arguments):
+            return function(**arguments, c=jnp.where(c > 0, c, jnp.nan))
+
+        return primitive(*points, validate=validate)(allowed)
+
+    return decorate
+
+
+# ------------------------------------------------------------------------------------------------------
+# A point from its spatial part; no square of a coordinate is formed
+# ------------------------------------------------------------------------------------------------------
 
 
 def _size(space):
     """A power of two, at least 1 and at least every coordinate: divided by it, squares do not overflow."""
     return power_of_two_above(lax.stop_gradient(jnp.maximum(jnp.max(jnp.abs(space), -1), 1.0)))
-
-
-def _time(space, c):
-    """X_0 of the point with the given spatial part."""
-    size = _size(space)
-    small = scale(1 / size, space)
-    return size * jnp.sqrt(1 / (c * size) / size + dot(small, small))
 
 
 def _norm(space):
@@ -86,106 +97,208 @@ def _norm(space):
     return size * safe_norm(scale(1 / size, space))
 
 
-def _rise(x, y, x0, y0):
-    """y_0 - x_0."""
-    total = x0 + y0
-    return dot(scale(1 / total, y - x), x + y)
+def _cosh(space, c):
+    """sqrt(c) X_0 = cosh(r), r = sqrt(c) dist(origin, X)."""
+    size = _size(space)
+    small = scale(1 / size, space)
+    return size * jnp.sqrt(1 / size / size + c * dot(small, small))
+
+
+def _time(space, c):
+    """X_0 of the point with the given spatial part."""
+    return _cosh(space, c) * lax.rsqrt(c)
 
 
 def _point(space, c):
     return jnp.concatenate([_time(space, c)[..., None], space], -1)
 
 
-def _tangent(x_space, x_time, v_space):
-    """The tangent vector at x with the given spatial part: orthogonal to x in the Minkowski product."""
-    time = dot(x_space, v_space) / x_time
-    return jnp.concatenate([time[..., None], v_space], -1)
+def _is_far(sinh):
+    """Where formulas in polar coordinates hold; others do to a little beyond."""
+    return sinh > 1
 
 
-def _split(x, v):
-    """v = across + along x' for x' = x / size, away from x = 0: across, along, x', |x'|^2.
+def _split(x, v, far=True):
+    """v = across + along b with b = x / max_i |x_i|, across orthogonal to x: across, along, b, |b|^2.
 
-    across is made orthogonal twice: one pass leaves eps |v| along x.
+    At the largest coordinate of x, b is 1 or -1 exactly, and v - v_i / b_i b is 0 exactly: a vector in line with an axis
+    has nothing across it, where exp(r) would multiply a rounding error. Where not ``far`` anything finite.
     """
-    x = scale(1 / _size(x), x)
-    xx = dot(x, x)
-    xx = jnp.where(xx > 0, xx, 1.0)
-    along = dot(x, v) / xx
-    across = v - scale(along, x)
-    return across - scale(dot(x, across) / xx, x), along, x, xx
+    integer, d = jnp.dtype(f"int{8 * x.dtype.itemsize}"), x.shape[-1]
+    order = lax.bitcast_convert_type(jnp.abs(lax.stop_gradient(x)), integer)
+    order = order >> d.bit_length() << d.bit_length() | jnp.arange(d, dtype=integer)
+    largest = order == lax.optimization_barrier(_max(order))[..., None]
+    sign = jnp.where(largest, jnp.where(x < 0, -1.0, 1.0), 0.0).astype(x.dtype)
+    size = dot(sign, x)
+    b = jnp.where(largest, sign, scale(1 / jnp.where(far & (size != 0), size, 1.0), x))
+    top, bb = dot(sign, v), dot(b, b)
+    oblique = v - scale(top, b)
+    rest = dot(oblique, b) / bb
+    return oblique - scale(rest, b), top + rest, b, bb
 
 
-def _sqnorm(x, v, c):
-    """<v, v> of a tangent vector from its spatial part, |v|^2 - <x, v>^2 / x_0^2.
+def _max(a):
+    """Over the last axis; short ones by slices, as in :func:`dot`."""
+    if a.shape[-1] <= UNROLLED:
+        return functools.reduce(jnp.maximum, (a[..., i] for i in range(a.shape[-1])))
+    return jnp.max(a, -1)
 
-    Far out that cancels, so there it is the part across x plus the part along x, shortened. Each branch holds beyond
-    the seam at c |x|^2 = 1, since XLA may round a predicate differently in each ``where``.
+
+# ------------------------------------------------------------------------------------------------------
+# The polar form of a pair
+# ------------------------------------------------------------------------------------------------------
+
+
+def _polar(x, y, cosh_x, cosh_y):
+    """Of X, Y, the vectors x and y, from their difference and the shorter of them:
+
+    sinh(r_y - r_x) / sqrt(c), sqrt(|x| |y|) sin(angle / 2), and y / |y| - x / |x| (0 has no direction).
     """
-    (across, along, _, xx), cxx = _split(x, v), c * dot(x, x)
-    far = dot(across, across) + jnp.square(along) * (xx / (1 + cxx))
-    near = dot(v, v) - c * jnp.square(dot(x, v)) / (1 + cxx)
-    return jnp.where(cxx > 1, far, near)
+    nx, ny = _norm(x), _norm(y)
+    x_is_shorter = nx < ny
+    sign = jnp.where(x_is_shorter, 1.0, -1.0).astype(x.dtype)
+    across, along, b, bb = _split(jnp.where(x_is_shorter[..., None], x, y), y - x)
+    shorter, longer = jnp.minimum(nx, ny), jnp.maximum(nx, ny)
+    nothing = longer == 0
+    longer = jnp.where(nothing, 1.0, longer)
+    unit = jnp.sqrt(bb)
+    along = sign * along * unit  # from the shorter to the longer
+    tilt = scale(1 / longer, across)
+    step = dot(tilt, across) + along * ((along + 2 * shorter) / longer)  # |.|^2 / longer
+    sinh = sign * step / (nx / longer * cosh_y + ny / longer * cosh_x + nothing)
+    cos = (shorter + along) / longer
+    versine = jnp.where(cos > 0, dot(tilt, tilt) / (1 + cos), 1 - cos)
+    side = jnp.where(
+        cos > 0,
+        _norm(scale(jnp.sqrt(shorter / longer), across)) / jnp.sqrt(2 * (1 + cos)),
+        jnp.sqrt(shorter) * jnp.sqrt(longer) * jnp.sqrt(versine / 2),
+    )
+    turn = tilt + scale(sign * ((shorter == 0) - versine) / unit, b)
+    return sinh, side, turn
 
 
 @jax.custom_jvp
-def _chord2(x, y, c):
-    """sinh^2(sqrt(c) dist / 2) / c from the spatial parts (polar form of the module's docstring)."""
-    nx, ny, sinh, turn = _polar(x, y, _time(x, c), _time(y, c))
-    radial = sinh / c * (sinh / (2 + 2 * _time(sinh[..., None], 1.0)))
-    return radial + nx * ny * jnp.minimum(dot(turn, turn), 4.0) / 4
+def _chord(x, y, c):
+    """h = sinh(sqrt(c) dist / 2) / sqrt(c), and its square, which is smooth, as long as that is below 1 / c.
 
-
-def _polar(x, y, x0, y0):
-    """|x|, |y|, sinh(r_y - r_x) and y/|y| - x/|x| (0 has no direction)."""
-    w, nx, ny = y - x, _norm(x), _norm(y)
-    tiny = (
-        jnp.finfo(x.dtype).tiny / jnp.finfo(x.dtype).eps
-    )  # XLA may multiply two divisors: c tiny is not 0
-    shorter, longer = jnp.minimum(nx, ny), jnp.maximum(jnp.maximum(nx, ny), tiny)
-    step = dot(scale(1 / longer, w), y + x)  # (|y|^2 - |x|^2) / longer
-    sinh = step / jnp.maximum(nx / longer * y0 + ny / longer * x0, tiny)
-    growth = (
-        step / jnp.maximum(nx / longer + ny / longer, tiny) / jnp.where(shorter > 0, shorter, 1.0)
-    )  # (|y| - |x|) / shorter
-    turn = w - scale(growth, jnp.where((nx < ny)[..., None], x, y))
-    return nx, ny, sinh, scale(1 / longer, turn)
-
-
-@_chord2.defjvp
-def _chord2_jvp(primals, tangents):
-    """Of (x_0 y_0 - <x, y> - 1/c) / 2."""
-    (x, y, c), (dx, dy, dc) = primals, tangents
-    x0, y0 = _time(x, c), _time(y, c)
-    rise = _rise(x, y, x0, y0)
-    from_x = tangent_dot(dx, _chord2_slope(y, x, c))
-    from_y = tangent_dot(dy, _chord2_slope(x, y, c))
-    from_c = dc * (rise / x0) * (rise / y0) / (2 * c * c)
-    return _chord2(x, y, c), (from_x + from_y - from_c) / 2
-
-
-def _chord2_slope(x, y, c):
-    """2 d _chord2 / dy = x_0 / y_0 y - x.
-
-    That form where one end is near the origin and the other is far; by y - x near the origin, where it is smooth at
-    coincident points; in polar form where both are far. Each keeps its digits there, and beyond the seams.
+    h^2 = sinh^2((r_x - r_y) / 2) / c + |x| |y| sin^2(angle / 2). Its derivative belongs to h away from 0.
     """
-    x0, y0 = _time(x, c), _time(y, c)
-    near = (y - x) - scale(_rise(x, y, x0, y0) / y0, y)
-    mixed = scale(x0 / y0, y) - x
-    nx, ny, sinh, turn = _polar(x, y, x0, y0)
-    far = scale(sinh / y0 / (c * jnp.where(ny > 0, ny, 1.0)), y) + scale(nx, turn)
-    shorter, longer = jnp.minimum(nx, ny)[..., None], jnp.maximum(nx, ny)[..., None]
-    limit = lax.rsqrt(c)[..., None]
-    return jnp.where(shorter > limit, far, jnp.where(longer > limit, mixed, near))
+    sinh, side, _ = _polar(x, y, _cosh(x, c), _cosh(y, c))
+    radial = sinh / jnp.sqrt(2 + 2 * _cosh(sinh[..., None], c))
+    h = _norm(jnp.stack([radial, side], -1))
+    return jnp.square(jnp.minimum(h, lax.rsqrt(c))), h
+
+
+@_chord.defjvp
+def _chord_jvp(primals, tangents):
+    """Of h^2 = (x_0 y_0 - <x, y> - 1/c) / 2; divided by h where that may overflow."""
+    (x, y, c), (dx, dy, dc) = primals, tangents
+    square, h = _chord(x, y, c)
+    size = lax.stop_gradient(jnp.maximum(h, 1.0))
+    cosh_x, cosh_y, (from_x, from_y) = _cosh(x, c), _cosh(y, c), _slopes(x, y, c)
+    rise = _rise(x, y, cosh_x, cosh_y)
+    change = tangent_dot(dx, scale(1 / size, from_x)) + tangent_dot(dy, scale(1 / size, from_y))
+    change = change - dc * (rise / cosh_x) * (rise / cosh_y / size) / 2
+    least = lax.rsqrt(c) / 8
+    return (square, h), (change * size / 2, change * (size / (4 * jnp.where(h > least, h, least))))
+
+
+def _rise(x, y, cosh_x, cosh_y):
+    """(cosh(r_y) - cosh(r_x)) / c."""
+    return dot(scale(1 / (cosh_x + cosh_y), y - x), x + y)
+
+
+@jax.custom_jvp
+def _slopes(x, y, c):
+    """The derivatives of 2 h^2 in x and in y: y_0 / x_0 x - y and x_0 / y_0 y - x, in polar form."""
+    cosh_x, cosh_y, nx, ny = _cosh(x, c), _cosh(y, c), _norm(x), _norm(y)
+    sinh, _, turn = _polar(x, y, cosh_x, cosh_y)
+    along_x, along_y = (
+        sinh / cosh / jnp.where(n == 0, 1.0, n) for cosh, n in ((cosh_x, nx), (cosh_y, ny))
+    )
+    return -scale(ny, turn) - scale(along_x, x), scale(nx, turn) + scale(along_y, y)
+
+
+@_slopes.defjvp
+def _slopes_jvp(primals, tangents):
+    """Of the plain form, which is smooth everywhere."""
+    (x, y, c), (dx, dy, dc) = primals, tangents
+    cosh_x, cosh_y = _cosh(x, c), _cosh(y, c)
+    d_cosh_x, d_cosh_y = (
+        tangent_dot(dp, scale(c / cosh, p)) + dc * (_norm(p) / cosh) * _norm(p) / 2
+        for p, dp, cosh in ((x, dx, cosh_x), (y, dy, cosh_y))
+    )
+    ratio = cosh_x / cosh_y
+    inverse = cosh_y / cosh_x
+    d_y = scale(ratio, dy) - dx + scale(d_cosh_x - ratio * d_cosh_y, scale(1 / cosh_y, y))
+    d_x = scale(inverse, dx) - dy + scale(d_cosh_y - inverse * d_cosh_x, scale(1 / cosh_x, x))
+    return _slopes(x, y, c), (d_x, d_y)
+
+
+@jax.custom_jvp
+def _turned(x, y, c):
+    """sinh(r_y - r_x) / sqrt(c) and y / |y| - x / |x|."""
+    sinh, _, turn = _polar(x, y, _cosh(x, c), _cosh(y, c))
+    return sinh, turn
+
+
+@_turned.defjvp
+def _turned_jvp(primals, tangents):
+    """Away from the origin."""
+    (x, y, c), (dx, dy, dc) = primals, tangents
+    sinh, turn = _turned(x, y, c)
+    cosh = _cosh(sinh[..., None], c)
+
+    def change(p, dp):  # of sqrt(c) r and of the direction
+        n = _norm(p)
+        n = jnp.where(jnp.sqrt(c) * n > 0.5, n, lax.rsqrt(c))
+        u = scale(1 / n, p)
+        dn = tangent_dot(u, dp)
+        return (dn + dc * n / (2 * c)) / _cosh(p, c), scale(1 / n, dp - scale(dn, u))
+
+    (rise_x, turn_x), (rise_y, turn_y) = change(x, dx), change(y, dy)
+    return (sinh, turn), (cosh * (rise_y - rise_x) - dc * sinh / (2 * c), turn_y - turn_x)
+
+
+def _log_frame(x, y, c):
+    """Components of logmap(x, y) in the frame at x: D / sinh(D) times (c = 1, D the distance)
+
+    sinh(r_y) (y / |y| - cos(angle) x / |x|) + (sinh(r_y - r_x) - cosh(r_x) sinh(r_y) (1 - cos(angle))) x / |x|.
+
+    That form where both ends are far; by y - x where both are near, else as the boost of Y by -X.
+    """
+    square, h = _chord(x, y, c)
+    cosh_x, cosh_y, nx, ny, root = _cosh(x, c), _cosh(y, c), _norm(x), _norm(y), jnp.sqrt(c)
+    longer = asinhc(c * square, root * h)
+    shorter = _cosh(h[..., None], c)  # D / sinh(D) is their ratio
+    weight = longer / shorter
+
+    w = y - x
+    back = dot(scale(c / (1 + cosh_x), x), w) - c * _rise(x, y, cosh_x, cosh_y)
+    near = w + scale(back, x)
+    mixed = y + scale(dot(scale(c / (1 + cosh_x), x), y) - cosh_y, x)
+
+    far = _is_far(root * nx) & _is_far(root * ny)
+    apart = root * jnp.maximum(nx, ny) > 2  # so that y - x is not short where one is near
+    sinh, turn = _turned(x, y, c)
+    out = longer * ny / shorter
+    versine = dot(turn, turn) / 2
+    radial = longer * sinh / shorter - out * (cosh_x * versine) + out * versine
+    polar = scale(out, turn) + scale(radial / jnp.where(far, nx, lax.rsqrt(c)), x)
+    plain = scale(weight, jnp.where(apart[..., None], mixed, near))
+    return jnp.where(far[..., None], polar, plain)
+
+
+# ------------------------------------------------------------------------------------------------------
+# Exponential and logarithm, distance
+# ------------------------------------------------------------------------------------------------------
 
 
 @_primitive("x", "v")
 def expmap(x: Vector, v: Vector, c: Curvature) -> Vector:
     """cosh(r) x + sinh(r) v / r, r = sqrt(c) |v| (Nickel & Kiela 2018, eq. 10)."""
-    x, v = x[..., 1:], v[..., 1:]
-    q = c * _sqnorm(x, v, c)
-    rise = q / 2 * jnp.square(sinhc(q / 4))  # cosh(r) - 1
-    return _point(x + scale(rise, x) + scale(sinhc(q), v), c)
+    x = x[..., 1:]
+    return _exp_frame(x, _to_frame(x, v[..., 1:], c), c)
 
 
 @_primitive("x")
@@ -199,23 +312,34 @@ def expmap_frame(x: Vector, a: Space, c: Curvature) -> Vector:
 
     whose first terms cancel on the way back to the origin; they are summed by e^-r, e^-rho and |a| + along instead.
     """
-    x = x[..., 1:]
-    if a.shape[-1] != x.shape[-1]:
-        raise ValueError(f"expmap_frame: a needs {x.shape[-1]} components, got {a.shape}")
+    if a.shape[-1] != x.shape[-1] - 1:
+        raise ValueError(f"expmap_frame: a needs {x.shape[-1] - 1} components, got {a.shape}")
+    return _exp_frame(x[..., 1:], a, c)
+
+
+def _exp_frame(x, a, c):
     root = jnp.sqrt(c)
-    q, cosh, sinh = c * dot(a, a), root * _time(x, c), root * _norm(x)
-    near = 1 + q / 2 * jnp.square(sinhc(q / 4)) + sinhc(q) * c * dot(x, a) / (1 + cosh)
-    near = scale(near, x) + scale(sinhc(q), a)
-    (across, along, _, xx), r, length = _split(x, a), safe_sqrt(q), safe_norm(a)
-    is_far, along = (sinh > 1) & (q > 1), along * jnp.sqrt(xx)
+    q, cosh, sinh = c * dot(a, a), _cosh(x, c), root * _norm(x)
+    is_far = _is_far(sinh) & (q > 1)
+    q_near = jnp.where(is_far, 1.0, q)
+    near = q_near / 2 * jnp.square(sinhc(q_near / 4))  # cosh(r) - 1
+    near = 1 + near + sinhc(q_near) * dot(scale(c / (1 + cosh), x), a)
+    near = scale(near, x) + scale(sinhc(q_near), a)
+
+    across, along, _, bb = _split(x, a, is_far)
+    along, length = along * jnp.sqrt(bb), safe_norm(a)
     back = along < 0
     outward = jnp.where(
         back, dot(across, across) / jnp.where(back, length - along, 1.0), length + along
     )
-    inverse = 1 / jnp.where(is_far, sinh, 1.0)
+    q_far = jnp.where(is_far, q, 1.0)
+    r, inverse = jnp.sqrt(q_far), 1 / jnp.where(is_far, sinh, 1.0)
     coth = jnp.sqrt(1 + jnp.square(inverse))
-    grown = jnp.exp(-r) + sinhc(q) * (coth * root * outward - r * inverse / (cosh + sinh))
-    far = scale(grown, x) + scale(sinhc(q), across)
+    half, other = sinhc(q_far / 4), jnp.cosh(r / 2)  # sinhc(q), which may overflow, is their product
+    grown = jnp.exp(-r) + other * (
+        half * (coth * root * outward - r * inverse / (jnp.where(is_far, cosh, 1.0) + sinh))
+    )
+    far = scale(grown, x) + scale(other, scale(half, across))
     return _point(jnp.where(is_far[..., None], far, near), c)
 
 
@@ -230,84 +354,136 @@ def expmap0(v: Vector, c: Curvature) -> Vector:
 def logmap(x: Vector, y: Vector, c: Curvature) -> Vector:
     """r / sinh(r) (y - cosh(r) x), r = sqrt(c) dist(x, y); inverse of expmap."""
     x, y = x[..., 1:], y[..., 1:]
-    q = c * _chord2(x, y, c)
-    step = (y - x) - scale(2 * q, x)
-    return _tangent(x, _time(x, c), scale(asinhc(q) * lax.rsqrt(1 + q), step))
+    return _from_frame(x, _log_frame(x, y, c), c)
+
+
+@_primitive("x", "y")
+def logmap_frame(x: Vector, y: Vector, c: Curvature) -> Space:
+    """Components (..., d) of logmap in the orthonormal frame at x, without forming it; inverse of expmap_frame."""
+    return _log_frame(x[..., 1:], y[..., 1:], c)
 
 
 @_primitive("y")
 def logmap0(y: Vector, c: Curvature) -> Vector:
     """logmap at the origin."""
     space = y[..., 1:]
-    v = scale(asinhc(c * dot(space, space)), space)
+    n = _norm(space)
+    q = jnp.square(jnp.minimum(jnp.sqrt(c) * n, 1.0))
+    near = c * dot(jnp.where((q < 1)[..., None], space, 0.0), space)
+    v = scale(asinhc(near + jnp.where(q < 1, 0.0, 1.0), jnp.sqrt(c) * n), space)
     return jnp.concatenate([jnp.zeros_like(y[..., :1]), v], -1)
 
 
 @_primitive("x", "y")
 def dist(x: Vector, y: Vector, c: Curvature) -> Scalar:
     """Geodesic distance arccosh(-c <x, y>) / sqrt(c), as an asinh; gradient 0 at x = y."""
-    q = _chord2(x[..., 1:], y[..., 1:], c)
-    return 2 * safe_sqrt(q) * asinhc(c * q)
+    return safe_sqrt(_sqdist(x, y, c))
 
 
 @_primitive("x", "y")
 def sqdist(x: Vector, y: Vector, c: Curvature) -> Scalar:
     """Squared distance, smooth also at x = y."""
-    q = _chord2(x[..., 1:], y[..., 1:], c)
-    return 4 * q * jnp.square(asinhc(c * q))
+    return _sqdist(x, y, c)
+
+
+def _sqdist(x, y, c):
+    square, h = _chord(x[..., 1:], y[..., 1:], c)
+    ratio = asinhc(c * square, jnp.sqrt(c) * h)
+    return 4 * jnp.where(c * square < 1, square * jnp.square(ratio), jnp.square(h * ratio))
 
 
 @_primitive("x", "y")
 def geodesic(t: Scalar, x: Vector, y: Vector, c: Curvature) -> Vector:
-    """Point at time t of the geodesic from x (time 0) to y (time 1)."""
-    return expmap(x, scale(t, logmap(x, y, c)), c)
+    """(sinh((1 - t) r) x + sinh(t r) y) / sinh(r), r = sqrt(c) dist(x, y): x at time 0, y at time 1."""
+    q = c * _sqdist(x, y, c)
+    return _point(scale(_share(1 - t, q), x[..., 1:]) + scale(_share(t, q), y[..., 1:]), c)
+
+
+def _share(s, q):
+    """sinh(s r) / sinh(r) for r = sqrt(q), without overflow where |s| <= 1."""
+    far = q > 1
+    q_near, r, size = jnp.where(far, 1.0, q), jnp.sqrt(jnp.where(far, q, 1.0)), jnp.abs(s)
+    grown = jnp.exp((size - 1) * r) * jnp.expm1(-2 * size * r) / jnp.expm1(-2 * r)
+    near = s * sinhc(jnp.square(jnp.where(far, 0.0, s)) * q_near) / sinhc(q_near)
+    return jnp.where(far, jnp.sign(s) * grown, near)
 
 
 @_primitive("x", "v")
 def logdetexp(x: Vector, v: Vector, c: Curvature) -> Scalar:
     """log |det d exp_x| at v: (d - 1) log(sinh(r) / r), r = sqrt(c) |v| (Nagano et al. 2019, eq. 10)."""
-    x, v = x[..., 1:], v[..., 1:]
-    return (v.shape[-1] - 1) * log_sinhc(c * _sqnorm(x, v, c))
+    a = _to_frame(x[..., 1:], v[..., 1:], c)
+    return (a.shape[-1] - 1) * log_sinhc(c * dot(a, a))
+
+
+# ------------------------------------------------------------------------------------------------------
+# Tangent vectors
+# ------------------------------------------------------------------------------------------------------
 
 
 @_primitive("x", "u", "v")
 def inner(x: Vector, u: Vector, v: Vector, c: Curvature) -> Scalar:
-    """Minkowski product of two tangent vectors."""
-    return dot(u[..., 1:], v[..., 1:]) - u[..., 0] * v[..., 0] + 0 * x[..., 0]
+    """Minkowski product of two tangent vectors, from their spatial parts: that of their frame components."""
+    x = x[..., 1:]
+    return dot(_to_frame(x, u[..., 1:], c), _to_frame(x, v[..., 1:], c))
 
 
 @_primitive("x", "v")
 def norm(x: Vector, v: Vector, c: Curvature) -> Scalar:
     """Riemannian norm of a tangent vector."""
-    return safe_sqrt(_sqnorm(x[..., 1:], v[..., 1:], c))
+    return safe_norm(_to_frame(x[..., 1:], v[..., 1:], c))
 
 
 @_primitive("x", "y", "v")
 def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
     """Parallel transport v + c <y, v> / (1 - c <x, y>) (x + y) (Nickel & Kiela 2018).
 
-    Computed as the ball's rotation of frame components, whose vectors are not exp(r) long.
+    Computed as a rotation of frame components, whose vectors are not exp(r) long.
     """
-    x, y, v, root = x[..., 1:], y[..., 1:], v[..., 1:], jnp.sqrt(c)
-    x0, y0, w = root * _time(x, c), root * _time(y, c), y - x
-    rise = root * _rise(x, y, x0 / root, y0 / root)
-    a, b = 2 / (1 + x0), 2 / (1 + y0)  # conformal gaps of the ball's points, a / 2 x and b / 2 y
-    step = scale(b / 2, w - scale(rise * a / 2, x))
-    frame = poincare.gyration_of_step(
-        scale(b / 2, y), b, scale(a / 2, x), a, step, _to_frame(x, v, c), c
-    )
-    return _transport0(y, frame, c)
+    x, y, v = x[..., 1:], y[..., 1:], v[..., 1:]
+    return _from_frame(y, _rotate(x, y, _to_frame(x, v, c), c), c)
+
+
+def _rotate(x, y, a, c):
+    """The frame at x, transported to y, in the frame there: a turn by the defect of the triangle (origin, x, y).
+
+    In the plane of p and q, the points half way from the origin to x and to y (c = 1), the tangent of half its angle is
+    |p ^ q| / (sqrt(1 + |p|^2) sqrt(1 + |q|^2) - <p, q>). Where both are far the wedge comes from directions.
+    """
+    root = jnp.sqrt(c)
+    cosh_x, cosh_y, nx, ny = _cosh(x, c), _cosh(y, c), _norm(x), _norm(y)
+    far = _is_far(root * nx) & _is_far(root * ny)
+    half_x, half_y = jnp.sqrt((1 + cosh_x) / 2), jnp.sqrt((1 + cosh_y) / 2)  # cosh(r / 2)
+    p, q = scale(root / (2 * half_x), x), scale(root / (2 * half_y), y)
+    plain = half_x * half_y - dot(p, q)
+
+    sinh, turn = _turned(x, y, c)
+    versine = dot(turn, turn) / 2
+    u = scale(1 / jnp.where(far, nx, lax.rsqrt(c)), x)
+    product = root * nx / (2 * half_x) * (root * ny / (2 * half_y))
+    cosh = jnp.sqrt((1 + _cosh(sinh[..., None], c)) / 2)
+    polar = scale(product / (cosh + product * versine), turn + scale(versine, u))
+
+    q = jnp.where(far[..., None], polar, scale(1 / jnp.where(far, 1.0, plain), q))
+    p = jnp.where(far[..., None], u, p)
+    tangent2 = dot(p, p) * dot(q, q) - jnp.where(far, 0.0, jnp.square(dot(p, q)))
+
+    def turned(a):
+        return scale(dot(p, a), q) - scale(dot(q, a), p)
+
+    first = turned(a)
+    return a + scale(2 / (1 + tangent2), first + turned(first))
 
 
 @_primitive("y", "v")
 def transport0(y: Vector, v: Vector, c: Curvature) -> Vector:
     """Parallel transport of v from the origin to y."""
-    return _transport0(y[..., 1:], v[..., 1:], c)
+    return _from_frame(y[..., 1:], v[..., 1:], c)
 
 
-def _transport0(y, v, c):
-    y0 = _time(y, c)
-    return _tangent(y, y0, v + scale(dot(y, v) / (1 / c + y0 / jnp.sqrt(c)), y))
+def _from_frame(x, a, c):
+    xa = dot(scale(c / (1 + _cosh(x, c)), x), a)
+    time = dot(scale(jnp.sqrt(c), x), a)
+    return jnp.concatenate([time[..., None], a + scale(xa, x)], -1)
 
 
 @_primitive("x", "g")
@@ -324,8 +500,9 @@ def project_tangent(x: Vector, v: Vector, c: Curvature) -> Vector:
 
 def _project_tangent(x, v, c):
     xv = dot(x[..., 1:], v[..., 1:]) - x[..., 0] * v[..., 0]
-    space = v[..., 1:] + scale(c * xv, x[..., 1:])
-    return _tangent(x[..., 1:], _time(x[..., 1:], c), space)
+    x, space = x[..., 1:], v[..., 1:] + scale(c * xv, x[..., 1:])
+    time = dot(scale(1 / _time(x, c), x), space)
+    return jnp.concatenate([time[..., None], space], -1)
 
 
 @_primitive("x")
@@ -333,7 +510,7 @@ def from_frame(x: Vector, a: Space, c: Curvature) -> Vector:
     """Tangent vector with components a (..., d) in the orthonormal frame at x: the origin's, transported."""
     if a.shape[-1] != x.shape[-1] - 1:
         raise ValueError(f"from_frame: a needs {x.shape[-1] - 1} components, got {a.shape}")
-    return _transport0(x[..., 1:], a, c)
+    return _from_frame(x[..., 1:], a, c)
 
 
 @_primitive("x", "v")
@@ -343,10 +520,12 @@ def to_frame(x: Vector, v: Vector, c: Curvature) -> Space:
 
 
 def _to_frame(x, v, c):
-    """v without its stretch along x; far out from its two parts (as in :func:`_sqnorm`)."""
-    (across, along, axis, _), x0 = _split(x, v), jnp.sqrt(c) * _time(x, c)
-    near = v - scale(c * dot(x, v) / (x0 * (x0 + 1)), x)
-    return jnp.where((x0 > 1.5)[..., None], across + scale(along / x0, axis), near)
+    """v without its stretch along x, which is cosh(r)-fold; far out from the two parts of v."""
+    cosh = _cosh(x, c)
+    far = cosh > 1.5
+    across, along, b, _ = _split(x, v, far)
+    near = v - scale(dot(scale(c / cosh / (cosh + 1), x), v), x)
+    return jnp.where(far[..., None], across + scale(along / cosh, b), near)
 
 
 @_primitive("x")
@@ -359,36 +538,58 @@ def logdetexp_frame(x: Vector, a: Space, c: Curvature) -> Scalar:
 @_primitive("x")
 def frame_divergence(x: Vector, a: Space, c: Curvature) -> Scalar:
     """sum_i a_i div e_i = (d - 1) c <a, y> of the orthonormal frame e_i, y the point in the ball."""
-    return (a.shape[-1] - 1) * c * dot(a, to_ball(x, c))
+    return (a.shape[-1] - 1) * c * dot(a, _to_ball(x[..., 1:], c))
 
 
 @_primitive("x")
 def tangent_basis(x: Vector, c: Curvature) -> Float[Array, "*batch d e"]:
     """Orthonormal frame at x, vectors in rows."""
-    return _transport0(x[..., None, 1:], jnp.eye(x.shape[-1] - 1, dtype=x.dtype), c[..., None])
+    return _from_frame(x[..., None, 1:], jnp.eye(x.shape[-1] - 1, dtype=x.dtype), c[..., None])
 
 
-@primitive("x")
+# ------------------------------------------------------------------------------------------------------
+# Points and charts
+# ------------------------------------------------------------------------------------------------------
+
+
+@_primitive("x", validate=lambda c, **_: _validate(c))
 def project(x: Vector, c: Curvature) -> Vector:
     """The point with the same X_{1:}."""
-    return _point(x[..., 1:], c)
+    return _point(x[..., 1:] + 0 * c[..., None], c)
 
 
-def origin(dim: int, c: ArrayLike = 1.0) -> Float[Array, "*batch e"]:
-    """The point (1/sqrt c, 0, ..., 0), one for each c."""
-    return project(jnp.zeros((*jnp.shape(c), dim + 1)), c)
+def origin(dim: int, c: ArrayLike = 1.0, dtype: DTypeLike | None = None) -> Float[Array, "*batch e"]:
+    """The point (1/sqrt c, 0, ..., 0), one for each c, of the given type: that of c, or the default float."""
+    c, dtype = _typed(c, dtype)
+    return project(jnp.zeros((*jnp.shape(c), dim + 1), dtype), c)
 
 
-def random_uniform(key: Array, shape: tuple[int, ...], c: ArrayLike = 1.0) -> Array:
-    """Points of the given full shape (..., d + 1): the images of the ball's ``random_uniform``."""
-    return poincare.to_hyperboloid(poincare.random_uniform(key, (*shape[:-1], shape[-1] - 1), c), c)
+def random_uniform(
+    key: Array, shape: tuple[int, ...], c: ArrayLike = 1.0, dtype: DTypeLike | None = None
+) -> Array:
+    """Points of the given full shape (..., d + 1): the images of points uniform in the volume of the ball's chart.
+
+    ``dtype`` is that of c, or the default float, if none is given.
+    """
+    c, dtype = _typed(c, dtype)
+    points = poincare.random_uniform(key, (*shape[:-1], shape[-1] - 1), c)
+    return poincare.to_hyperboloid(points, c).astype(dtype)
+
+
+def _typed(c, dtype):
+    """c and the type of new points."""
+    dtype = float_dtype(c) if dtype is None else jnp.dtype(dtype)
+    return jnp.asarray(c, dtype), dtype
 
 
 @_primitive("x")
 def to_ball(x: Vector, c: Curvature) -> Space:
     """Isometry to the Poincaré ball of curvature -c: X_{1:} / (1 + sqrt(c) X_0), clipped to its float rim."""
-    space = x[..., 1:]
-    return poincare.project(scale(1 / (1 + jnp.sqrt(1 + c * dot(space, space))), space), c)
+    return _to_ball(x[..., 1:], c)
+
+
+def _to_ball(x, c):
+    return poincare.project(scale(1 / (1 + _cosh(x, c)), x), c)
 
 
 @register_record
@@ -403,6 +604,7 @@ class Hyperboloid(ModuleManifold):
     embedded = True
 
     def __post_init__(self):
+        check_dim("Hyperboloid", self.dim)
         check_positive("Hyperboloid: curvature parameter c (sectional curvature is -c)", self.c)
 
     @property
