@@ -40,8 +40,7 @@ class WrappedNormal(LocationScale):
 
     def log_prob(self, value: ArrayLike | tuple) -> Array:
         """Log-density at points (..., *event_shape) that broadcast against the batch."""
-        manifold, loc = self._manifold, self._loc
-        return self._log_prob(manifold.to_frame(loc, manifold.logmap(loc, value)))
+        return self._log_prob(self._manifold.logmap_frame(self._loc, value))
 
     def _log_prob(self, a):
         scale = jnp.broadcast_to(self._scale, (*self._scale.shape[:-1], self._manifold.dim))

@@ -219,9 +219,7 @@ def safe_norm(v: Array) -> Array:
 # ---------------------------------------------------------------------------------------------------
 
 
-def even(
-    closed: Callable[[Array], Array], series: tuple[float | int, ...]
-) -> Callable[..., Array]:
+def even(closed: Callable[[Array], Array], series: tuple[float | int, ...]) -> Callable[..., Array]:
     """phi(q) = closed(sqrt(q)) for q >= 0, near 0 by its power series sum_k series[k] q**k.
 
     The series is there for the derivatives, of which the closed form loses the digits like eps/q. Where q may

@@ -1,9 +1,11 @@
 """The hyperboloid of sectional curvature -c: {X in R^{d+1} : -X_0^2 + |X_{1:}|^2 = -1/c, X_0 > 0}.
 
 Minkowski metric -u_0 v_0 + <u_{1:}, v_{1:}>; origin (1/sqrt c, 0, ..., 0); ``c > 0`` is a float or an array that
-broadcasts against the leading axes. Isometric to :mod:`~geodl.manifolds.poincare` by ``to_ball``, and it reaches much
-farther: float32 holds points to ``sqrt(c) dist(origin, X)`` = 87 (the ball: 15.2). Distances and
-:func:`expmap_frame` reach as far; what takes ambient tangent vectors forms squares of coordinates, and reaches 43.
+broadcasts against the leading axes (c = 0 is refused, its origin being at infinity; c -> 0 is flat space in the spatial
+coordinates). Isometric to :mod:`~geodl.manifolds.poincare` by ``to_ball``, and it reaches much farther: float32 holds
+points to ``sqrt(c) dist(origin, X)`` = 87 (the ball: 15.2). Distances, geodesics and what is given in frame components
+reach as far. A tangent vector in ambient coordinates is exp(r) long, and what lies across X is lost to its rounding
+beyond r = 16, except in line with an axis.
 
 Sources: Nickel & Kiela, *Learning Continuous Hierarchies in the Lorentz Model* (2018); Nagano et al., *A Wrapped
 Normal Distribution on Hyperbolic Space* (2019).
@@ -14,7 +16,9 @@ distances come from the polar form instead, a sum of positive terms with no canc
 
     sinh^2(dist/2) = sinh^2((r_x - r_y)/2) + sinh(r_x) sinh(r_y) sin^2(angle/2)        (c = 1),
 
-whose differences are formed from X_{1:} - Y_{1:}.
+whose differences are formed from X_{1:} - Y_{1:}, in a way that is exact for points in line with an axis
+(:func:`_split`). First derivatives come from the polar form too, second ones from the plain one, which is smooth
+everywhere.
 """
 
 import functools
@@ -87,8 +91,8 @@ def _primitive(*points, validate=_validate):
 
 
 def _size(space):
-    """A power of two, at least 1 and at least every coordinate: divided by it, squares do not overflow."""
-    return power_of_two_above(lax.stop_gradient(jnp.maximum(jnp.max(jnp.abs(space), -1), 1.0)))
+    """A power of two >= 1 and a quarter of every coordinate: divided by it, squares do not overflow."""
+    return power_of_two_above(lax.stop_gradient(jnp.maximum(_max(jnp.abs(space)) / 4, 1.0)))
 
 
 def _norm(space):
@@ -118,28 +122,39 @@ def _is_far(sinh):
     return sinh > 1
 
 
-def _split(x, v, far=True):
-    """v = across + along b with b = x / max_i |x_i|, across orthogonal to x: across, along, b, |b|^2.
+@jax.custom_jvp
+def _split(x, v):
+    """v = across + along x / |x|, across orthogonal to x: across, along; at x = 0 all is across.
 
-    At the largest coordinate of x, b is 1 or -1 exactly, and v - v_i / b_i b is 0 exactly: a vector in line with an axis
-    has nothing across it, where exp(r) would multiply a rounding error. Where not ``far`` anything finite.
+    At its largest coordinate b = x / max_i |x_i| is 1 or -1 exactly, and v - v_i / b_i b is 0 exactly: a vector in line
+    with an axis has nothing across it, where exp(r) would multiply a rounding error.
     """
-    integer, d = jnp.dtype(f"int{8 * x.dtype.itemsize}"), x.shape[-1]
-    order = lax.bitcast_convert_type(jnp.abs(lax.stop_gradient(x)), integer)
-    order = order >> d.bit_length() << d.bit_length() | jnp.arange(d, dtype=integer)
-    largest = order == lax.optimization_barrier(_max(order))[..., None]
-    sign = jnp.where(largest, jnp.where(x < 0, -1.0, 1.0), 0.0).astype(x.dtype)
-    size = dot(sign, x)
-    b = jnp.where(largest, sign, scale(1 / jnp.where(far & (size != 0), size, 1.0), x))
-    top, bb = dot(sign, v), dot(b, b)
+    size = _max(jnp.abs(x))
+    sign = jnp.where(jnp.abs(x) == size[..., None], jnp.sign(x), 0.0)
+    nothing = (size == 0).astype(x.dtype)
+    b = jnp.where(sign == 0, scale(1 / (size + nothing), x), sign)
+    top, bb = dot(sign, v) / (dot(sign, sign) + nothing), dot(b, b) + nothing
     oblique = v - scale(top, b)
     rest = dot(oblique, b) / bb
-    return oblique - scale(rest, b), top + rest, b, bb
+    return oblique - scale(rest, b), (top + rest) * jnp.sqrt(bb)
+
+
+@_split.defjvp
+def _split_jvp(primals, tangents):
+    """Away from x = 0."""
+    (x, v), (dx, dv) = primals, tangents
+    across, along = _split(x, v)
+    n, least = _norm(x), float(jnp.finfo(x.dtype).tiny) ** 0.25
+    n = jnp.where(n < least, 1.0, n)
+    u = scale(1 / n, x)
+    du = scale(1 / n, dx - scale(tangent_dot(u, dx), u))
+    d_along = tangent_dot(u, dv) + tangent_dot(v, du)
+    return (across, along), (dv - scale(d_along, u) - scale(along, du), d_along)
 
 
 def _max(a):
     """Over the last axis; short ones by slices, as in :func:`dot`."""
-    if a.shape[-1] <= UNROLLED:
+    if 0 < a.shape[-1] <= UNROLLED:
         return functools.reduce(jnp.maximum, (a[..., i] for i in range(a.shape[-1])))
     return jnp.max(a, -1)
 
@@ -157,14 +172,14 @@ def _polar(x, y, cosh_x, cosh_y):
     nx, ny = _norm(x), _norm(y)
     x_is_shorter = nx < ny
     sign = jnp.where(x_is_shorter, 1.0, -1.0).astype(x.dtype)
-    across, along, b, bb = _split(jnp.where(x_is_shorter[..., None], x, y), y - x)
+    base = jnp.where(x_is_shorter[..., None], x, y)
+    across, along = _split(base, y - x)
+    along = sign * along  # from the shorter to the longer
     shorter, longer = jnp.minimum(nx, ny), jnp.maximum(nx, ny)
-    nothing = longer == 0
-    longer = jnp.where(nothing, 1.0, longer)
-    unit = jnp.sqrt(bb)
-    along = sign * along * unit  # from the shorter to the longer
+    nothing = (longer == 0).astype(x.dtype)
+    longer = longer + nothing
     tilt = scale(1 / longer, across)
-    step = dot(tilt, across) + along * ((along + 2 * shorter) / longer)  # |.|^2 / longer
+    step = dot(tilt, across) + along * ((along + 2 * shorter) / longer)  # (|.|^2 - |.|^2) / longer
     sinh = sign * step / (nx / longer * cosh_y + ny / longer * cosh_x + nothing)
     cos = (shorter + along) / longer
     versine = jnp.where(cos > 0, dot(tilt, tilt) / (1 + cos), 1 - cos)
@@ -173,7 +188,7 @@ def _polar(x, y, cosh_x, cosh_y):
         _norm(scale(jnp.sqrt(shorter / longer), across)) / jnp.sqrt(2 * (1 + cos)),
         jnp.sqrt(shorter) * jnp.sqrt(longer) * jnp.sqrt(versine / 2),
     )
-    turn = tilt + scale(sign * ((shorter == 0) - versine) / unit, b)
+    turn = tilt - scale(sign * versine / jnp.where(shorter == 0, 1.0, shorter), base)
     return sinh, side, turn
 
 
@@ -186,7 +201,7 @@ def _chord(x, y, c):
     sinh, side, _ = _polar(x, y, _cosh(x, c), _cosh(y, c))
     radial = sinh / jnp.sqrt(2 + 2 * _cosh(sinh[..., None], c))
     h = _norm(jnp.stack([radial, side], -1))
-    return jnp.square(jnp.minimum(h, lax.rsqrt(c))), h
+    return jnp.square(jnp.minimum(h, 2 * lax.rsqrt(c))), h
 
 
 @_chord.defjvp
@@ -326,8 +341,7 @@ def _exp_frame(x, a, c):
     near = 1 + near + sinhc(q_near) * dot(scale(c / (1 + cosh), x), a)
     near = scale(near, x) + scale(sinhc(q_near), a)
 
-    across, along, _, bb = _split(x, a, is_far)
-    along, length = along * jnp.sqrt(bb), safe_norm(a)
+    (across, along), length = _split(x, a), safe_norm(a)
     back = along < 0
     outward = jnp.where(
         back, dot(across, across) / jnp.where(back, length - along, 1.0), length + along
@@ -335,7 +349,10 @@ def _exp_frame(x, a, c):
     q_far = jnp.where(is_far, q, 1.0)
     r, inverse = jnp.sqrt(q_far), 1 / jnp.where(is_far, sinh, 1.0)
     coth = jnp.sqrt(1 + jnp.square(inverse))
-    half, other = sinhc(q_far / 4), jnp.cosh(r / 2)  # sinhc(q), which may overflow, is their product
+    half, other = (
+        sinhc(q_far / 4),
+        jnp.cosh(r / 2),
+    )  # sinhc(q), which may overflow, is their product
     grown = jnp.exp(-r) + other * (
         half * (coth * root * outward - r * inverse / (jnp.where(is_far, cosh, 1.0) + sinh))
     )
@@ -523,9 +540,10 @@ def _to_frame(x, v, c):
     """v without its stretch along x, which is cosh(r)-fold; far out from the two parts of v."""
     cosh = _cosh(x, c)
     far = cosh > 1.5
-    across, along, b, _ = _split(x, v, far)
+    across, along = _split(x, v)
+    short = along / cosh / jnp.where(far, _norm(x), 1.0)
     near = v - scale(dot(scale(c / cosh / (cosh + 1), x), v), x)
-    return jnp.where(far[..., None], across + scale(along / cosh, b), near)
+    return jnp.where(far[..., None], across + scale(short, x), near)
 
 
 @_primitive("x")
@@ -558,7 +576,9 @@ def project(x: Vector, c: Curvature) -> Vector:
     return _point(x[..., 1:] + 0 * c[..., None], c)
 
 
-def origin(dim: int, c: ArrayLike = 1.0, dtype: DTypeLike | None = None) -> Float[Array, "*batch e"]:
+def origin(
+    dim: int, c: ArrayLike = 1.0, dtype: DTypeLike | None = None
+) -> Float[Array, "*batch e"]:
     """The point (1/sqrt c, 0, ..., 0), one for each c, of the given type: that of c, or the default float."""
     c, dtype = _typed(c, dtype)
     return project(jnp.zeros((*jnp.shape(c), dim + 1), dtype), c)
