@@ -89,7 +89,7 @@ def errors(x, y, c, dist, frame):
 
 @pytest.mark.parametrize("reach", [15, 43, 87])
 @pytest.mark.parametrize("d", [1, 2, 5])
-@pytest.mark.quick("1-43-float32", "2-87-float32", "2-15-float64")
+@pytest.mark.quick("float32-1-43", "float32-2-87", "float64-2-15")
 def test_distances_and_logarithms(d, reach, dtype):
     """To the rounding of the result, in line with the origin too, compiled and not."""
     x, y, c = cases(d, reach, dtype, 12)
