@@ -405,8 +405,13 @@ def sqdist(x: Vector, y: Vector, c: Curvature) -> Scalar:
 
 def _sqdist(x, y, c):
     square, h = _chord(x[..., 1:], y[..., 1:], c)
-    ratio = asinhc(c * square, jnp.sqrt(c) * h)
-    return 4 * jnp.where(c * square < 1, square * jnp.square(ratio), jnp.square(h * ratio))
+    near = c * square < 1
+    r = jnp.where(near, 1.0, jnp.sqrt(c) * h)
+    far = jnp.log(r) + jnp.log(
+        1 + jnp.sqrt(1 + jnp.square(1 / r))
+    )  # asinh(r), whose derivative squares r
+    close = square * jnp.square(asinhc(jnp.where(near, c * square, 0.0)))
+    return 4 * jnp.where(near, close, jnp.square(far) / c)
 
 
 @_primitive("x", "y")
