@@ -24,7 +24,7 @@ ARGS ?=
 .PHONY: help setup demo branching mnist-quick mnist vmf torus hyperbolic so3 earth-quick earth toy-counterfactual mnist-flow mnist-counterfactual crowd-counterfactual faces-counterfactual clever-hans test slow lint format typecheck docs bench clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  Variables: PYTHON=python3.12 (3.11 or later), VENV=folder, ARGS="more arguments".'
 
 

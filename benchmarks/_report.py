@@ -27,3 +27,13 @@ def revision():
     root = str(Path(__file__).resolve().parents[1])
     git = ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=10"]
     return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
+
+
+def write_between_markers(path, name, text):
+    """Put the text between ``<!-- name -->`` and ``<!-- /name -->`` in a file; one without them becomes just that."""
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    old = path.read_text() if path.exists() else ""
+    before, after = "", "\n"
+    if start in old and end in old:
+        before, after = old.split(start, 1)[0], old.split(end, 1)[1]
+    path.write_text(f"{before}{start}\n{text}\n{end}{after}")

@@ -49,6 +49,7 @@ from jax.tree_util import Partial
 
 from geodl import counterfactual as cf
 from geodl import datasets, flows, nn, train
+from geodl.bijectors import plu_of_rotation
 
 
 BATCH, SHAPE, DIMS = 64, (28, 28, 1), 784
@@ -299,13 +300,13 @@ class Torch:
         def coupling(weights):
             return parts.AffineCouplingBlock(Conditioner(weights), True, "exp", "channel")
 
-        def block(weights):
+        def block(weights, constants):
             norm, conv = weights["actnorm"], weights["conv"]
             channels = norm["shift"].shape[-1]
             made = parts.GlowBlock(channels, WIDTH, scale_map="exp")
             made.flows[0] = coupling(weights["coupling"])
             mix, scale = made.flows[1:]
-            mix.P, mix.sign_S = tensor(conv["permutation"]), tensor(conv["sign"])
+            mix.P, mix.sign_S = tensor(constants["permutation"]), tensor(constants["sign"])
             mix.L.data, mix.U.data = tensor(conv["lower"]), tensor(conv["upper"])
             mix.log_S.data = tensor(conv["log_scale"])
             scale.s.data, scale.t.data = (
@@ -315,10 +316,13 @@ class Torch:
             return made
 
         levels, bases, side, channels = [], [], SHAPE[0], SHAPE[2]
+        rng = np.random.default_rng(0)  # as glow draws what it does not train
         while params:
             side, channels = side // 2, channels * 4
             names = sorted(name for name in params if name.startswith("step"))
-            blocks = [block(params[name]) for name in reversed(names)]
+            constants = [plu_of_rotation(rng, channels) for _ in names]
+            steps = zip(reversed(names), reversed(constants), strict=True)
+            blocks = [block(params[name], fixed) for name, fixed in steps]
             if "split" in params:
                 blocks.insert(0, coupling(params["split"]))
                 channels //= 2

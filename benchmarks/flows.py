@@ -50,6 +50,7 @@ from _report import cpu_name, revision, table
 from experiments.flows import training
 from geodl import datasets, distributions, flows, train
 from geodl.flows.clock import RESOLUTION
+from geodl.flows.vector_field import random_frequencies
 from geodl.manifolds import Sphere
 
 
@@ -164,7 +165,7 @@ def diffrax_log_prob(model):
 class Torch:
     """The same network and weights in torch, and what is built on them."""
 
-    def __init__(self, model, params, data, points):
+    def __init__(self, model, params, frequencies, data, points):
         import torch
         from flow_matching.utils.manifolds import Sphere as MetaSphere
 
@@ -172,14 +173,14 @@ class Torch:
         torch.manual_seed(0)
         self.torch, self.sphere, self.evaluations = torch, MetaSphere(), 0
         self.data, self.points = (torch.from_numpy(np.array(a)) for a in (data, points))
-        self.make_field(params)
+        self.make_field(params, frequencies)
         t = np.linspace(0, 1, len(points), dtype=np.float32)
         theirs = self.field(torch.from_numpy(t), self.points).detach().numpy()
         np.testing.assert_allclose(
             theirs, model.field.apply(params, t, points), rtol=0, atol=1e-5 * np.abs(theirs).max()
         )
 
-    def make_field(self, params):
+    def make_field(self, params, frequencies):
         torch, sphere = self.torch, self.sphere
 
         def tensor(a):
@@ -189,19 +190,15 @@ class Torch:
             def __init__(self):
                 super().__init__()
                 layers = []
-                for _, layer in sorted(
-                    params["mlp"]["layers"].items(), key=lambda item: int(item[0])
-                ):
+                for _, layer in sorted(params["layers"].items(), key=lambda item: int(item[0])):
                     linear = torch.nn.Linear(*layer["kernel"].shape)
                     linear.weight.data = tensor(layer["kernel"]).T.contiguous()
                     linear.bias.data = tensor(layer["bias"])
                     layers += [linear, torch.nn.SiLU()]
                 self.mlp = torch.nn.Sequential(*layers[:-1])
                 self.register_buffer("harmonics", np.pi * torch.arange(1, 5))
-                fourier = "frequencies" in params
-                self.register_buffer(
-                    "frequencies", tensor(params["frequencies"]) if fourier else None
-                )
+                waves = np.float32(random_frequencies(3, frequencies, training.Recipe.band, 0))
+                self.register_buffer("frequencies", tensor(waves) if frequencies else None)
 
             def forward(self, t, x):
                 x = sphere.projx(x)
@@ -455,7 +452,7 @@ def main():
     errors = {}
     for network, frequencies in NETWORKS.items():
         model, params = train_model(frequencies, data, TRAINING)
-        torch = None if missing else Torch(model, params, data, points)
+        torch = None if missing else Torch(model, params, frequencies, data, points)
 
         def timed(task, ours, theirs, rounds, network=network):
             calls = ours | (theirs() if theirs is not None else {})

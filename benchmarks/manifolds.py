@@ -1,8 +1,10 @@
-"""The Poincaré ball's primitives side by side with hyperbolix, geoopt and geomstats, on one CPU core.
+"""The primitives of the curved spaces side by side with hyperbolix, geoopt and geomstats, on one CPU core.
 
-``python benchmarks/manifolds.py [--quick]``: exp, log, dist, transport and Möbius addition on 100,000 points of
-2, 10 and 64 coordinates in float32, forward and with the gradient of the sum in both array inputs (three in transport).
-Prints Markdown tables, to a file with ``--output docs/results/speed.md``. A library that is not installed is left out.
+``python benchmarks/manifolds.py [--quick] [--spaces poincare sphere ...]``: exp, log, dist, transport (and Möbius
+addition on the ball) on 100,000 points of intrinsic dimension 2, 10 and 64 (SO(3): 3) in float32, forward and with the
+gradient of the sum in both array inputs (three in transport), and the distances of 1000 x 1000 pairs. Prints Markdown
+tables, to a file with ``--output docs/results/speed.md``. A library that is not installed is left out; "textbook" is
+the distance by the arccos or arccosh of an inner product, exact or not.
 
 One process, one core, process CPU time; the libraries take turns call by call, forth and back (the one that comes after
 a large one finds the caches cold), so that noise hits all alike; the least of many calls counts. The curvature is an
@@ -30,57 +32,74 @@ if hasattr(os, "sched_setaffinity"):
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _report import cpu_name, revision, table
+from _report import cpu_name, revision, table, write_between_markers
 
+from geodl import manifolds
 from geodl.manifolds import poincare
 
 
-POINTS, DIMS, CURVATURE = 100_000, (2, 10, 64), 1.0
-ARGUMENTS = {"exp": "xv", "log": "xy", "dist": "xy", "transport": "xyv", "add": "xy"}
+POINTS, PAIRS, DIMS, CURVATURE = 100_000, 1000, (2, 10, 64), 1.0
+ARGUMENTS = {"exp": "xv", "log": "xy", "dist": "xy", "transport": "xyv", "pairs": "xy", "add": "xy"}
+NAMES = {"exp": "expmap", "log": "logmap", "pairs": "dist", "add": "mobius_add"}
+SPACES = {
+    "poincare": manifolds.PoincareBall,
+    "hyperboloid": manifolds.Hyperboloid,
+    "sphere": manifolds.Sphere,
+    "so3": lambda d: manifolds.SO3(),
+    "torus": manifolds.Torus,
+}
+CURVED = ("poincare", "hyperboloid")
 FORWARD, GRADIENT = "forward", "with gradient"
-OURS, PLAIN = "ours", "ours, plain gap"
+OURS, PLAIN, TEXTBOOK = "ours", "ours, plain gap", "textbook"
 
 
-def data(d):
-    """Points at hyperbolic distances up to 4 from the origin, and tangent vectors of length about 1."""
+def data(space, d, operation):
+    """Points at distances up to 4 (compact spaces: 1.5) from the origin, and tangent vectors of length up to 2."""
     rng = np.random.default_rng(d)
+    record = SPACES[space](d)
+    reach = 4.0 if space in CURVED else 1.5
 
-    def direction():
-        g = rng.standard_normal((POINTS, d))
-        return g / np.linalg.norm(g, axis=-1, keepdims=True)
+    def components(length):
+        g = rng.standard_normal((POINTS, record.dim))
+        return (
+            length * rng.uniform(0, 1, (POINTS, 1)) * g / np.linalg.norm(g, axis=-1, keepdims=True)
+        )
 
-    x, y = (np.tanh(rng.uniform(0, 2, (POINTS, 1))) * direction() for _ in range(2))
-    v = (1 - np.sum(x * x, -1, keepdims=True)) / 2 * rng.uniform(0, 2, (POINTS, 1)) * direction()
-    return {"x": x.astype(np.float32), "y": y.astype(np.float32), "v": v.astype(np.float32)}
+    x, y = (record.expmap_frame(record.origin(), components(reach)) for _ in range(2))
+    arrays = {"x": x, "y": y, "v": record.from_frame(x, components(2.0))}
+    arrays = [np.asarray(arrays[name], np.float32) for name in ARGUMENTS[operation]]
+    if operation == "pairs":
+        return [arrays[0][:PAIRS, None], arrays[1][None, :PAIRS]]
+    return arrays
 
 
-# Each library is a function (operation, arrays) -> {mode: a call without arguments that runs to the end}.
+# Each library is a function (space, operation, arrays) -> {mode: a call without arguments that runs to the end}.
 
 
-def jax_calls(function, arrays):
+def jax_calls(function, arrays, curved=True):
     """Calls of the compiled function (*arrays, c) and of its value and gradients."""
     arrays = [jnp.asarray(a) for a in arrays]
-    c = jnp.asarray(CURVATURE, arrays[0].dtype)
+    c = (jnp.asarray(CURVATURE, arrays[0].dtype),) if curved else ()
     total = jax.value_and_grad(lambda *a: function(*a).sum(), tuple(range(len(arrays))))
     forms = {
         FORWARD: lambda *a: function(*a),
         GRADIENT: total,
     }  # new ones: jit remembers a function
-    compiled = {mode: jax.jit(f).lower(*arrays, c).compile() for mode, f in forms.items()}
+    compiled = {mode: jax.jit(f).lower(*arrays, *c).compile() for mode, f in forms.items()}
     return {
-        mode: functools.partial(lambda f: jax.block_until_ready(f(*arrays, c)), f)
+        mode: functools.partial(lambda f: jax.block_until_ready(f(*arrays, *c)), f)
         for mode, f in compiled.items()
     }
 
 
-def ours(operation, arrays):
-    names = {"exp": "expmap", "log": "logmap", "add": "mobius_add"}
-    return jax_calls(getattr(poincare, names.get(operation, operation)), arrays)
+def ours(space, operation, arrays):
+    function = getattr(getattr(manifolds, space), NAMES.get(operation, operation), None)
+    return jax_calls(function, arrays, space in CURVED) if function else {}
 
 
-def ours_with_plain_gap(operation, arrays):
+def ours_with_plain_gap(space, operation, arrays):
     """What the exact conformal gap costs: dist with 1 - c |x|^2 as it is written."""
-    if operation != "dist":
+    if (space, operation) != ("poincare", "dist"):
         return {}
     plain = {
         "_exact_gap": lambda x, c: 1 - c * poincare.dot(x, x),
@@ -88,22 +107,49 @@ def ours_with_plain_gap(operation, arrays):
         "_gap_of_sums": lambda xx, c, *rest: 1 - c * xx,
     }
     with mock.patch.multiple(poincare, **plain):
-        return ours(operation, arrays)
+        return ours(space, operation, arrays)
+
+
+def textbook(space, operation, arrays):
+    """Distances as they stand in textbooks."""
+
+    def product(x, y):
+        return jnp.sum(x * y, -1)
+
+    def sphere(x, y):
+        return jnp.arccos(jnp.clip(product(x, y), -1, 1))
+
+    def hyperboloid(x, y, c):
+        return jnp.arccosh(
+            jnp.maximum(c * (2 * x[..., 0] * y[..., 0] - product(x, y)), 1)
+        ) / jnp.sqrt(c)
+
+    def ball(x, y, c):
+        gaps = (1 - c * product(x, x)) * (1 - c * product(y, y))
+        return jnp.arccosh(1 + 2 * c * product(x - y, x - y) / gaps) / jnp.sqrt(c)
+
+    functions = {"sphere": sphere, "hyperboloid": hyperboloid, "poincare": ball}
+    if operation not in ("dist", "pairs") or space not in functions:
+        return {}
+    return jax_calls(functions[space], arrays, space in CURVED)
 
 
 def hyperbolix():
-    from hyperbolix.manifolds import Poincare
+    from hyperbolix.manifolds import Hyperboloid, Poincare
 
-    ball = Poincare()
-    functions = {
-        "exp": lambda x, v, c: ball.expmap(v, x, c),
-        "log": lambda x, y, c: ball.logmap(y, x, c),
-        "dist": ball.dist,
-        "transport": lambda x, y, v, c: ball.ptransp(v, x, y, c),
-        "add": ball.addition,
-    }
-
-    def calls(operation, arrays):
+    def calls(space, operation, arrays):
+        if space not in CURVED or operation == "pairs":
+            return {}
+        manifold = Poincare() if space == "poincare" else Hyperboloid()
+        functions = {
+            "exp": lambda x, v, c: manifold.expmap(v, x, c),
+            "log": lambda x, y, c: manifold.logmap(y, x, c),
+            "dist": manifold.dist,
+            "transport": lambda x, y, v, c: manifold.ptransp(v, x, y, c),
+            "add": getattr(manifold, "addition", None),
+        }
+        if functions[operation] is None:
+            return {}
         axes = (0,) * len(arrays) + (None,)
         return jax_calls(jax.vmap(functions[operation], axes), arrays)
 
@@ -115,19 +161,30 @@ def geoopt():
     import torch
 
     torch.set_num_threads(1)
-    ball = geoopt.PoincareBall(c=CURVATURE)
-    functions = {
-        "exp": ball.expmap,
-        "log": ball.logmap,
-        "dist": ball.dist,
-        "transport": ball.transp,
-        "add": ball.mobius_add,
+    kinds = {
+        "poincare": geoopt.PoincareBall(c=CURVATURE),
+        "hyperboloid": geoopt.Lorentz(k=1 / CURVATURE),
+        "sphere": geoopt.Sphere(),
     }
 
-    def calls(operation, arrays):
+    def calls(space, operation, arrays):
+        if space not in kinds:
+            return {}
+        manifold = kinds[space]
+        functions = {
+            "exp": manifold.expmap,
+            "log": manifold.logmap,
+            "dist": manifold.dist,
+            "pairs": manifold.dist,
+            # the sphere's is a projection
+            "transport": None if space == "sphere" else manifold.transp,
+            "add": getattr(manifold, "mobius_add", None),
+        }
+        function = functions[operation]
+        if function is None:
+            return {}
         plain = [torch.from_numpy(a) for a in arrays]
         leaves = [a.clone().requires_grad_() for a in plain]
-        function = functions[operation]
 
         def forward():
             with torch.no_grad():
@@ -143,17 +200,30 @@ def geoopt():
 
 def geomstats():
     np.trapz = np.trapezoid  # numpy >= 2.4 has lost the name that geomstats imports
+    from geomstats.geometry.hyperboloid import Hyperboloid
+    from geomstats.geometry.hypersphere import Hypersphere
     from geomstats.geometry.poincare_ball import PoincareBall
+    from geomstats.geometry.special_orthogonal import SpecialOrthogonal
 
-    def calls(operation, arrays):
-        metric = PoincareBall(arrays[0].shape[-1]).metric
-        functions = {
-            "exp": lambda x, v: metric.exp(v, x),
-            "log": lambda x, y: metric.log(y, x),
-            "dist": metric.dist,
-            "add": metric.mobius_add,
-        }
-        if operation not in functions:  # no closed-form transport
+    makers = {
+        "poincare": lambda d: PoincareBall(d).metric,
+        "hyperboloid": lambda d: Hyperboloid(d).metric,
+        "sphere": lambda d: Hypersphere(d).metric,
+        "so3": lambda d: SpecialOrthogonal(3),
+    }
+
+    def calls(space, operation, arrays):
+        if space not in makers or operation == "pairs":
+            return {}
+        metric = makers[space](arrays[0].shape[-1] - (space in ("hyperboloid", "sphere")))
+        functions = {"exp": lambda x, v: metric.exp(v, x), "log": lambda x, y: metric.log(y, x)}
+        if space != "so3":
+            functions["dist"] = metric.dist
+        if space == "poincare":
+            functions["add"] = metric.mobius_add
+        if space == "sphere":
+            functions["transport"] = lambda x, y, v: metric.parallel_transport(v, x, end_point=y)
+        if operation not in functions:
             return {}
         return {FORWARD: lambda: functions[operation](*arrays)}
 
@@ -162,7 +232,7 @@ def geomstats():
 
 def libraries():
     """The libraries that are installed, by name; a line for each that is not."""
-    found = {OURS: ours, PLAIN: ours_with_plain_gap}
+    found = {OURS: ours, PLAIN: ours_with_plain_gap, TEXTBOOK: textbook}
     for load in (hyperbolix, geoopt, geomstats):
         try:
             found[load.__name__] = load()
@@ -191,6 +261,9 @@ def parse():
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument(
+        "--spaces", nargs="+", default=list(SPACES), choices=SPACES, help="these spaces only"
+    )
     parser.add_argument("--dims", type=int, nargs="+", default=DIMS, metavar="D")
     parser.add_argument("--operations", nargs="+", default=list(ARGUMENTS), choices=ARGUMENTS)
     parser.add_argument("--only", nargs="+", help="these libraries only")
@@ -198,38 +271,45 @@ def parse():
     return parser.parse_args()
 
 
-def run(found, dims, operations, rounds, seconds):
+def run(found, space, dims, operations, rounds, seconds):
     """{(operation, d, mode): {library: CPU milliseconds, one for each call}}."""
     results = {}
-    for d in dims:
-        arrays = data(d)
+    for d in (3,) if space == "so3" else dims:
         for operation in operations:
-            inputs = [arrays[name] for name in ARGUMENTS[operation]]
-            calls = {name: library(operation, inputs) for name, library in found.items()}
-            for mode in (FORWARD, GRADIENT):
+            inputs = data(space, d, operation)
+            calls = {name: library(space, operation, inputs) for name, library in found.items()}
+            if not calls[OURS]:
+                continue
+            for mode in (FORWARD,) if operation == "pairs" else (FORWARD, GRADIENT):
                 turns = {name: modes[mode] for name, modes in calls.items() if mode in modes}
                 results[operation, d, mode] = measure(turns, rounds, seconds)
                 times = ", ".join(
                     f"{n} {min(t):.2f}" for n, t in results[operation, d, mode].items()
                 )
-                print(f"{operation}, d = {d}, {mode}: {times}", file=sys.stderr)
+                print(f"{space}: {operation}, d = {d}, {mode}: {times}", file=sys.stderr)
     return results
 
 
 def report(results, names):
-    """The tables: milliseconds (least, median in parentheses) and the others' least over our least."""
+    """The tables: the others' least over our least, and milliseconds (least, median in parentheses)."""
+    names = [n for n in names if any(n in taken for taken in results.values())]
+    others = [n for n in names if n not in (OURS, PLAIN)]
     times, ratios = [], []
     for (operation, d, mode), taken in results.items():
         head = [f"{operation}, d = {d}, {mode}"]
         cells = {n: f"{min(t):.2f} ({statistics.median(t):.2f})" for n, t in taken.items()}
         times.append(head + [cells.get(n, "") for n in names])
         cells = {n: f"{min(t) / min(taken[OURS]):.1f}" for n, t in taken.items()}
-        ratios.append(head + [cells.get(n, "") for n in names if n not in (OURS, PLAIN)])
-    others = [n for n in names if n not in (OURS, PLAIN)]
+        ratios.append(head + [cells.get(n, "") for n in others])
+    parts = [
+        "Time of the others over ours (above 1: ours is faster):",
+        table(["", *others], ratios),
+    ]
+    if not others:
+        parts = []
     return "\n\n".join(
         [
-            "Time of the others over ours (above 1: ours is faster):",
-            table(["", *others], ratios),
+            *parts,
             "CPU milliseconds, the least (and the median) of many calls:",
             table(["", *names], times),
         ]
@@ -240,16 +320,20 @@ def main():
     options = parse()
     found = {n: f for n, f in libraries().items() if n == OURS or n in (options.only or [n])}
     rounds, seconds = (15, 4) if options.quick else (100, 30)
-    results = run(found, options.dims, options.operations, rounds, seconds)
     command = " ".join(["python", "benchmarks/manifolds.py", *sys.argv[1:]])
     head = (
         f"`{command}` on {datetime.date.today()}, revision {revision()}, {cpu_name()} (one core), "
-        f"Python {platform.python_version()}, jax {jax.__version__}: {POINTS:,} points, float32."
+        f"Python {platform.python_version()}, jax {jax.__version__}: {POINTS:,} points, float32; *pairs*: the "
+        f"distances of {PAIRS} x {PAIRS} points."
     )
-    text = head + "\n\n" + report(results, list(found)) + "\n"
+    parts = [head]
+    for space in options.spaces:
+        results = run(found, space, options.dims, options.operations, rounds, seconds)
+        parts += [f"**{space}**", report(results, list(found))]
+    text = "\n\n".join(parts)
     print(text)
     if options.output is not None:
-        options.output.write_text(text)
+        write_between_markers(options.output, "speed-table", text)
 
 
 if __name__ == "__main__":

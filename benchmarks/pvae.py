@@ -96,7 +96,7 @@ def ours(row, images, data):
         ), {}
 
     run = train.chunked(train.on_minibatches(train.make_step(loss, optimizer), config.batch))
-    state = train.init(model.init(key), optimizer, key)
+    state = train.init(model.init(key), optimizer, key, len(data))
 
     @jax.jit
     def bounds(params, x, key):

@@ -1,4 +1,4 @@
-"""The README's code samples run as they stand, each on its own."""
+"""The README's code samples run as they stand, each on its own; so do the recipes for extending the library."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README, RECIPES = ROOT / "README.md", ROOT / "docs" / "extending.md"
 
 
 def samples() -> list[tuple[str, int]]:
@@ -24,3 +25,11 @@ def test_there_are_five_samples():
 def test_sample_runs(source, above):
     code = compile("\n" * above + source, str(README), "exec")  # tracebacks name README's lines
     exec(code, {"__name__": "__main__"})
+
+
+def test_recipes_run():
+    cells = re.findall(
+        r"^```\{code-cell\}\n(.*?)^```$", RECIPES.read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert len(cells) > 5
+    exec(compile("\n".join(cells), str(RECIPES), "exec"), {"__name__": "__main__"})

@@ -1,8 +1,18 @@
-"""``python -m experiments.counterfactuals {toy,flow,mnist,crowd,faces,clever-hans} --help``."""
+"""The experiments with counterfactuals: `COMMAND --help` lists what can be set."""
 
 import tyro
 
 from experiments.counterfactuals import clever_hans, crowd, faces, flow, mnist, toy
+
+
+WORDS = {
+    "toy": "Counterfactuals off a helix: what each optimizer keeps of the theorem.",
+    "flow": "A flow of MNIST's images, or of scikit-learn's digits where they are not found.",
+    "mnist": "Counterfactuals of digits, and what independent classifiers make of them.",
+    "crowd": "Few and many figures in generated scenes, for a counter and for an independent detector.",
+    "faces": "Attributes of CelebA's faces, which you have downloaded into GEODL_DATA.",
+    "clever-hans": "A classifier that reads a watermark, found out by its explanations.",
+}
 
 
 def main():
@@ -16,7 +26,8 @@ def main():
         "clever-hans": (clever_hans.CleverHans(), clever_hans.run),
     }
     defaults = {name: default for name, (default, _) in commands.items()}
-    config = tyro.cli(tyro.extras.subcommand_type_from_defaults(defaults), description=__doc__)
+    command = tyro.extras.subcommand_type_from_defaults(defaults, WORDS)
+    config = tyro.cli(command, description=__doc__, prog="python -m experiments.counterfactuals")
     runs = {type(default): run for default, run in commands.values()}
     runs[type(config)](config)
 

@@ -225,9 +225,11 @@ def draw(
     columns: dict[str, np.ndarray] = {"scan": own[shown, ..., None] / 255}
     for name, methods in maps.items():
         columns |= {f"{name}:\n{method}": values[shown] for method, values in methods.items()}
-    pictures.gallery(folder / "attributions.png", columns)
+    sign = "against the digit (blue), for it (red)"
+    pictures.gallery(folder / "attributions.png", columns, sign)
     columns = {"scan": next(iter(found.values())).start[shown]}
     for name, f in found.items():
         columns[f"{name}:\ncounterfactual"] = f.x[shown]
         columns[f"{name}:\ndifference"] = (f.x - f.start)[shown, ..., 0]
-    pictures.gallery(folder / "counterfactuals.png", columns)
+    sign = "difference: less ink (blue), more ink (red)"
+    pictures.gallery(folder / "counterfactuals.png", columns, sign)

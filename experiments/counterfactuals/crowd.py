@@ -128,10 +128,10 @@ def train_counters(
     params = {}
     for seed, (name, scenes) in enumerate(data.items()):
         key = jax.random.key(seed)
-        state = train.init(net.init(key), optimizer, key)
         arrays = scenes.images[..., None], scenes.counts.astype(np.float32), scenes.heads
         place = folder / name.replace(" ", "-")
         arrays = jax.tree.map(jnp.asarray, arrays)
+        state = train.init(net.init(key), optimizer, key, len(scenes.images))
         state, _ = train.fit(run, state, arrays, config.counter_steps, place, chunk=chunk)
         params[name] = state.params
     return params

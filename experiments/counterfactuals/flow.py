@@ -145,7 +145,7 @@ def fit(
     optimizer = train.averaged(adam, config.average)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
     run = train.chunked(step, convolutional=True)
-    state = train.init(first(init_key, noise_key, data[:512]), optimizer, key)
+    state = train.init(first(init_key, noise_key, data[:512]), optimizer, key, len(data))
     chunk = min(500, config.steps)
     state, history = train.fit(run, state, data, config.steps, folder, chunk=chunk)
     return state.opt_state.average, history

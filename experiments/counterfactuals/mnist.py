@@ -494,7 +494,7 @@ def report(
     parts = [
         f"### Generator: {NAMES[config.generator]}",
         f"`{command}`, {now['date'][:10]}, revision {str(now['revision'])[:7]}. {count} test images of {source}; "
-        f"{method}. Shares with 95 % intervals, means ± standard errors.",
+        f"{method}. Shares with 95 % intervals, means ± standard errors, over images: all nets were trained once.",
         *notes,
         table(rows),
         "By how much the base space is ahead (means of paired differences ± standard errors):",

@@ -31,7 +31,7 @@ def exponents(
     ax.axvspan(min(widths) / 1.15, fit_below, color="0.95", lw=0)
     for name, result in found.items():
         style = {"color": COLORS[name], "ls": STYLES.get(name, "-")}
-        label = f"{name}: δ$^{{{result['exponent']:.2f}}}$".replace("-0.00", "0.00")
+        label = f"{name}: δ$^{{{result['exponent']:z.2f}}}$"
         ax.fill_between(widths, result["low"], result["high"], color=COLORS[name], alpha=0.15, lw=0)
         ax.plot(widths, result["distance"], "o", ms=4, label=label, **style)
     ax.set(
@@ -86,14 +86,14 @@ def panels(
 ) -> None:
     """A row for each image: original, counterfactual, their difference, adversarial example; (n, h, w, c) in [0, 1].
 
-    Differences are means over the channels, blue where the counterfactual is darker and red where it is brighter.
+    Differences counterfactual - original are means over the channels, on the scale [-1, 1] that is drawn below.
     """
     difference = (counterfactuals - originals).mean(-1)
     # several blocks side by side, as wide as high
     count = len(originals)
     blocks = max(1, round((count / 4) ** 0.5))
     rows = -(-count // blocks)
-    figure = Figure(figsize=(4.2 * blocks, 0.95 * rows + 0.3), layout="constrained")
+    figure = Figure(figsize=(4.2 * blocks, 0.95 * rows + 0.8), layout="constrained")
     axes = figure.subplots(rows, 5 * blocks, squeeze=False, width_ratios=[0.6, 1, 1, 1, 1] * blocks)
     for ax in axes.flat:
         ax.set_axis_off()
@@ -105,12 +105,14 @@ def panels(
         images = originals[i], counterfactuals[i], difference[i], adversarials[i]
         for ax, image in zip(shown, images, strict=True):
             if image.ndim == 2:
-                ax.imshow(image, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+                signed = _show_signed(ax, image)
             else:
                 _show(ax, image)
         if row == 0:
             for ax, title in zip((label, *shown), titles, strict=True):
                 ax.set_title(title, size="small")
+    what = "ink" if originals.shape[-1] == 1 else "light"
+    _scale(figure, axes, signed, f"difference: less {what} (blue), more {what} (red)")
     figure.savefig(file, dpi=DPI)
 
 
@@ -149,11 +151,15 @@ def spectrum(file: Path, values: Mapping[str, np.ndarray]) -> None:
     figure.savefig(file, dpi=DPI)
 
 
-def gallery(file: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """A row for each of n images: images (n, h, w, c) in [0, 1], signed maps (n, h, w) on own scales, red > 0."""
+def gallery(file: Path, columns: Mapping[str, np.ndarray], sign: str) -> None:
+    """A row for each of n images: images (n, h, w, c) in [0, 1], signed maps (n, h, w) on a scale of its own each.
+
+    The scale is drawn below, in units of the largest value of each map; `sign` says what is positive.
+    """
     rows = len(next(iter(columns.values())))
-    figure = Figure(figsize=(1.2 * len(columns), 1.2 * rows + 0.4), layout="constrained")
+    figure = Figure(figsize=(1.2 * len(columns), 1.2 * rows + 0.9), layout="constrained")
     axes = figure.subplots(rows, len(columns), squeeze=False)
+    signed = None
     for ax, (title, shown) in zip(axes.T, columns.items(), strict=True):
         ax[0].set_title(title, size="x-small")
         for cell, image in zip(ax, shown, strict=True):
@@ -161,8 +167,9 @@ def gallery(file: Path, columns: Mapping[str, np.ndarray]) -> None:
             if image.ndim == 3:
                 _show(cell, image)
             else:
-                most = np.abs(image).max() or 1
-                cell.imshow(image, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+                signed = _show_signed(cell, image / (np.abs(image).max() or 1))
+    if signed is not None:
+        _scale(figure, axes, signed, f"{sign},\nby each map's largest value")
     figure.savefig(file, dpi=DPI)
 
 
@@ -179,3 +186,17 @@ def _show(ax, image):
     """An image (h, w, c): ink on paper where it is grey."""
     grey = image.shape[-1] == 1
     plotting.image_grid(ax, np.clip(image[..., 0] if grey else image, 0, 1)[None, None])
+
+
+def _show_signed(ax, image):
+    """A map (h, w) of values in [-1, 1], blue below and red above 0."""
+    return ax.imshow(image, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+
+
+def _scale(figure, axes, image, label):
+    """What the colors of signed maps mean, below all axes."""
+    style = {"orientation": "horizontal", "shrink": 0.5, "aspect": 40, "pad": 0.02}
+    bar = figure.colorbar(image, ax=axes, ticks=(-1, 0, 1), **style)
+    bar.set_label(label, size="x-small")
+    bar.ax.tick_params(labelsize="x-small")
+    bar.outline.set_linewidth(0.5)

@@ -1,6 +1,8 @@
 """The point sets on the sphere: four of the Earth, two that need no download."""
 
-import warnings
+import json
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 import jax
@@ -34,9 +36,10 @@ def split(name: Name, n: int, seed: int, deduplicated: bool) -> datasets.Split:
 
 
 def _cities() -> np.ndarray:
-    if not hasattr(np, "trapz"):  # geomstats 2.8 imports it; numpy 2.4 has only its new name
-        np.trapz = np.trapezoid  # type: ignore[attr-defined]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from geomstats.datasets.utils import load_cities
-    return np.asarray(load_cities()[0], np.float64)
+    """From geomstats's file: importing it sets the root logger, and its own points are half a turn off."""
+    spec = find_spec("geomstats")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("the cities come with geomstats, which is not installed")
+    file = Path(spec.submodule_search_locations[0], "datasets", "data", "cities", "cities.json")
+    cities = json.loads(file.read_text("utf-8"))
+    return datasets.from_latitude_longitude([c["lat"] for c in cities], [c["lng"] for c in cities])

@@ -185,25 +185,28 @@ def score(config: Known, cell: Cell, folder: Path) -> dict[str, Any]:
     )
 
     @jax.jit
-    def measure(params):
-        law = model.law(params)
-        x = target.law.sample(seed=key_test, sample_shape=config.test)
-        gap = target.law.log_prob(x) - law.log_prob(x)
-        y, log_q = law.sample_and_log_prob(seed=key_model, sample_shape=config.test)
+    def measure(x, first):
+        law = model.law(trained.params)
+        log_p = law.log_prob(x)
+        key = jax.random.fold_in(key_model, first)
+        y, log_q = law.sample_and_log_prob(seed=key, sample_shape=len(x))
         kl = log_q - target.law.log_prob(y)
-        return {"gap": gap, "kl": kl, "log_likelihood": law.log_prob(x)}, x, y
+        return {"gap": target.law.log_prob(x) - log_p, "kl": kl, "log_likelihood": log_p, "y": y}
 
-    figures, x, y = measure(trained.params)
+    x = target.law.sample(seed=key_test, sample_shape=config.test)
+    figures = training.by_batches(measure, x, folder / "measures", trained.params)
+    y = figures.pop("y")
     result: dict[str, Any] = {"cpu_seconds": round(trained.cpu_seconds, 1)}
     for name, values in figures.items():
-        result[name] = float(jnp.mean(values))
-        result[f"{name}_error"] = float(jnp.std(values) / config.test**0.5)
+        result[name] = float(np.mean(values, dtype=float))
+        result[f"{name}_error"] = float(np.std(values, dtype=float) / config.test**0.5)
     law = model.law(trained.params)
     nodes = quadrature(target.manifold)
     if nodes is not None and cell.geometry == "Riemannian":
         points, weights = nodes
-        log_p = jax.jit(lambda law, x: law.log_prob(x))(law, points)
-        result["mass"] = float(np.sum(weights * np.exp(np.asarray(log_p, np.float64))))
+        density = jax.jit(lambda x, _: {"log_prob": model.law(trained.params).log_prob(x)})
+        log_p = training.by_batches(density, points, folder / "mass", trained.params)["log_prob"]
+        result["mass"] = float(np.sum(weights * np.exp(log_p.astype(np.float64))))
         _, stats = jax.jit(lambda law, x: law.log_prob_and_stats(x))(law, points[:512])
         result["evaluations"] = int(stats.evaluations)
     samples = {"target": np.asarray(x[:200]), "flow": np.asarray(y[:200])}

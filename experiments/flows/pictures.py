@@ -6,7 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from geodl import plotting
 from geodl.flows import Flow
@@ -61,14 +63,17 @@ def known(
     """Laws side by side, each with its samples (n, *event_shape) over its density: `density.png`.
 
     The sphere as Mollweide map about the antipode of the origin, the torus by its angles, the hyperbolic plane in the
-    Poincaré disk; of rotations, where they turn the third axis.
+    Poincaré disk, by its area; of rotations, where they turn the third axis. All densities are on one scale.
     """
-    panel = {"figsize": (5.2 * len(laws), 3.4 if isinstance(manifold, Sphere | SO3) else 5.2)}
-    figure = Figure(**panel, layout="compressed")
-    norm = None
-    for ax, name in zip(np.ravel(figure.subplots(1, len(laws))), laws, strict=True):
+    panel = {"figsize": (5.2 * len(laws), 3.4 if isinstance(manifold, Sphere | SO3) else 5.6)}
+    figure = Figure(**panel, layout="constrained")
+    axes = list(np.ravel(figure.subplots(1, len(laws))))
+    label = "samples, where they turn the third axis" if isinstance(manifold, SO3) else "samples"
+    image, dots = None, {"s": 3, "alpha": 0.5, "color": "#b3413b", "label": label}
+    for ax, name in zip(axes, laws, strict=True):
         ax.set_title(name)
         x = np.asarray(samples[name], np.float64)
+        style = {"norm": image.norm} if image else {}
         match manifold:
             case Sphere() | SO3():
                 view = plotting.Mollweide(0, 180)
@@ -76,25 +81,46 @@ def known(
                 if isinstance(manifold, SO3):
                     x = x[..., 2]
                 else:
-                    norm = plotting.sphere_density(
-                        ax, view, _values(laws[name]), 140, **({"norm": norm} if norm else {})
-                    ).norm
+                    image = plotting.sphere_density(ax, view, _values(laws[name]), 140, **style)
                 unit = x / np.linalg.norm(x, axis=-1, keepdims=True)
-                plotting.sphere_points(ax, view, unit, s=2, alpha=0.4)
+                plotting.sphere_points(ax, view, unit, **dots)
             case Torus():
                 chart = plotting.Plane(np.pi)
                 plotting.frame(ax, chart)
-                plotting.density(ax, chart, _values(laws[name]))
-                plotting.points(ax, chart, x, s=3, color="#b3413b", alpha=0.4)
+                image = plotting.density(ax, chart, _values(laws[name]), **style)
+                plotting.points(ax, chart, x, **dots)
+                _angles(ax)
             case Hyperboloid():
                 chart = plotting.Disk(float(manifold.c))
                 values = _values(laws[name], lambda z: poincare.to_hyperboloid(z, manifold.c))
                 plotting.frame(ax, chart)
-                plotting.density(ax, chart, values)
+                image = plotting.density(ax, chart, values, **style)
                 disk = np.asarray(manifold.to_ball(jnp.asarray(x, jnp.float32)))
-                plotting.points(ax, chart, disk, s=3, color="#b3413b", alpha=0.4)
+                plotting.points(ax, chart, disk, **dots)
+    handles, _ = axes[0].get_legend_handles_labels()
+    if isinstance(manifold, Sphere | SO3):
+        handles.append(Line2D([], [], color="0.8", label="meridians and parallels, every 30°"))
+    else:
+        contours = "contours at exp(-k²/2) of the largest density, k = 1, 2, 3"
+        handles.append(Line2D([], [], color="#7f9bbd", label=contours))
+    if isinstance(manifold, Sphere):
+        plotting.sphere_colorbar(axes, image)
+    elif image is not None:
+        unit = "square radian" if isinstance(manifold, Torus) else "unit of hyperbolic area"
+        figure.colorbar(image, ax=axes, label=f"density per {unit}", shrink=0.8, aspect=30)
+    below = {"loc": "outside lower center", "ncols": 2, "frameon": False, "markerscale": 3}
+    figure.legend(handles=handles, **below)
     figure.savefig(folder / "density.png", dpi=DPI)
     return folder / "density.png"
+
+
+def _angles(ax: Axes) -> None:
+    ax.set_axis_on()
+    ax.set(xlabel="first angle (radians)", ylabel="second angle (radians)")
+    ticks = np.pi * np.array([-1, -0.5, 0, 0.5, 1])
+    names = ["-π", "-π/2", "0", "π/2", "π"]
+    ax.set_xticks(ticks, names)
+    ax.set_yticks(ticks, names)
 
 
 def _values(law, points=lambda z: z):

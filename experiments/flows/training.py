@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
@@ -54,12 +55,8 @@ class Recipe:
         rate = optax.warmup_cosine_decay_schedule(
             0.0, self.learning_rate, min(self.warmup, self.steps // 10), self.steps
         )
-        adam = optax.adamw(rate, weight_decay=self.weight_decay, mask=_decayed)
+        adam = optax.adamw(rate, weight_decay=self.weight_decay)
         return train.averaged(optax.chain(optax.clip_by_global_norm(self.clip), adam), self.average)
-
-
-def _decayed(params):
-    return {name: name != "frequencies" for name in params}
 
 
 Solver = flows.Tsit5 | flows.RK4
@@ -183,3 +180,22 @@ def fit(
 def any_of(points: Array, key: Array, n: int) -> Array:
     """n of the points, drawn with replacement."""
     return points[jax.random.randint(key, (n,), 0, len(points))]
+
+
+def by_batches(
+    f: Callable[[Array, Array], dict[str, Array]],
+    x: Array,
+    folder: Path,
+    depends: Any,
+    size: int = 2000,
+) -> dict[str, np.ndarray]:
+    """``f(points, number of the first)`` of points x (n, ...), with a bar; a killed run keeps the finished batches.
+
+    All batches have one size, for one compilation: the last one is filled up with points from the start.
+    """
+    n = len(x)
+    size = min(size, n)
+    starts = range(0, n, size)
+    chunks = [(x[(i + np.arange(size)) % n], np.int32(i)) for i in starts]
+    parts = train.resumable_map(lambda chunk: f(*chunk), chunks, folder, depends)
+    return {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}

@@ -29,6 +29,8 @@ class Branching:
     name: str = "paper"
     seeds: int = 10
     """trees, each with its own split; all seeds of a model are trained at once"""
+    seed: int = 0
+    """of the trees and of the training: another number is another draw of all of them"""
     curvatures: tuple[float, ...] = (0.1, 0.3, 0.8, 1.0, 1.2)
     prior_scales: tuple[float, ...] = (1.0, 1.7)
     decoders: tuple[vae.model.FirstLayer, ...] = ("gyroplane",)
@@ -97,7 +99,7 @@ def run(config: Branching) -> dict[Cell, np.ndarray]:
     for free in ("curvatures", "prior_scales", "decoders", "root"):
         del protocol[free]
     folder = train.start_run("branching", config.name, protocol, config.root)
-    keys = jax.random.split(jax.random.key(0), config.seeds)
+    keys = jax.random.split(jax.random.key(config.seed), config.seeds)
     trees = jax.vmap(datasets.branching_diffusion)(keys)
     losses, params = {}, {}
     for cell in cells(config):
@@ -123,8 +125,9 @@ def train_cell(config: Branching, cell: Cell, trees, keys, folder: Path):
 
     optimizer = models.optimizer(config.learning_rate)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch, drop_last=True)
-    states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key))(keys)
-    per_epoch = train.steps_per_epoch(trees.train.shape[1], config.batch, drop_last=True)
+    items = trees.train.shape[1]
+    states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key, items))(keys)
+    per_epoch = train.steps_per_epoch(items, config.batch, drop_last=True)
     states, _ = train.fit(
         train.chunked(jax.vmap(step)),
         states,

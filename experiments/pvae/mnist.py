@@ -16,6 +16,7 @@ from geodl import datasets, plotting, train, vae
 
 
 DIMS = (2, 5, 10, 20)
+MARK = "<!-- table -->"
 # -log p(x), IWAE-5000, for d = 2, 5, 10, 20 (Mathieu et al. 2019, table 2); None: not trainable by their code
 PAPER = {
     ("N-VAE", None): (144.5, 114.7, 100.2, 97.6),
@@ -65,7 +66,19 @@ class Mnist:
     """importance samples of the reported likelihood"""
     test_items: int = 10_000
     chart: models.Chart = "hyperboloid"
+    validate: bool = False
+    """to choose settings: the last sixth of the training images (MNIST: 10,000) is held out and stands for the test"""
+    results: str = ""
+    """folder of one JSON file for each finished cell, by default in the run's: cells found there are not run again"""
     root: str = "runs"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The tables of a folder of results, in a page between two of its marks."""
+
+    results: str = "docs/results/mnist"
+    page: str = "docs/results/mnist.md"
 
 
 # minutes on two cores
@@ -105,36 +118,68 @@ def cells(config: Mnist) -> list[Cell]:
 
 
 def run(config: Mnist) -> dict[Cell, dict[str, Any]]:
-    """Train and evaluate every cell asked for; tables and pictures land in the run's folder."""
+    """Train and evaluate every cell asked for that has no result yet; tables and pictures land in the run's folder.
+
+    Raises ``ValueError`` where a result that is there was measured by another protocol.
+    """
     images, source = load(config)
     protocol = asdict(config) | {"data": source}
-    for free in ("kinds", "dims", "curvatures", "root"):
+    for free in ("kinds", "dims", "curvatures", "results", "root"):
         del protocol[free]
     folder = train.start_run("mnist", config.name, protocol, config.root)
+    del protocol["name"]
+    store = Path(config.results) if config.results else folder / "results"
+    store.mkdir(parents=True, exist_ok=True)
     print(f"{source}: {len(images.train_images)} training, {len(images.test_images)} test images")
     for cell in cells(config):
+        known = results(store).get(cell)
+        if known and known["protocol"] != protocol:
+            raise ValueError(
+                f"{store}: {cell.folder} was measured by {known['protocol']}, asked for {protocol}"
+            )
+        if known:
+            continue
         place = folder / cell.folder
         params = train_cell(config, cell, images, place)
         result = evaluate(config, cell, params, images, place)
         if cell.dim == 2:
             result["accuracy"] = classify(config, cell, params, images, place)
             draw(config, cell, jax.tree.map(lambda a: a[0], params), images, place)
-        record = asdict(cell) | train.circumstances() | result
-        train.write_text(place / "result.json", json.dumps(record, indent=2) + "\n")
-        tables = results_tables(results(folder), source)
-        train.write_text(folder / "table.md", tables + "\n")
+        record = asdict(cell) | {"protocol": protocol} | train.circumstances() | result
+        train.write_text(store / f"{cell.folder}.json", json.dumps(record, indent=2) + "\n")
+    tables = results_tables(results(store), source)
+    train.write_text(folder / "table.md", tables + "\n")
     print(f"\n{tables}\n\ntable: {folder / 'table.md'}\npictures: {folder}/*/*.png")
-    return results(folder)
+    return results(store)
+
+
+def write_table(config: Table) -> None:
+    """Put the tables of all results that there are into the page."""
+    page = Path(config.page)
+    before, _, after = page.read_text().split(MARK)
+    tables = results_tables(results(Path(config.results)), "mnist")
+    train.write_text(page, f"{before}{MARK}\n\n{tables}\n\n{MARK}{after}")
+    print(tables)
 
 
 def results(folder: Path) -> dict[Cell, dict[str, Any]]:
-    """What the finished cells of a run have measured."""
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))]
+    """What the finished cells of a folder of results have measured."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     return {Cell(r["kind"], r["dim"], r["c"]): r for r in records}
 
 
 def load(config: Mnist) -> tuple[datasets.Images, str]:
     """The images, and the name of their source."""
+    images, source = _load(config)
+    if config.validate:
+        fit = slice(len(images.train_images) * 5 // 6)
+        rest = slice(fit.stop, None)
+        (x, labels), name = images[:2], f"{source}, held-out training images"
+        return datasets.Images(x[fit], labels[fit], x[rest], labels[rest]), name
+    return images, source
+
+
+def _load(config: Mnist) -> tuple[datasets.Images, str]:
     if config.data != "digits":
         try:
             return datasets.mnist(download=config.download), "mnist"
@@ -189,7 +234,9 @@ def train_cell(config: Mnist, cell: Cell, images: datasets.Images, folder: Path)
     steps = config.epochs * epoch
     optimizer = models.optimizer(config.learning_rate, steps, config.decay)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
-    states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key))(seed_keys(config))
+    states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key, len(data)))(
+        seed_keys(config)
+    )
     run = train.chunked(jax.vmap(step, (0, None)))
     states, _ = train.fit(run, states, data, steps, folder, chunk=epoch)
     return states.params
@@ -267,7 +314,9 @@ def classify(config: Mnist, cell: Cell, params, images, folder: Path) -> list[li
     steps = 20 * epoch
     optimizer = models.optimizer(2e-3, steps, 1.0)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
-    states = jax.vmap(lambda key: train.init(net.init(key), optimizer, key))(seed_keys(config))
+    states = jax.vmap(lambda key: train.init(net.init(key), optimizer, key, len(labels)))(
+        seed_keys(config)
+    )
     data = latents, jnp.broadcast_to(labels, latents.shape[:2])
     run = train.chunked(jax.vmap(step))
     states, _ = train.fit(run, states, data, steps, folder / "classifier", chunk=5 * epoch)
@@ -287,7 +336,7 @@ def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
         row = [label(kind, c)]
         for i, dim in enumerate(dims):
             ours = results.get(Cell(kind, dim, c))
-            row.append("not run" if ours is None else mean_and_error(ours["loss"]))
+            row.append("–" if ours is None else mean_and_error(ours["loss"]))
             if mnist:
                 row.append(PAPER[kind, c][i] or "*")
         rows.append(row)
@@ -297,12 +346,17 @@ def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
     details = "d, model, seeds, IWAE, −ELBO, reconstruction, KL, active units, date, revision"
     tables = [
         f"−log p(x) in nats per test image of {source}, IWAE; mean ± its standard error over seeds; "
-        "*: the paper's code could not train it",
+        "–: not run; *: the paper's code could not train it",
         train.markdown_table(header, rows),
         "The bounds and their parts, the latent units in use, and the run:",
         train.markdown_table(
             details.split(", "),
-            [detail(*item) for item in sorted(results.items(), key=lambda item: str(item[0]))],
+            [
+                detail(*item)
+                for item in sorted(
+                    results.items(), key=lambda item: (item[0].dim, item[0].kind, item[0].c or 0)
+                )
+            ],
         ),
     ]
     accuracies = {cell: r["accuracy"] for cell, r in results.items() if "accuracy" in r}

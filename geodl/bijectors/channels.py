@@ -8,6 +8,8 @@ import math
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -82,11 +84,14 @@ class InvertibleConv(distrax.Bijector):
     ):
         """P, L and U are (channels, channels), the others (channels,), ``sign`` of 1 and -1.
 
-        Derivatives with respect to ``permutation`` and ``sign`` are 0.
+        P and the signs are constants: derivatives with respect to them are 0.
         """
         super().__init__(event_ndims_in=event_ndims, is_constant_jacobian=True)
-        p, sign = jax.lax.stop_gradient((jnp.asarray(permutation), jnp.asarray(sign)))
         self._log_scale = jnp.asarray(log_scale)
+        p, sign = (
+            jax.lax.stop_gradient(jnp.asarray(a, self._log_scale.dtype))
+            for a in (permutation, sign)
+        )
         identity = jnp.eye(self._log_scale.shape[-1], dtype=self._log_scale.dtype)
         lower = jnp.tril(jnp.asarray(lower), -1) + identity
         upper = jnp.triu(jnp.asarray(upper), 1) + identity * sign * jnp.exp(self._log_scale)
@@ -108,17 +113,22 @@ class InvertibleConv(distrax.Bijector):
         return _at_every_pixel(self._log_scale, y, self.event_ndims_in)
 
 
-def plu_of_rotation(key: Array, channels: int) -> dict[str, Array]:
-    """Arguments of :class:`InvertibleConv` for a random rotation (or reflection)."""
-    p, lower, upper = jax.scipy.linalg.lu(jax.random.orthogonal(key, channels))
-    diagonal = jnp.diag(upper)
-    return {
+def plu_of_rotation(rng: np.random.Generator, channels: int) -> dict[str, np.ndarray]:
+    """Arguments of :class:`InvertibleConv` for a random rotation (or reflection), in float32.
+
+    By NumPy, so that the "permutation" and the "sign", which are not to be trained, can be made with an architecture.
+    """
+    rotation, _ = np.linalg.qr(rng.normal(size=(channels, channels)))
+    p, lower, upper = scipy.linalg.lu(rotation)
+    diagonal = np.diag(upper)
+    arrays = {
         "permutation": p,
-        "lower": jnp.tril(lower, -1),
-        "upper": jnp.triu(upper, 1),
-        "sign": jnp.sign(diagonal),
-        "log_scale": jnp.log(jnp.abs(diagonal)),
+        "lower": np.tril(lower, -1),
+        "upper": np.triu(upper, 1),
+        "sign": np.sign(diagonal),
+        "log_scale": np.log(np.abs(diagonal)),
     }
+    return {name: a.astype(np.float32) for name, a in arrays.items()}
 
 
 class LeadingChannels(distrax.Bijector):

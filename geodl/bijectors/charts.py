@@ -30,13 +30,13 @@ class Stereographic(distrax.Bijector):
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
         """Points (..., dim + 1) from coordinates (..., dim), and the log-determinant (...)."""
-        x = jnp.asarray(x)
+        x = _floating(x)
         _check_width("Stereographic.forward", x, (self._dim,))
         return sphere.from_stereographic(x), self._log_det(x)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
         """Coordinates (..., dim) of points (..., dim + 1), and minus the log-determinant there."""
-        y = jnp.asarray(y)
+        y = _floating(y)
         _check_width("Stereographic.inverse", y, (self._dim + 1,))
         x = sphere.to_stereographic(y)
         return x, -self._log_det(x)
@@ -72,14 +72,14 @@ class ExponentialMap(distrax.Bijector):
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
         """Points (..., *event_shape) from components (..., dim), and the log-determinant (...)."""
-        x = jnp.asarray(x)
+        x = _floating(x)
         _check_width("ExponentialMap.forward", x, (self._manifold.dim,))
         y = jnp.asarray(self._manifold.expmap_frame(self._origin(x), x))
         return y, self._log_det(x)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
         """The shortest components (..., dim) of points (..., *event_shape), and minus the log-determinant."""
-        y = jnp.asarray(y)
+        y = _floating(y)
         _check_width("ExponentialMap.inverse", y, self._manifold.event_shape)
         x = self._manifold.normal_coordinates(y).astype(float_dtype(y))
         return x, -self._log_det(x)
@@ -89,6 +89,11 @@ class ExponentialMap(distrax.Bijector):
 
     def _origin(self, x):
         return jax.tree.map(lambda o: o.astype(float_dtype(x)), self._manifold.origin())
+
+
+def _floating(x):
+    """An array; integers as floats, before any arithmetic."""
+    return jnp.asarray(x, float_dtype(x))
 
 
 def _check_width(name, x, shape):

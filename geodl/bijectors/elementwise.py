@@ -7,6 +7,8 @@ without any constraint. They are used with distrax's couplings:
     distrax.SplitCoupling(channels // 2, 3, conditioner, elementwise.bijector)
 """
 
+import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+
+from geodl._core.platform import cpu_barrier
 
 
 BOUND = 2.0  # of a log-scale
@@ -41,7 +45,9 @@ def affine() -> Elementwise:
 def spline(bins: int = 8, box: float = 5.0) -> Elementwise:
     """Rational-quadratic spline of [-box, box], the identity beyond, and then :func:`affine`.
 
-    The identity at raw = 0 (Durkan, Bekasov, Murray & Papamakarios 2019). Raises ``ValueError`` unless
+    The identity at raw = 0 (Durkan, Bekasov, Murray & Papamakarios 2019). Its slopes are bounded, between the knots
+    too, for any raw: those of the bins lie in [1/3, 3], those of knots within a factor of two of the harmonic mean of
+    the bins beside them: nowhere is the curve so flat that float32 does not invert it. Raises ``ValueError`` unless
     bins > 0 and box > 0.
     """
     if bins < 1 or box <= 0:
@@ -51,19 +57,42 @@ def spline(bins: int = 8, box: float = 5.0) -> Elementwise:
     def bijector(raw):
         n = raw.shape[-1] // (outputs + 2)
         knots = raw[..., 2 * n :].reshape(*raw.shape[:-1], n, outputs)
-        # Slopes and bins that are not tiny: inverting costs float32 no more than two digits.
         curve = distrax.RationalQuadraticSpline(
-            knots, -box, box, "identity", min_bin_size=1e-2 * box / bins, min_knot_slope=1e-2
+            _gentle(knots, bins), -box, box, "identity", min_bin_size=_NONE, min_knot_slope=_NONE
         )
         return distrax.Chain([affine().bijector(raw[..., : 2 * n]), curve])
 
     return Elementwise(outputs + 2, bijector)
 
 
+_STEEP = math.log(3.0)  # log-slopes of the bins of a spline, in absolute value
+_NONE = 1e-12  # distrax's own bounds, which must be positive
+_NARROW = 0.1  # the smallest width of a bin, of the mean one
+
+
+def _gentle(raw, bins):
+    """distrax's raw parameters (..., 3 bins + 1) of the spline of bounded slopes that ours stand for."""
+    widths, slopes, knots = jnp.split(raw, [bins, 2 * bins], -1)
+    width = (1 - _NARROW) * jax.nn.softmax(widths, -1) + _NARROW / bins
+    height = width * jnp.exp(_within(_STEEP / 2, slopes))
+    height = height / jnp.sum(height, -1, keepdims=True)
+    slope = height / width
+    harmonic = 2 / (1 / slope[..., 1:] + 1 / slope[..., :-1])
+    inner = harmonic * jnp.exp(_within(math.log(2.0), knots[..., 1:-1]))
+    knot = jnp.concatenate([knots[..., :1], jnp.log(jnp.expm1(inner)), knots[..., -1:]], -1)
+    return jnp.concatenate([jnp.log(width), jnp.log(height), knot - math.log(math.e - 1)], -1)
+
+
+def _within(bound, raw):
+    """raw, bent to (-bound, bound) by a tanh."""
+    return bound * jnp.tanh(raw / bound)
+
+
 def logistic_mixture(components: int = 8) -> Elementwise:
     """:class:`LogisticMixture`, and then :func:`affine` (Ho, Chen, Srinivas, Duan & Abbeel 2019, 3.2).
 
-    At raw = 0 the components lie evenly in [-2, 2], so that gradients tell them apart. Raises ``ValueError`` unless
+    At raw = 0 the components lie evenly in [-2, 2], so that gradients tell them apart. A tenth of the identity is mixed
+    in, so that float32 inverts the curve between components that lie far apart too. Raises ``ValueError`` unless
     there is one.
     """
     if components < 1:
@@ -78,7 +107,7 @@ def logistic_mixture(components: int = 8) -> Elementwise:
         return distrax.Chain(
             [
                 affine().bijector(raw[..., : 2 * n]),
-                LogisticMixture(logits, loc, _bounded(log_scale)),
+                LogisticMixture(logits, loc, _bounded(log_scale), 0.1),
             ]
         )
 
@@ -91,10 +120,10 @@ def _bounded(log_scale):
 
 def _of_few_channels(function, x):
     """An elementwise function of x; on the CPU as of one row, along which XLA vectorises: six times as fast."""
-    if jax.default_backend() != "cpu" or x.shape[-1] >= _VECTOR:
+    if x.shape[-1] >= _VECTOR:
         return function(x)
-    row = jax.lax.optimization_barrier(x.reshape(-1))
-    return jax.lax.optimization_barrier(function(row)).reshape(x.shape)
+    row = cpu_barrier(x.reshape(-1))
+    return cpu_barrier(function(row)).reshape(x.shape)
 
 
 class _Affine(distrax.Bijector):
@@ -112,10 +141,11 @@ class _Affine(distrax.Bijector):
 
 
 class LogisticMixture(distrax.Bijector):
-    """y with logit F(y) = x, F the distribution function of a mixture of logistic laws; elementwise.
+    """y with (1 - straight) logit F(y) + straight y = x, F the distribution function of a mixture of logistic laws.
 
-    The inverse is closed. The forward direction is found by bisection and Newton's method between the quantiles of
-    the components, its derivatives, of any order, by the implicit function theorem.
+    Elementwise. The inverse is closed; between components that lie far apart logit F is flat, and ``straight``, in
+    [0, 1), is the least slope. The forward direction is found by bisection and Newton's method between x and the
+    quantiles of the components, its derivatives, of any order, by the implicit function theorem.
     """
 
     def __init__(
@@ -123,22 +153,24 @@ class LogisticMixture(distrax.Bijector):
         logits: ArrayLike,
         loc: ArrayLike,
         log_scale: ArrayLike,
+        straight: float = 0.0,
     ):
         """Weights (by their logits), places and log-scales, each (components, *shape)."""
         super().__init__(event_ndims_in=0)
-        self._mixture = tuple(jnp.asarray(a) for a in (logits, loc, log_scale))
+        mixture = tuple(jnp.asarray(a) for a in (logits, loc, log_scale))
+        self._mixture, self._straight = mixture, straight
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
         """y and log dy/dx at x (*batch, *shape)."""
         x = jnp.asarray(x)
         mixture = self._before(x)
-        y = _quantile(mixture, x)
-        return y, -_logit_cdf(mixture, y)[1]
+        y = _quantile(self._straight, mixture, x)
+        return y, -_curve(self._straight, mixture, y)[1]
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
         """x and log dx/dy at y (*batch, *shape)."""
         y = jnp.asarray(y)
-        return _logit_cdf(self._before(y), y)
+        return _curve(self._straight, self._before(y), y)
 
     def _before(self, x):
         """The parameters, with room for x's batch axes behind that of the components."""
@@ -159,36 +191,47 @@ def _logit_cdf(mixture, y):
     return log_cdf - log_survival, log_density - log_cdf - log_survival
 
 
+def _curve(straight, mixture, y):
+    """logit F(y), mixed with y, and the logarithm of its derivative."""
+    value, log_slope = _logit_cdf(mixture, y)
+    if not straight:
+        return value, log_slope
+    bent = 1 - straight
+    return bent * value + straight * y, jnp.log(bent * jnp.exp(log_slope) + straight)
+
+
 BISECTIONS, NEWTON_STEPS = 16, 4
 
 
-@jax.custom_jvp
-def _quantile(mixture, x):
-    """y with logit F(y) = x: between the places where the components alone would put it."""
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _quantile(straight, mixture, x):
+    """y where the curve is x: between x and the places where the components alone would put it."""
     _, loc, log_scale = mixture
     candidates = loc + jnp.exp(log_scale) * x
 
     def bisect(_, bracket):
         low, high = bracket
         middle = (low + high) / 2
-        beyond = _logit_cdf(mixture, middle)[0] > x
+        beyond = _curve(straight, mixture, middle)[0] > x
         return jnp.where(beyond, low, middle), jnp.where(beyond, middle, high)
 
     def newton(_, y):
-        value, log_slope = _logit_cdf(mixture, y)
+        value, log_slope = _curve(straight, mixture, y)
         return jnp.clip(y - (value - x) * jnp.exp(-log_slope), low, high)
 
-    start = jnp.min(candidates, 0), jnp.max(candidates, 0)
-    low, high = jax.lax.fori_loop(0, BISECTIONS, bisect, start)
+    low, high = jnp.min(candidates, 0), jnp.max(candidates, 0)
+    if straight:
+        low, high = jnp.minimum(low, x), jnp.maximum(high, x)
+    low, high = jax.lax.fori_loop(0, BISECTIONS, bisect, (low, high))
     return jax.lax.fori_loop(0, NEWTON_STEPS, newton, (low + high) / 2)
 
 
 @_quantile.defjvp
-def _quantile_jvp(primals, tangents):
+def _quantile_jvp(straight, primals, tangents):
     (mixture, x), (mixture_dot, x_dot) = primals, tangents
-    y = _quantile(mixture, x)
-    log_slope = _logit_cdf(mixture, y)[1]
-    moved = jax.jvp(lambda m: _logit_cdf(m, y)[0], (mixture,), (mixture_dot,))[1]
+    y = _quantile(straight, mixture, x)
+    log_slope = _curve(straight, mixture, y)[1]
+    moved = jax.jvp(lambda m: _curve(straight, m, y)[0], (mixture,), (mixture_dot,))[1]
     return y, (x_dot - moved) * jnp.exp(-log_slope)
 
 

@@ -63,7 +63,7 @@ class Logit(distrax.Bijector):
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
         """Pixels of logits, and the log-determinant of dx/dy."""
-        y = jnp.asarray(x)
+        y = jnp.asarray(x, float_dtype(x))
         self._check_forward_input_shape(y)
         pixels = (jax.nn.sigmoid(y) - self._alpha) / (1 - 2 * self._alpha)
         return pixels, self._log_det(jax.nn.log_sigmoid(y), jax.nn.log_sigmoid(-y))

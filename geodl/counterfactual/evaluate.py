@@ -7,7 +7,6 @@ means with their standard error. Judges and neighbours should not have seen the 
     header, rows = summary({"base": measures, "data": others})
 """
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -52,26 +51,29 @@ def data_measures(
     """Distances from the starts, and whether judges and neighbours see the goal.
 
     Args:
-        x: counterfactuals (n, ...). One that is not finite convinces nobody, and its distances are NaN.
+        x: counterfactuals (n, ...), of any dtype. One that is not finite convinces nobody (its share is 0), and its
+            distances are NaN.
         start: what they are counterfactuals of, of the same shape.
         goal: classes (n,).
         judges: from a batch (n, ...) to classes (n,), as other classifiers.
         neighbours: labelled data.
 
     Raises:
-        ValueError: shapes that do not fit, a judge that does not give one class per sample.
+        ValueError: shapes that do not fit, a judge that does not give one class per sample, neighbours that are not
+            finite.
     """
+    x, start, goal = np.asarray(x), np.asarray(start), np.asarray(goal)
     n = len(x)
     if x.shape != start.shape or goal.shape != (n,):
         raise ValueError(
             f"data_measures: starts of shape {x.shape} and goals ({n},) are needed, got {start.shape} and {goal.shape}"
         )
-    goal, flat = np.asarray(goal), np.asarray(x).reshape(n, -1)
-    change = np.abs(flat - np.asarray(start).reshape(n, -1))
+    flat = _rows(x)
+    valid = np.all(np.isfinite(flat), axis=-1)
+    change = np.abs(np.where(valid[:, None], flat, np.nan) - _rows(start))
     measures = {"l1": change.sum(-1), "l2": np.sqrt(np.sum(change**2, -1)), "l∞": change.max(-1)}
-    valid = np.all(np.isfinite(flat), -1)
     # scikit-learn's judges refuse a batch with a NaN in it
-    clean = jnp.asarray(np.where(np.expand_dims(valid, 1), flat, 0).reshape(x.shape))
+    clean = jnp.asarray(np.where(valid.reshape(n, *[1] * (x.ndim - 1)), x, x.dtype.type(0)))
     for name, judge in (judges or {}).items():
         verdict = np.asarray(judge(clean))
         if verdict.shape != (n,):
@@ -80,40 +82,70 @@ def data_measures(
             )
         measures[name] = (verdict == goal) & valid
     if neighbours is not None:
-        share, majority = agreement(clean, goal, neighbours)
-        measures[f"{neighbours.k}-NN share"] = share * valid
-        measures[f"{neighbours.k}-NN majority"] = majority & valid
+        share, majority = agreement(x, goal, neighbours)
+        measures[f"{neighbours.k}-NN share"] = np.where(valid, share, 0)
+        measures[f"{neighbours.k}-NN majority"] = majority
     return measures
 
 
 def agreement(x: Any, goal: Any, neighbours: Neighbours) -> tuple[np.ndarray, np.ndarray]:
     """The share (n,) of the nearest neighbours that are of the goal's class, and whether no class has as many (n,).
 
-    Raises ``ValueError`` for fewer than k neighbours, or data of another size than x.
+    Of x that are not finite the share is NaN, and there is no majority.
+
+    Raises ``ValueError`` for fewer than k neighbours, data of another size than x, or that are not finite.
     """
-    index = jnp.asarray(neighbours.x)
-    if len(index) < neighbours.k or index[0].size != x[0].size:
+    x, index, labels = np.asarray(x), np.asarray(neighbours.x), np.asarray(neighbours.labels)
+    k, size = neighbours.k, math.prod(x.shape[1:])
+    if not 1 <= k <= len(index) or math.prod(index.shape[1:]) != size:
         raise ValueError(
-            f"agreement: at least {neighbours.k} data of {x[0].size} entries needed, got shape {index.shape}"
+            f"agreement: k = {k} of at least {k} data of {size} entries needed, got shape {index.shape}"
         )
-    nearest = _nearest(x.reshape(len(x), -1), index.reshape(len(index), -1), neighbours.k)
-    labels = np.asarray(neighbours.labels)[np.asarray(nearest)]
-    mine = labels == np.asarray(goal)[:, None]
-    own = mine.sum(-1)
+    if labels.shape != (len(index),):
+        raise ValueError(f"agreement: labels ({len(index)},) are needed, got {labels.shape}")
+    x, index = _rows(x), index.reshape(len(index), size)
+    spoiled = np.flatnonzero(~np.isfinite(index).all(-1))
+    if len(spoiled):
+        raise ValueError(f"agreement: finite data are needed, row {spoiled[0]} is not")
+    valid = np.all(np.isfinite(x), axis=-1)
+    seen = labels[_nearest(x[valid], index, k)]
+    mine = seen == np.asarray(goal)[valid, None]
     # votes for the class of each neighbour that is not the goal's
-    votes = np.where(~mine, (labels[:, :, None] == labels[:, None]).sum(-1), 0)
-    return own / neighbours.k, own > votes.max(-1)
+    votes = np.where(~mine, (seen[:, :, None] == seen[:, None]).sum(-1), 0)
+    share, majority = np.full(len(x), np.nan), np.zeros(len(x), bool)
+    share[valid] = mine.mean(-1)
+    majority[valid] = mine.sum(-1) > votes.max(-1)
+    return share, majority
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _nearest(x, index, k):
-    squares = jnp.sum(index**2, -1)
+def _rows(x):
+    """In double precision, an axis for all entries of a sample."""
+    return np.asarray(x, np.float64).reshape(len(x), math.prod(x.shape[1:]))
 
-    def one(row):
-        products = jnp.matmul(index, row, precision="highest")
-        return jax.lax.top_k(2 * products - squares, k)[1]
 
-    return jax.lax.map(one, x, batch_size=64)
+def _nearest(x, index, k, batch_size=64):
+    """The rows of the k nearest of the index (n, k), nearest first; of equally near ones the first.
+
+    The expanded square |y|^2 - 2 x.y loses digits, but it is one matrix product: within its error it says who may be
+    among the nearest, and differences decide between these.
+    """
+    center = index.mean(0, dtype=np.float64)
+    nearest = np.empty((len(x), k), int)
+    with np.errstate(over="ignore", invalid="ignore"):  # then all are among them
+        single = (index - center).astype(np.float32)
+        squares = np.sum(single**2, -1)
+        for first in range(0, len(x), batch_size):
+            rows = x[first : first + batch_size]
+            moved = (rows - center).astype(np.float32)
+            rough = squares - 2 * moved @ single.T
+            reach = np.linalg.norm(moved, axis=-1) + math.sqrt(squares.max())
+            error = (x.shape[1] + 8) * np.finfo(np.float32).eps * reach**2
+            limit = np.partition(rough, k - 1)[:, k - 1] + 2 * error
+            for i, row in enumerate(rows):
+                near = np.flatnonzero(~(rough[i] > limit[i]))
+                exact = np.sum((index[near] - row) ** 2, -1)
+                nearest[first + i] = near[np.argsort(exact, kind="stable")[:k]]
+    return nearest
 
 
 def wilson(successes: int, n: int, quantile: float = 1.959964) -> tuple[float, float]:
@@ -143,6 +175,8 @@ def summary(
 
 def _cell(values):
     values = np.asarray(values)
+    if len(values) == 0:
+        return "none"
     if values.dtype == bool:
         low, high = wilson(int(values.sum()), len(values))
         return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"

@@ -14,8 +14,19 @@ from jax import Array
 from jax.tree_util import Partial
 
 from geodl.manifolds import Manifold
+from geodl.manifolds._numerics import dot, float_dtype, safe_norm
 from geodl.manifolds._record import register_record
 from geodl.manifolds.base import Point
+
+
+def as_floats(tree: Any) -> Any:
+    """Arrays for lists, and integers as floats: what arithmetic and derivatives need."""
+
+    def one(leaf):
+        array = jnp.asarray(leaf)
+        return jnp.asarray(array, float_dtype(array))
+
+    return jax.tree.map(one, tree, is_leaf=lambda node: isinstance(node, list))
 
 
 @jax.custom_jvp
@@ -54,11 +65,12 @@ class Flat:
 
     def sqdist(self, x: Any, y: Any) -> Array:
         """|x - y|^2, over all axes."""
-        return jnp.sum(jnp.square(x - y))
+        way = jnp.ravel(as_floats(x) - as_floats(y))
+        return dot(way, way)
 
     def dist(self, x: Any, y: Any) -> Array:
-        """|x - y|, over all axes."""
-        return jnp.sqrt(self.sqdist(x, y))
+        """|x - y|, over all axes, gradient 0 at x = y."""
+        return safe_norm(jnp.ravel(as_floats(x) - as_floats(y)))
 
 
 class Generator(NamedTuple):
@@ -131,7 +143,7 @@ def linearise(
     ``pull(v)`` the components of the Riemannian gradient of <v, x>. On a flat base they are J a and J^T v; on a
     curved one J E a and E^T J^T v for the frame E, hence push(pull(v)) = J g_Z^{-1} J^T v.
     """
-    space = generator.manifold
+    space, z = generator.manifold, as_floats(z)
     # From z and not by jnp.zeros: in shard_map the gradient in what all devices share is summed over them.
     a = space.to_frame(z, jax.tree.map(jnp.zeros_like, z))
     x, push = jax.linearize(lambda a: generator.decode(space.expmap_frame(z, a)), a)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jax import Array
 
-from geodl.counterfactual.generator import Generator, identity
+from geodl.counterfactual.generator import Generator, as_floats, identity
 from geodl.counterfactual.search import Search, run
 from geodl.counterfactual.targets import reconstruction
 from geodl.manifolds.base import Point
@@ -17,7 +17,7 @@ from geodl.manifolds.base import Point
 class Inversion(NamedTuple):
     """The best base point of each sample, its image, and the mean squared error, (n, ...) each.
 
-    A sample of which no start had a finite image has the error inf.
+    A sample of which no start had a finite image has the error inf, and the first of its starts.
     """
 
     z: Point
@@ -50,14 +50,16 @@ def invert(
     Raises:
         ValueError: neither starts nor an encoder; shapes that do not fit.
     """
+    x = as_floats(x)
     if starts is None:
         if generator.encode is None:
             raise ValueError(
                 "invert: a generator without encode needs starts (k, n, ...), got None"
             )
         starts = jax.tree.map(lambda leaf: leaf[None], jax.vmap(generator.encode)(x))
+    starts = as_floats(starts)
     shapes = [leaf.shape for leaf in jax.tree.leaves(starts)]
-    if any(len(shape) < 2 or shape[1] != len(x) for shape in shapes):
+    if any(len(shape) < 2 or shape[0] == 0 or shape[1] != len(x) for shape in shapes):
         raise ValueError(f"invert: starts of shape (k, {len(x)}, ...) are needed, got {shapes}")
     k = shapes[0][0]
     z = jax.tree.map(lambda leaf: jnp.reshape(leaf, (k * len(x), *leaf.shape[2:])), starts)

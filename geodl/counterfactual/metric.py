@@ -19,8 +19,8 @@ from geodl.manifolds.base import Point
 
 def inverse_metric(generator: Generator, z: Point, v: Array) -> Array:
     """G v for a data vector v, by one vector-Jacobian and one Jacobian-vector product: theorem 1's direction."""
-    _, push, pull = linearise(generator, z)
-    return push(pull(v))
+    x, push, pull = linearise(generator, z)
+    return push(pull(jnp.asarray(v, x.dtype)))
 
 
 def jacobian(generator: Generator, z: Point, batch_size: int | None = None) -> Array:

@@ -32,7 +32,7 @@ from jax import Array
 from jax.tree_util import Partial
 from jaxtyping import PRNGKeyArray
 
-from geodl.counterfactual.generator import Generator, identity, linearise
+from geodl.counterfactual.generator import Generator, as_floats, identity, linearise
 from geodl.counterfactual.targets import Target
 from geodl.manifolds._numerics import check
 from geodl.manifolds._record import register_record
@@ -45,7 +45,7 @@ class Status(IntEnum):
     RUNNING = 0
     FOUND = 1
     EXHAUSTED = 2  # the steps are used up
-    NOT_FINITE = 3  # the decoder, the model or a gradient gave inf or NaN
+    NOT_FINITE = 3  # start, decoder, model or the square of a gradient or step gave inf or NaN
     NO_GRADIENT = 4  # it is exactly zero: the model is flat here, or a tree
 
 
@@ -67,6 +67,8 @@ class State(NamedTuple):
     goal: Array
     start: Sample
     best: Sample
+    """of the points so far with finite data and score the one with the best score; the start, as it is, where none
+    was"""
     score: Array
     """the target's objective at ``best``; -inf where none was finite"""
     steps: Array
@@ -129,14 +131,16 @@ class Search:
     def init(self, z: Any, goal: Any) -> State:
         """The searches at their starts z (n, ...), towards the goals (n, ...) of the target.
 
+        Lists are read as arrays, integers in z as floats. A start that is not finite has ended as such.
+
         Raises ``ValueError`` where the model's output does not suit the target, the goals do not suit the model (a
         class that does not exist; seen outside of jit only) or have another leading axis than z.
         """
-        z, goal = jax.tree.map(jnp.asarray, (z, goal))
+        z, goal = as_floats(z), jnp.asarray(goal)
         shapes = [leaf.shape for leaf in jax.tree.leaves((z, goal))]
-        if {shape[:1] for shape in shapes} != {(n := (*goal.shape, 0)[0],)} or not n:
+        if not all(shapes) or len({shape[0] for shape in shapes}) != 1:
             raise ValueError(
-                f"Search.init: starts and goals must share a leading axis of 1 or more, got {shapes}"
+                f"Search.init: starts and goals must share a leading axis, got {shapes}"
             )
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), z)
         self.target.validate(jax.eval_shape(lambda z: self.model(self._decode(z)), one).shape, goal)
@@ -156,10 +160,13 @@ class Search:
         x = self.finish(decoded)
 
         def gain(x):
-            output = self.model(x)
+            output = as_floats(self.model(x))
             score = self.target.objective(output, s.goal)
             penalty = self._data_penalty(x, s.start.x)
-            return score - penalty, (score, self.target.reached(output, s.goal))
+            return score - penalty, (
+                score.astype(s.score.dtype),
+                self.target.reached(output, s.goal),
+            )
 
         slope, (score, reached) = jax.grad(gain, has_aux=True)(x)
         gradient = pull(slope) - self._base_gradient(s)
@@ -169,10 +176,14 @@ class Search:
         update, opt_state = self._update(direction, s)
         position = self.generator.manifold.expmap_frame(s.position, update)
 
-        valid = _finite((x, score))
+        # Each stage by itself, by squares: Adam divides by an overflown one and stands still, a manifold may bring back
+        # any step, however wild, to one of its points.
+        valid = _finite((decoded, x, score))
+        steepest = jnp.max(jnp.abs(gradient))
+        moves = _finite((jnp.square(steepest), _dot(update, update), position))
         found = valid & reached
         status = jnp.select(
-            [found, ~valid | ~_finite((update, position)), jnp.all(gradient == 0)],
+            [found, ~valid | ~moves, steepest == 0],
             [Status.FOUND, Status.NOT_FINITE, Status.NO_GRADIENT],
             jnp.where(s.steps < self.steps, Status.RUNNING, Status.EXHAUSTED),
         ).astype(s.status.dtype)
@@ -195,10 +206,10 @@ class Search:
         """The optimizer's step up the direction, both in components of the manifold's own frame, and its next state."""
         if s.frame is None:
             update, opt_state = self.optimizer.update(-direction, s.opt_state)
-            return jnp.asarray(update), opt_state
+            return jnp.asarray(update, direction.dtype), opt_state
         seen = jnp.sum(s.frame * direction, -1)
         update, opt_state = self.optimizer.update(-seen, s.opt_state)
-        return jnp.sum(s.frame * jnp.asarray(update)[:, None], 0), opt_state
+        return jnp.sum(s.frame * jnp.asarray(update, seen.dtype)[:, None], 0), opt_state
 
     def _carry(self, frame, z, to):
         """The frame after parallel transport from z to another point."""
@@ -239,20 +250,26 @@ class Search:
 
     def _solve(self, apply, b):
         """Conjugate gradients from 0. Unrolled on the CPU, where a convolution inside a loop is slow."""
+        size = jnp.max(jnp.abs(b))  # so that no square overflows or vanishes
+        b = b / jnp.where(size == 0, 1, size)
         floor = jnp.square(jnp.finfo(b.dtype).eps) * _dot(b, b)
 
         def body(_, carry):
             x, r, p, rr = carry
             ap = apply(p)
-            live = rr > floor  # converged: what is left is rounding, and 0 / 0
+            live = ~(rr <= floor)  # converged: what is left is rounding, and 0 / 0; NaN stays
             alpha = jnp.where(live, rr / _dot(p, ap), 0)
             x, r = x + alpha * p, r - alpha * ap
             new = _dot(r, r)
             return x, r, r + jnp.where(live, new / rr, 0) * p, new
 
-        unroll = jax.default_backend() == "cpu"
-        start = (jnp.zeros_like(b), b, b, _dot(b, b))
-        return jax.lax.fori_loop(0, self.iterations, body, start, unroll=unroll)[0]
+        def solve(b, unroll):
+            start = (jnp.zeros_like(b), b, b, _dot(b, b))
+            return jax.lax.fori_loop(0, self.iterations, body, start, unroll=unroll)[0]
+
+        return size * jax.lax.platform_dependent(
+            b, cpu=partial(solve, unroll=True), default=partial(solve, unroll=False)
+        )
 
 
 @jax.jit  # validation needs values, the rest need not be compiled operation by operation
@@ -274,7 +291,9 @@ def _start(search, z, goal):
         best=start,
         score=jnp.full(n, -jnp.inf, start.x.dtype),
         steps=jnp.zeros(n, jnp.int32),
-        status=jnp.full(n, Status.RUNNING.value, jnp.int32),
+        status=jnp.where(
+            jax.vmap(_finite)(z), Status.RUNNING.value, Status.NOT_FINITE.value
+        ).astype(jnp.int32),
     )
 
 
@@ -340,7 +359,7 @@ def run(
         seen.append(jax.device_get(records))
     if record is None:
         return state, None
-    longest = int(jnp.max(state.steps - before)) + 1
+    longest = int(jnp.max(state.steps - before, initial=0)) + 1
     return state, jax.tree.map(lambda *chunks: np.concatenate(chunks)[:longest], *seen)
 
 
@@ -389,9 +408,11 @@ def perturbed(
     """Starts for several counterfactuals of each sample: (n * copies, ...), copies of one sample side by side.
 
     The first copy is z itself; the others lie around it, normal with standard deviation ``scale`` in each direction.
-    Repeat the goals likewise, ``jnp.repeat(goal, copies, 0)``.
+    Repeat the goals likewise, ``jnp.repeat(goal, copies, 0)``. Raises ``ValueError`` for copies < 1.
     """
-    z = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), copies, 0), z)
+    if copies < 1:
+        raise ValueError(f"perturbed: copies must be at least 1, got {copies}")
+    z = jax.tree.map(lambda leaf: jnp.repeat(leaf, copies, 0), as_floats(z))
     space = generator.manifold
     frame = jax.vmap(space.to_frame)(z, jax.tree.map(jnp.zeros_like, z))
     noise = scale * jax.random.normal(key, frame.shape, frame.dtype)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from geodl.manifolds._numerics import check
+from geodl.manifolds._numerics import check, float_dtype
 
 
 class Target(NamedTuple):
@@ -79,10 +79,11 @@ def value(tolerance: float) -> Target:
 
     def validate(shape, goal):
         _check_regression(shape, goal, ())
+        check(jnp.isfinite(goal), "target: a finite value is needed", goal)
 
     return Target(
-        lambda y, goal: -jnp.square(y - goal) / 2,
-        lambda y, goal: jnp.abs(y - goal) <= tolerance,
+        lambda y, goal: -jnp.square(_minus(y, goal)) / 2,
+        lambda y, goal: jnp.abs(_minus(y, goal)) <= tolerance,
         validate,
     )
 
@@ -95,7 +96,7 @@ def interval() -> Target:
     """
 
     def outside(y, goal):
-        return jnp.maximum(goal[0] - y, 0) + jnp.maximum(y - goal[1], 0)
+        return jnp.maximum(-_minus(y, goal[0]), 0) + jnp.maximum(_minus(y, goal[1]), 0)
 
     def validate(shape, goal):
         _check_regression(shape, goal, (2,))
@@ -115,7 +116,7 @@ def reconstruction(error: float = 0.0) -> Target:
     """The data point ``goal`` itself, up to this mean squared error; ascends minus that error."""
 
     def objective(x, goal):
-        return -jnp.mean(jnp.square(x - goal))
+        return -jnp.mean(jnp.square(_minus(x, goal)))
 
     def validate(shape, goal):
         if goal.shape[1:] != shape:
@@ -124,10 +125,17 @@ def reconstruction(error: float = 0.0) -> Target:
     return Target(objective, lambda x, goal: objective(x, goal) >= -error, validate)
 
 
+def _minus(y, goal):
+    """y - goal, in y's precision; not in an integer type, which would wrap around."""
+    dtype = float_dtype(y)
+    return jnp.asarray(y, dtype) - jnp.asarray(goal, dtype)
+
+
 def _check_regression(shape, goal, goal_shape):
     if shape != ():
         raise ValueError(f"target: a model with a scalar output is needed, got shape {shape}")
-    if goal.shape[1:] != goal_shape or not jnp.issubdtype(goal.dtype, jnp.floating):
+    real = jnp.issubdtype(goal.dtype, jnp.floating) or jnp.issubdtype(goal.dtype, jnp.integer)
+    if goal.shape[1:] != goal_shape or not real:
         raise ValueError(
-            f"target: goals must be floats of shape {('n', *goal_shape)}, got {goal.dtype}{goal.shape}"
+            f"target: goals must be numbers of shape {('n', *goal_shape)}, got {goal.dtype}{goal.shape}"
         )

@@ -7,9 +7,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.distributions.uniform import check_point
+from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes
 from geodl.manifolds import Manifold, Point
-from geodl.manifolds._numerics import check, float_dtype, is_concrete
+from geodl.manifolds._numerics import check, float_dtype
 
 
 class LocationScale(distrax.Distribution):
@@ -17,6 +17,9 @@ class LocationScale(distrax.Distribution):
 
     All leading axes, those of ``loc`` before the point's, of ``scale`` before its last and of the
     manifold's curvature, are batch axes and broadcast. Half-precision parameters become float32.
+
+    All parameters are kept with the same number of batch axes, a scalar ``scale`` as (1,): so laws that
+    ``vmap`` or a stack puts together have the new axis first in each of them, and are a batch.
     """
 
     def __init__(
@@ -28,21 +31,29 @@ class LocationScale(distrax.Distribution):
     ):
         super().__init__()
         name = type(self).__name__
-        loc, scale = jax.tree.map(jnp.asarray, loc), jnp.asarray(scale)
-        leaves = jax.tree.leaves((manifold, loc, scale))
-        dtype = jnp.promote_types(float_dtype(*leaves), jnp.float32)
-        self._manifold, self._loc, self._scale = jax.tree.map(
-            lambda a: jnp.asarray(a, dtype), (manifold, loc, scale)
-        )
-        jax.tree.map(lambda p, shape: check_point(name, p, shape), self._loc, self.event_shape)
+        loc, scale = as_points(name, manifold.event_shape, loc), jnp.asarray(scale)
         if scale.ndim and scale.shape[-1] not in widths:
             sizes = " or ".join(map(str, sorted(set(widths))))
             raise ValueError(
                 f"{name}: scale must be a scalar or have a last axis of {sizes}, got {scale.shape}"
             )
-        check((self._scale > 0) & (self._scale < jnp.inf), f"{name}: scale must be positive", scale)
-        if is_concrete(*leaves):
-            manifold.sqdist(self._loc, self._loc)  # raises where loc is off the manifold
+        dtype = float_dtype(*jax.tree.leaves((manifold, loc, scale)))
+        manifold, loc, scale = jax.tree.map(
+            lambda a: jnp.asarray(a, jnp.promote_types(dtype, jnp.float32)), (manifold, loc, scale)
+        )
+        valid = (scale > 0) & (scale < jnp.inf)
+        check(valid, f"{name}: scale must be positive and finite", scale)
+        points_on(f"{name}: loc", manifold, loc)
+
+        batch = np.broadcast_shapes(manifold.batch_shape(loc), scale.shape[:-1])
+        for c in jax.tree.leaves(manifold):
+            check_no_column(name, "the curvature", c.shape, batch)
+        axes = len(np.broadcast_shapes(batch, *(c.shape for c in jax.tree.leaves(manifold))))
+        self._manifold = jax.tree.map(lambda c: with_axes(c, axes), manifold)
+        self._loc = jax.tree.map(
+            lambda p, shape: with_axes(p, axes + len(shape)), loc, manifold.event_shape
+        )
+        self._scale = with_axes(jnp.where(valid, scale, jnp.nan), axes + 1)
 
     @property
     def manifold(self) -> Manifold:
@@ -51,12 +62,12 @@ class LocationScale(distrax.Distribution):
 
     @property
     def loc(self) -> Point:
-        """The centre, as given."""
+        """The center."""
         return self._loc
 
     @property
     def scale(self) -> Array:
-        """Geodesic units, as given."""
+        """Standard deviations (..., 1) or (..., dim), in geodesic units."""
         return self._scale
 
     @property

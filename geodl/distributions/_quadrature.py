@@ -10,6 +10,7 @@ standard normal scores, so that float32 resolves both tails alike.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -51,10 +52,7 @@ class Table(NamedTuple):
 
 def tabulate(law: Law, theta: Array) -> Table:
     """The table of a law, one row for each ``theta`` (...)."""
-    mode = law.mode(theta)
-    low, high = (lax.stop_gradient(end) for end in law.support(mode, theta))
-    steps = np.arange(PANELS + 1, dtype=low.dtype) / PANELS
-    edges = low[..., None] + (high - low)[..., None] * steps
+    mode, edges = _panels(law, theta)
     mass = _integral(law, mode[..., None], theta[..., None], edges[..., :-1], edges[..., 1:])
     total = jnp.sum(mass, -1)
     mass, zero = mass / total[..., None], jnp.zeros_like(mass[..., :1])
@@ -66,6 +64,13 @@ def tabulate(law: Law, theta: Array) -> Table:
 def log_mass(law: Law, theta: Array) -> Array:
     """Log of the integral of exp(log_density), differentiable in ``theta`` to any order."""
     return jnp.log(tabulate(law, theta).total)
+
+
+def mean(law: Law, function: Callable[[Array, Array], Array], theta: Array) -> Array:
+    """Expectation of function(offset, mode)."""
+    mode, edges = _panels(law, theta)
+    panels = law, mode[..., None], theta[..., None], edges[..., :-1], edges[..., 1:]
+    return jnp.sum(_integral(*panels, function), -1) / jnp.sum(_integral(*panels), -1)
 
 
 def cdf(law: Law, offset: Array, theta: Array) -> Array:
@@ -135,19 +140,30 @@ def _tail(law, table, offset, below, theta):
     panel = jnp.floor(PANELS * lax.stop_gradient((offset - low) / (high - low)))
     edge = jnp.clip(panel, 0, PANELS - 1).astype(int) + jnp.where(below, 0, 1)
     lower, upper = _pick(edge, table.lower, table.upper)
-    part = (
-        _integral(law, table.mode, theta, low + (high - low) * edge / PANELS, offset) / table.total
-    )
+    start = low + (high - low) * edge.astype(low.dtype) / PANELS
+    part = _integral(law, table.mode, theta, start, offset) / table.total
     return jnp.where(below, lower + part, upper - part)
 
 
-def _integral(law, mode, theta, start, end):
-    """Integral of exp(log_density) from start to end by one Gauss-Legendre rule."""
+def _panels(law, theta):
+    """The mode (...) and the edges of the panels (..., PANELS + 1), constants for differentiation."""
+    mode = law.mode(theta)
+    low, high = (lax.stop_gradient(end) for end in law.support(mode, theta))
+    steps = np.arange(PANELS + 1, dtype=low.dtype) / PANELS
+    return mode, low[..., None] + (high - low)[..., None] * steps
+
+
+def _integral(law, mode, theta, start, end, function=None):
+    """Integral of exp(log_density), times function(offset, mode), from start to end by one Gauss-Legendre rule."""
     nodes, weights = np.polynomial.legendre.leggauss(4 if start.dtype.itemsize <= 4 else 8)
     half = (end - start) / 2
+
+    def term(offset):
+        density = jnp.exp(law.log_density(offset, mode, theta))
+        return density if function is None else function(offset, mode) * density
+
     terms = (
-        float(w) * jnp.exp(law.log_density(start + half * (1 + float(x)), mode, theta))
-        for x, w in zip(nodes, weights, strict=True)
+        float(w) * term(start + half * (1 + float(x))) for x, w in zip(nodes, weights, strict=True)
     )
     return half * sum(terms)
 

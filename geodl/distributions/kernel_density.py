@@ -15,7 +15,7 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from geodl.distributions.uniform import check_point
+from geodl.distributions._checks import points_on
 from geodl.distributions.von_mises_fisher import VonMisesFisher
 from geodl.manifolds import Manifold, Point, Sphere, sphere
 from geodl.manifolds._numerics import check, check_positive, dot
@@ -53,13 +53,12 @@ class KernelDensity(distrax.Distribution):
                 "KernelDensity: points must be (n, d + 1) and concentrations () or (n,), got "
                 f"{points.shape} and {concentrations.shape}"
             )
-        weight = jnp.asarray(uniform_weight, jnp.result_type(float))
-        check(
-            (weight >= 0) & (weight < 1), "KernelDensity: uniform_weight must be in [0, 1)", weight
-        )
+        weight = jnp.asarray(uniform_weight)
+        valid = (weight >= 0) & (weight < 1)
+        check(valid, "KernelDensity: uniform_weight must be in [0, 1)", weight)
         concentrations = jnp.broadcast_to(concentrations, points.shape[:1])
         self._kernels = VonMisesFisher(points, concentrations)
-        self._uniform_weight = weight.astype(self._kernels.loc.dtype)
+        self._uniform_weight = jnp.where(valid, weight.astype(self._kernels.loc.dtype), jnp.nan)
 
     @property
     def kernels(self) -> VonMisesFisher:
@@ -82,10 +81,12 @@ class KernelDensity(distrax.Distribution):
         return ()
 
     def log_prob(self, value: ArrayLike) -> Array:
-        """Log-density at unit vectors (..., d + 1); another last axis: ``ValueError``."""
-        value = jnp.asarray(value)
-        check_point("KernelDensity", value, self.event_shape)
-        points, kappa = self._kernels.loc, self._kernels.concentration
+        """Log-density at unit vectors (..., d + 1).
+
+        Raises ``ValueError`` for another last axis and, where values are concrete, for points off the sphere.
+        """
+        points, kappa = self._single()
+        value = points_on("KernelDensity", Sphere(points.shape[-1] - 1), value)
         peak = self._kernels.log_prob(points) + jnp.log1p(-self._uniform_weight)
 
         def log_kernels(x):
@@ -97,14 +98,24 @@ class KernelDensity(distrax.Distribution):
         uniform = jnp.log(self._uniform_weight) - sphere.log_area(points.shape[-1] - 1)
         return jnp.logaddexp(mixed, uniform).reshape(value.shape[:-1])
 
+    def _single(self):
+        """Points and concentrations of one estimate."""
+        points = self._kernels.loc
+        if points.ndim != 2:
+            raise ValueError(
+                f"KernelDensity: a stack of estimates, points {points.shape}, is evaluated under jax.vmap"
+            )
+        return points, self._kernels.concentration
+
     def _sample_n(self, key, n):
         key_kernel, key_point, key_part, key_uniform = jax.random.split(key, 4)
-        points, kappa = self._kernels.loc, self._kernels.concentration
+        points, kappa = self._single()
         kernel = jax.random.randint(key_kernel, (n,), 0, len(points))
         near = VonMisesFisher(points[kernel], kappa[kernel]).sample(seed=key_point)
         anywhere = Sphere(points.shape[-1] - 1).random_uniform(key_uniform, (n,))
-        uniform = jax.random.bernoulli(key_part, self._uniform_weight, (n, 1))
-        return jnp.where(uniform, anywhere.astype(near.dtype), near)
+        u, weight = jax.random.uniform(key_part, (n, 1), near.dtype), self._uniform_weight
+        missing = jnp.where(u >= weight, near, jnp.nan)  # NaN stays NaN
+        return jnp.where(u < weight, anywhere.astype(near.dtype), missing)
 
 
 def select_kernel_density(

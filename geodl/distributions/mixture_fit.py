@@ -6,9 +6,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from geodl.distributions._checks import points_on
 from geodl.distributions.von_mises_fisher import VonMisesFisher, concentration_from_gap
-from geodl.manifolds import sphere
-from geodl.manifolds._numerics import check_positive, dot
+from geodl.manifolds import Sphere, sphere
+from geodl.manifolds._numerics import check_positive, dot, float_dtype
 
 
 def fit_von_mises_fisher_mixture(
@@ -27,6 +28,7 @@ def fit_von_mises_fisher_mixture(
     (n, d + 1), fewer points than components, and, where values are concrete, points off the sphere.
     """
     points = jnp.asarray(points)
+    points = points.astype(jnp.promote_types(float_dtype(points), jnp.float32))
     if points.ndim != 2 or not 1 <= components <= len(points):
         raise ValueError(
             "fit_von_mises_fisher_mixture: points must be (n, d + 1) with n >= components >= 1, got "
@@ -37,7 +39,7 @@ def fit_von_mises_fisher_mixture(
             f"fit_von_mises_fisher_mixture: steps and restarts must be positive, got {steps}, {restarts}"
         )
     check_positive("max_concentration", max_concentration)
-    sphere.sqdist(points, points)  # raises where a point is off the sphere
+    points_on("fit_von_mises_fisher_mixture", Sphere(points.shape[-1] - 1), points)
 
     def run(key):
         law = initial_mixture(key, points, components, max_concentration)

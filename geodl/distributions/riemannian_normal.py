@@ -6,6 +6,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.distributions import radial
+from geodl.distributions._checks import points_on, zeros
 from geodl.distributions._location_scale import LocationScale
 from geodl.manifolds import Manifold, Point, sphere
 from geodl.manifolds._numerics import check
@@ -23,9 +24,9 @@ class RiemannianNormal(LocationScale):
     def __init__(self, manifold: Manifold, loc: ArrayLike | tuple, scale: ArrayLike):
         """Isotropic: ``scale`` is a scalar or of shape (..., 1), one for each point.
 
-        ``loc`` is (..., *event_shape); the manifold is simply connected and of constant curvature -c < 0. Raises
-        ``ValueError`` for another one, for wrong shapes and, where values are concrete, for a scale that is not
-        positive or a loc off the manifold.
+        ``loc`` is (..., *event_shape); the manifold is simply connected and of constant curvature -c <= 0, where
+        c = 0 gives the normal of flat space. Raises ``ValueError`` for another one, for wrong shapes and, where
+        values are concrete, for a scale that is not positive or a loc off the manifold.
         """
         kind = manifold.winding.kind
         if kind != "none":
@@ -33,9 +34,7 @@ class RiemannianNormal(LocationScale):
                 f"RiemannianNormal: the manifold must be simply connected, got {manifold}"
             )
         curvature = manifold.curvature()
-        check(
-            curvature < 0, "RiemannianNormal: the manifold's curvature must be negative", curvature
-        )
+        check(curvature <= 0, "RiemannianNormal: the curvature must be at most 0", curvature)
         super().__init__(manifold, loc, scale, widths=(1,))
 
     @property
@@ -44,10 +43,11 @@ class RiemannianNormal(LocationScale):
 
     @property
     def _sigma(self):
-        return self._scale[..., 0] if self._scale.ndim else self._scale
+        return self._scale[..., 0]
 
     def log_prob(self, value: ArrayLike | tuple) -> Array:
         """Log-density at points (..., *event_shape) that broadcast against the batch."""
+        value = points_on(type(self).__name__, self._manifold, value)
         return self._log_prob(self._manifold.sqdist(self._loc, value))
 
     def _log_prob(self, sqdist):
@@ -62,7 +62,7 @@ class RiemannianNormal(LocationScale):
         r = radial.sample(key_radius, (n,), sigma, self._c, dim)
         direction = sphere.project(jax.random.normal(key_direction, (n, *batch, dim), r.dtype))
         z = self._manifold.expmap_frame(loc, r[..., None] * direction)
-        return z, self._log_prob(jnp.square(r))
+        return z, self._log_prob(jnp.square(r)) + zeros(loc, self.event_shape)
 
     def _sample_n(self, key, n):
         return self._sample_n_and_log_prob(key, n)[0]

@@ -1,13 +1,12 @@
 """The uniform law on a manifold of finite volume."""
 
 import distrax
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.manifolds import Manifold, Point
-from geodl.manifolds._numerics import float_dtype
+from geodl.distributions._checks import points_on, zeros
+from geodl.manifolds import Manifold
 
 
 class Uniform(distrax.Distribution):
@@ -38,18 +37,13 @@ class Uniform(distrax.Distribution):
         return self._manifold.random_uniform(key, (n,))
 
     def log_prob(self, value: ArrayLike | tuple) -> Array:
-        """-log_volume at points (..., *event_shape); another shape: ``ValueError``."""
-        points: Point = jax.tree.map(jnp.asarray, value)
-        jax.tree.map(lambda p, s: check_point("Uniform", p, s), points, self.event_shape)
-        dtype = float_dtype(*jax.tree.leaves(points))
-        return jnp.full(self._manifold.batch_shape(points), -self._manifold.log_volume(), dtype)
+        """-log_volume at points (..., *event_shape), NaN at NaN.
+
+        Raises ``ValueError`` for another shape and, where values are concrete, for points off the manifold.
+        """
+        points = points_on("Uniform", self._manifold, value)
+        return zeros(points, self.event_shape) - self._manifold.log_volume()
 
     def entropy(self) -> Array:
         """log_volume."""
         return jnp.asarray(self._manifold.log_volume())
-
-
-def check_point(name: str, value: Array, event_shape: tuple[int, ...]) -> None:
-    """Raise where an array does not end in the shape of one point."""
-    if value.shape[value.ndim - len(event_shape) :] != tuple(event_shape):
-        raise ValueError(f"{name}: points have shape (..., {event_shape}), got {value.shape}")

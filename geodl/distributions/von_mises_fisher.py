@@ -17,9 +17,10 @@ from jaxtyping import Real
 from tensorflow_probability.substrates import jax as tfp
 
 from geodl.distributions import _quadrature
-from geodl.distributions.uniform import Uniform, check_point
+from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes, zeros
+from geodl.distributions.uniform import Uniform
 from geodl.manifolds import Sphere, sphere
-from geodl.manifolds._numerics import check, dot, even, float_dtype, is_concrete, safe_sqrt
+from geodl.manifolds._numerics import check, dot, even, float_dtype, safe_sqrt
 
 
 Scalar = Real[ArrayLike, "*#batch"]
@@ -33,7 +34,7 @@ def log_normalizer(concentration: Scalar, dim: int) -> Array:
 
 def mean_resultant_length(concentration: Scalar, dim: int) -> Array:
     """|E x| = d log_normalizer / d kappa, in [0, 1)."""
-    return 1 - _mean_gap(_float(concentration), dim)
+    return _mean_length(_float(concentration), dim)
 
 
 def _float(kappa):
@@ -49,6 +50,16 @@ def _log_normalizer(kappa, dim):
 def _mean_gap(kappa, dim):
     """E (1 - <loc, x>)."""
     return -jax.jvp(lambda k: _log_normalizer(k, dim), (kappa,), (jnp.ones_like(kappa),))[1]
+
+
+def _mean_length(kappa, dim):
+    """E <loc, x>: where it is small, by parts as kappa / dim E sin(t)^2, which is small by itself."""
+    low = kappa < dim
+    small = jnp.where(low, kappa, dim)
+    square = _quadrature.mean(
+        AngleLaw(dim - 1), lambda offset, mode: jnp.square(jnp.sin(mode + offset)), small
+    )
+    return jnp.where(low, small / dim * square, 1 - _mean_gap(kappa, dim))
 
 
 def concentration_from_gap(gap: Scalar, dim: int, max_concentration: ArrayLike) -> Array:
@@ -93,21 +104,25 @@ class VonMisesFisher(distrax.Distribution):
             raise ValueError(
                 f"VonMisesFisher: loc must have shape (..., d + 1), d >= 1, got {loc.shape}"
             )
+        check_no_column("VonMisesFisher", "concentration", concentration.shape, loc.shape[:-1])
         dtype = jnp.promote_types(float_dtype(loc, concentration), jnp.float32)
-        self._loc, self._concentration = loc.astype(dtype), concentration.astype(dtype)
-        valid = (self._concentration >= 0) & (self._concentration < jnp.inf)
+        valid = (concentration >= 0) & (concentration < jnp.inf)
         check(valid, "VonMisesFisher: concentration must be >= 0 and finite", concentration)
-        if is_concrete(loc):
-            sphere.sqdist(self._loc, self._loc)  # raises where loc is off the sphere
+        points_on("VonMisesFisher: loc", Sphere(loc.shape[-1] - 1), loc)
+        # the same number of batch axes in both, so that laws stacked by vmap are a batch
+        axes = max(loc.ndim - 1, concentration.ndim)
+        self._loc = with_axes(loc.astype(dtype), axes + 1)
+        kappa = jnp.where(valid, concentration.astype(dtype), jnp.nan)
+        self._concentration = with_axes(kappa, axes)
 
     @property
     def loc(self) -> Array:
-        """The mean direction, as given."""
+        """The mean direction."""
         return self._loc
 
     @property
     def concentration(self) -> Array:
-        """kappa, as given."""
+        """kappa."""
         return self._concentration
 
     @property
@@ -125,10 +140,11 @@ class VonMisesFisher(distrax.Distribution):
         return self._loc.shape[-1] - 1
 
     def log_prob(self, value: ArrayLike) -> Array:
-        """Log-density at unit vectors (..., d + 1): -kappa |x - loc|^2 / 2 - log C', no cancellation."""
-        value = jnp.asarray(value)
-        check_point("VonMisesFisher", value, self.event_shape)
-        w = value - self._loc
+        """Log-density at unit vectors (..., d + 1): -kappa |x - loc|^2 / 2 - log C', no cancellation.
+
+        Raises ``ValueError`` for another shape and, where values are concrete, for points off the sphere.
+        """
+        w = points_on("VonMisesFisher", Sphere(self._dim), value) - self._loc
         return self._log_prob(dot(w, w) / 2)
 
     def _log_prob(self, gap):
@@ -140,14 +156,15 @@ class VonMisesFisher(distrax.Distribution):
         angle = _sample_angle(key_angle, (n, *batch), self._concentration, dim)
         turn = sphere.project(jax.random.normal(key_turn, (n, *batch, dim), loc.dtype))
         x = sphere.expmap_frame(loc, angle[..., None] * turn)
-        return x, self._log_prob(2 * jnp.square(jnp.sin(angle / 2)))
+        log_prob = self._log_prob(2 * jnp.square(jnp.sin(angle / 2)))
+        return x, log_prob + zeros(loc, self.event_shape)
 
     def _sample_n(self, key, n):
         return self._sample_n_and_log_prob(key, n)[0]
 
     def mean(self) -> Array:
         """The mean in R^{d + 1}, mean_resultant_length(kappa) loc (not on the sphere)."""
-        length = 1 - _mean_gap(self._concentration, self._dim)
+        length = _mean_length(self._concentration, self._dim)
         return length[..., None] * self._loc
 
     def mode(self) -> Array:
@@ -163,8 +180,7 @@ class VonMisesFisher(distrax.Distribution):
 @tfp.distributions.RegisterKL(VonMisesFisher, VonMisesFisher)
 def _kl_vmf(p: VonMisesFisher, q: VonMisesFisher, *_, **__) -> Array:
     """E_p[log p - log q], with E<loc_q, x> = A(kappa_p) <loc_p, loc_q>."""
-    check_point("KL(VonMisesFisher || VonMisesFisher)", q.loc, p.event_shape)
-    w = p.loc - q.loc
+    w = p.loc - as_points("KL(VonMisesFisher || VonMisesFisher)", p.event_shape, q.loc)
     gap = _mean_gap(p.concentration, p._dim)
     gap_q = gap + (1 - gap) * dot(w, w) / 2
     return q.concentration * gap_q + _log_normalizer(q.concentration, q._dim) - p.entropy()
@@ -223,14 +239,17 @@ class AngleLaw:
         return peak + self.power * jnp.log(jnp.sin(mode)) if self.power else peak
 
     def support(self, mode: Array, kappa: Array) -> tuple[Array, Array]:
-        """Widths from the curvature at the mode; beyond pi/2 the log-density falls more slowly, but only
-        down to 4/pi^2 of the parabola.
+        """To the left the log-density lies below its parabola at the mode, to both sides, as
+        log(1 + u) <= u, below -2 (kappa cos(mode) + power) sin(offset/2)^2.
         """
-        curvature = kappa * jnp.cos(mode) + (self.power + jnp.hypot(2 * kappa, self.power)) / 2
-        left, right = (6.5, 9.5) if kappa.dtype.itemsize <= 4 else (9.0, 12.0)
-        width = lax.rsqrt(jnp.maximum(curvature, 1e-3))
+        depth = 21.0 if kappa.dtype.itemsize <= 4 else 41.0
+        tiny = jnp.finfo(kappa.dtype).tiny
+        fall = 2 * (kappa * jnp.cos(mode) + self.power)
+        right = 2 * jnp.arcsin(jnp.sqrt(depth / jnp.maximum(fall, depth)))
         end = np.pi * (1 - 2 * jnp.finfo(kappa.dtype).eps)  # sin(end) > 0
-        return jnp.maximum(-mode, -left * width), jnp.minimum(end - mode, right * width)
+        curvature = kappa * jnp.cos(mode) + (self.power + jnp.hypot(2 * kappa, self.power)) / 2
+        left = jnp.sqrt(2 * depth / jnp.maximum(curvature, tiny))
+        return jnp.maximum(-mode, -left), jnp.minimum(end - mode, right)
 
     def log_density(self, offset: Array, mode: Array, kappa: Array) -> Array:
         """kappa (cos t - cos mode) + power log(sin t / sin mode), by half angles."""

@@ -9,9 +9,10 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
+from geodl.distributions._checks import points_on, zeros
 from geodl.distributions._location_scale import LocationScale
 from geodl.manifolds import Manifold
-from geodl.manifolds._numerics import safe_norm
+from geodl.manifolds._numerics import check, safe_norm
 
 
 class WrappedNormal(LocationScale):
@@ -22,29 +23,43 @@ class WrappedNormal(LocationScale):
     pathwise derivatives in loc, scale and curvature, and their densities come from v itself, so that
     they are right also where the float coordinates of a far point are not.
 
-    On sphere, SO(3) and torus infinitely many v reach z. All those up to WINDINGS turns either way count,
-    so the density is that of the samples; the mass left out, P(|v| > (2 WINDINGS + 1) pi), is below
-    1e-18 for scales up to pi and 7e-6 at 2 pi (one dimension). On sphere and SO(3) the exact density is
-    infinite at loc (from full turns) and at the cut locus; the value here is finite everywhere: closer
-    than 1e-3 to loc the weight of the turns is held at its value there.
+    On sphere, SO(3) and torus infinitely many v reach z, and all of them count. On circle and torus the sum
+    over turns is exact at any scale (for wide ones as a Fourier series). On spheres of dim >= 2 and SO(3) up
+    to WINDINGS turns either way are summed, so a scale may be at most :func:`widest_scale`, 3.8 on S^2: the
+    mass left out is then below 2e-8. There the exact density is infinite at loc (from full turns) and at
+    the cut locus; the value here is finite everywhere: closer than 1e-6 to loc the weight of the turns is
+    held at its value there.
     """
 
     def __init__(self, manifold: Manifold, loc: ArrayLike | tuple, scale: ArrayLike):
         """``scale`` is a scalar, or of shape (..., 1) or (..., dim): per point or per tangent direction.
 
         ``loc`` is (..., *event_shape), on a product a tuple with a point for each factor. Raises
-        ``ValueError`` for wrong shapes and, where values are concrete, for a scale that is not positive or a
-        loc off the manifold.
+        ``ValueError`` for wrong shapes and, where values are concrete, for a scale that is not positive or
+        above :func:`widest_scale`, or a loc off the manifold. Under jit densities of such scales are NaN.
         """
         super().__init__(manifold, loc, scale, widths=(1, manifold.dim))
+        for factor, _, scales in self._manifold.by_factor(self._loc, self._scales):
+            widest = widest_scale(factor)
+            check(
+                scales <= widest,
+                f"WrappedNormal: on {factor} scale can be at most {widest!s:.5}",
+                scales,
+            )
+
+    @property
+    def _scales(self):
+        """One for each direction, (..., dim)."""
+        return jnp.broadcast_to(self._scale, (*self._scale.shape[:-1], self._manifold.dim))
 
     def log_prob(self, value: ArrayLike | tuple) -> Array:
         """Log-density at points (..., *event_shape) that broadcast against the batch."""
-        return self._log_prob(self._manifold.logmap_frame(self._loc, value))
+        manifold, loc = self._manifold, self._loc
+        value = points_on(type(self).__name__, manifold, value)
+        return self._log_prob(manifold.logmap_frame(loc, value))
 
     def _log_prob(self, a):
-        scale = jnp.broadcast_to(self._scale, (*self._scale.shape[:-1], self._manifold.dim))
-        return _log_density(self._manifold, self._loc, a, scale)
+        return _log_density(self._manifold, self._loc, a, self._scales)
 
     def _tangent_n(self, key, n):
         shape = (n, *self.batch_shape, self._manifold.dim)
@@ -58,14 +73,34 @@ class WrappedNormal(LocationScale):
 
     def _sample_n_and_log_prob(self, key, n):
         a = self._tangent_n(key, n)
-        return self._at(a), self._log_prob(_unwind(self._manifold, self._loc, a))
+        log_prob = self._log_prob(_unwind(self._manifold, self._loc, a))
+        return self._at(a), log_prob + zeros(self._loc, self.event_shape)
 
 
 # ---------------------------------------------------------------------------------------------------
 # The density from the frame components a of logmap(loc, z)
 # ---------------------------------------------------------------------------------------------------
 
-WINDINGS = 4
+WINDINGS = 4  # turns either way on sphere and SO(3)
+TURNS = 3  # on the circle, and terms of its Fourier series: either leaves out 1e-16 at the scale where they meet
+WIDE = 2.5
+
+
+def widest_scale(manifold: Manifold) -> ArrayLike:
+    """The largest scale of a wrapped normal on a manifold that is no product.
+
+    Where geodesics in all directions close (spheres of dim >= 2, SO(3)), (WINDINGS + 1/2) period / (sqrt(dim) + 6):
+    a standard normal vector is longer than sqrt(dim) + 6 with a probability below exp(-18). Elsewhere infinity.
+    """
+    if _winds(manifold) != "directions":
+        return np.inf
+    return (WINDINGS + 0.5) * manifold.winding.period / (np.sqrt(manifold.dim) + 6)
+
+
+def _winds(manifold):
+    """The kind of winding; on a circle both are the same."""
+    kind = manifold.winding.kind
+    return "coordinates" if kind == "directions" and manifold.dim == 1 else kind
 
 
 def _log_density(manifold, loc, a, scale) -> Array:
@@ -74,12 +109,12 @@ def _log_density(manifold, loc, a, scale) -> Array:
 
 
 def _log_density_of_factor(manifold, loc, a, scale) -> Array:
-    winding = manifold.winding
-    if winding.kind == "coordinates":
-        turns = winding.period * np.arange(-WINDINGS, WINDINGS + 1).astype(a.dtype)
-        normal = jnp.sum(logsumexp(_log_normal(a[..., None] + turns, scale[..., None]), -1), -1)
-    elif winding.kind == "directions":
-        normal = _log_wound(a, scale, winding.period)
+    kind, period = _winds(manifold), manifold.winding.period
+    if kind == "coordinates":
+        normal = jnp.sum(_log_wound_circle(a, scale, period), -1)
+    elif kind == "directions":
+        scale = jnp.where(scale <= widest_scale(manifold), scale, jnp.nan)
+        normal = _log_wound(a, scale, period)
     else:
         normal = jnp.sum(_log_normal(a, scale), -1)
     return normal - manifold.logdetexp_frame(loc, a)
@@ -89,14 +124,28 @@ def _log_normal(a, scale):
     return -jnp.square(a / scale) / 2 - jnp.log(scale) - np.log(2 * np.pi).astype(a.dtype) / 2
 
 
+def _log_wound_circle(a, scale, period):
+    """log sum_k N(a + k period), of wide ones by the Fourier series
+
+    (1 + 2 sum_m exp(-m^2 s^2 / 2) cos(m t)) / period,  s and t the scale and a in radians.
+    """
+    turns = period * np.arange(-TURNS, TURNS + 1).astype(a.dtype)
+    narrow = logsumexp(_log_normal(a[..., None] + turns, scale[..., None]), -1)
+    s, t = 2 * np.pi / period * scale, 2 * np.pi / period * a
+    wide = s > WIDE
+    q = jnp.exp(-jnp.square(jnp.where(wide, s, WIDE)) / 2)
+    ripple = sum(q ** (m * m) * jnp.cos(m * t) for m in range(1, TURNS + 1))
+    return jnp.where(wide, jnp.log1p(2 * ripple) - jnp.log(jnp.asarray(period, a.dtype)), narrow)
+
+
 def _log_wound(a, scale, period):
     """log sum_k N(v_k) |v_k|^(d-1) / |v|^(d-1) over v_k = v (1 + period k / |v|), all with the same end.
 
     |det d exp| at v is |s(|v|) / |v||^(d-1), with the same |s| for all v_k.
     """
     r = safe_norm(a)[..., None]
-    floor = jnp.maximum(r, 1e-3)
-    first = jnp.arange(a.shape[-1]) == 0  # direction of the turns at v = 0
+    floor = jnp.maximum(r, 1e-6)
+    first = jnp.eye(1, a.shape[-1], dtype=a.dtype)[0]  # direction of the turns at v = 0
     unit = jnp.where(r < floor, first, a / floor)
     precision = jnp.sum(jnp.square(unit / scale), -1, keepdims=True)
     turns = np.delete(np.arange(-WINDINGS, WINDINGS + 1), WINDINGS).astype(a.dtype)
@@ -113,7 +162,7 @@ def _unwind(manifold, loc, a):
 
 
 def _unwind_factor(manifold, a):
-    kind, period = manifold.winding
+    kind, period = _winds(manifold), manifold.winding.period
     if kind == "coordinates":
         return a - period * jnp.round(a / period)
     if kind == "directions":

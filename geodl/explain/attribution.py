@@ -1,6 +1,8 @@
 """Gradient saliency, integrated gradients, SmoothGrad, occlusion.
 
-Averages over inputs are taken at once, by ``vmap``: a convolution in a loop is slow on the CPU.
+f is evaluated in the precision of x, averages are taken in float32 at least, and the attribution has the dtype of x,
+that of a float where x is of integers. No more than ``batch_size`` inputs are evaluated at once, in the memory of so
+many.
 """
 
 from collections.abc import Callable
@@ -13,24 +15,39 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
+from geodl.manifolds._numerics import float_dtype
+
 
 Function: TypeAlias = Callable[[Array], Array]
 
 
-def saliency(f: Function, x: Array) -> Array:
+def saliency(f: Function, x: ArrayLike) -> Array:
     """The gradient of f at x, signed (Simonyan et al. 2014 show its absolute value, largest over the channels)."""
-    return jax.grad(f)(x)
+    return jax.grad(f)(_floats(x))
 
 
 def integrated_gradients(
-    f: Function, x: Array, baseline: ArrayLike = 0.0, steps: int = 32
+    f: Function,
+    x: ArrayLike,
+    baseline: ArrayLike = 0.0,
+    steps: int = 32,
+    batch_size: int | None = 64,
 ) -> Array:
     """(x - baseline) times the mean gradient on the straight line from the baseline (Sundararajan et al. 2017, eq. 1).
 
     Complete: it sums to f(x) - f(baseline), up to the error of the quadrature, Gauss-Legendre in ``steps`` nodes.
 
-    Raises ``ValueError`` for a baseline whose shape is not that of x (nor broadcasts to it), or steps < 1.
+    Args:
+        f: a scalar function of one input.
+        x: the input, of any shape.
+        baseline: what says nothing, of the shape of x or broadcast to it.
+        steps: nodes of the quadrature.
+        batch_size: how many gradients at once; None for all.
+
+    Raises:
+        ValueError: a baseline whose shape is not that of x (nor broadcasts to it), steps or batch_size < 1.
     """
+    x = _floats(x)
     if steps < 1:
         raise ValueError(f"integrated_gradients: steps must be at least 1, got {steps}")
     if np.broadcast_shapes(jnp.shape(baseline), x.shape) != x.shape:
@@ -38,55 +55,117 @@ def integrated_gradients(
             f"integrated_gradients: the baseline must broadcast to {x.shape}, got {jnp.shape(baseline)}"
         )
     node, weight = np.polynomial.legendre.leggauss(steps)
-    t = jnp.asarray((1 + node) / 2, x.dtype)
-    weights = jnp.asarray(weight / 2, x.dtype)
-    way = x - jnp.asarray(baseline, x.dtype)
-    gradients = jax.vmap(lambda t: jax.grad(f)(x - (1 - t) * way))(t)
-    return way * jnp.tensordot(weights, gradients, 1)
+    end = _wide(x)
+    way = end - jnp.asarray(baseline, end.dtype)
+
+    def slope(node):
+        t, weight = node
+        return weight * _wide(jax.grad(f)((end - (1 - t) * way).astype(x.dtype)))
+
+    nodes = jnp.asarray((1 + node) / 2, end.dtype), jnp.asarray(weight / 2, end.dtype)
+    return (way * jnp.sum(_map(slope, nodes, batch_size), 0)).astype(x.dtype)
 
 
 def smooth_grad(
-    f: Function, x: Array, key: PRNGKeyArray, scale: ArrayLike, samples: int = 32
+    f: Function,
+    x: ArrayLike,
+    key: PRNGKeyArray,
+    scale: ArrayLike,
+    samples: int = 32,
+    batch_size: int | None = 64,
 ) -> Array:
     """The mean gradient over normal noise of standard deviation ``scale`` around x (Smilkov et al. 2017).
 
-    It is the gradient of f smoothed by that noise. Raises ``ValueError`` for samples < 1.
+    It is the gradient of f smoothed by that noise.
+
+    Args:
+        f: a scalar function of one input.
+        x: the input, of any shape.
+        key: of the noise.
+        scale: its standard deviation, in the units of x.
+        samples: how many draws.
+        batch_size: how many gradients at once; None for all.
+
+    Raises:
+        ValueError: samples or batch_size < 1.
     """
+    x = _floats(x)
     if samples < 1:
         raise ValueError(f"smooth_grad: samples must be at least 1, got {samples}")
-
     noise = scale * jax.random.normal(key, (samples, *x.shape), x.dtype)
-    return jnp.mean(jax.vmap(jax.grad(f))(x + noise), 0)
+    gradients = _map(lambda noise: _wide(jax.grad(f)(x + noise)), noise, batch_size)
+    return jnp.mean(gradients, 0).astype(x.dtype)
 
 
 def occlusion(
     f: Function,
-    x: Array,
+    x: ArrayLike,
     window: tuple[int, ...],
     baseline: ArrayLike = 0.0,
     stride: int = 1,
+    batch_size: int | None = 64,
 ) -> Array:
     """What f loses where a window is covered by the baseline, averaged over the windows that cover an entry.
 
     The window (h, w) goes over the first axes of x (h, w, channels) in strides, all other axes are covered whole
     (Zeiler & Fergus 2014). Entries that no window covers get 0.
 
-    Raises ``ValueError`` for a window that is larger than x or has more axes, or a stride < 1.
+    Args:
+        f: a scalar function of one input.
+        x: the input.
+        window: its sides in entries.
+        baseline: what covers, of the shape of x or broadcast to it.
+        stride: entries from one window to the next.
+        batch_size: how many windows at once; None for all: of an image of 64 x 64 there are some 4000, and each
+            needs the memory of one evaluation of f.
+
+    Raises:
+        ValueError: a window that is larger than x or has more axes, stride or batch_size < 1.
     """
+    x = _floats(x)
     sides = x.shape[: len(window)]
     if len(window) > x.ndim or any(not 0 < w <= n for w, n in zip(window, sides, strict=True)):
         raise ValueError(f"occlusion: the window must fit into {x.shape}, got {window}")
     if stride < 1:
         raise ValueError(f"occlusion: stride must be at least 1, got {stride}")
-    corners = np.indices([(n - w) // stride + 1 for n, w in zip(sides, window, strict=True)])
-    corners = stride * corners.reshape(len(window), -1).T
-    masks = np.ones((len(corners), *sides), bool)
-    for axis, width in enumerate(window):
-        start = corners[:, axis].reshape(-1, *[1] * len(sides))
-        i = np.indices(sides)[axis]
-        masks &= (i >= start) & (i < start + width)
-    masks = masks.reshape(*masks.shape, *[1] * (x.ndim - len(sides)))
-    covered = jnp.where(masks, jnp.asarray(baseline, x.dtype), x)
-    loss = f(x) - jax.vmap(f)(covered)
-    share = masks / np.maximum(masks.sum(0), 1)
-    return jnp.broadcast_to(jnp.tensordot(loss, jnp.asarray(share, loss.dtype), 1), x.shape)
+    # for each axis which entries (n,) each position of the window covers
+    covers = [
+        (np.arange(n) - stride * np.arange((n - w) // stride + 1)[:, None]) // w == 0
+        for n, w in zip(sides, window, strict=True)
+    ]
+    positions = [len(cover) for cover in covers]
+
+    def loss(corner):
+        mask = jnp.ones((1,) * x.ndim, bool)
+        for axis, (cover, i) in enumerate(zip(covers, corner, strict=True)):
+            mask &= jnp.expand_dims(jnp.asarray(cover)[i], [a for a in range(x.ndim) if a != axis])
+        return whole - _wide(f(jnp.where(mask, jnp.asarray(baseline, x.dtype), x)))
+
+    whole = _wide(f(x))
+    corners = jnp.asarray(np.indices(positions).reshape(len(window), -1).T)
+    total = _map(loss, corners, batch_size).reshape(positions)
+    for (
+        cover
+    ) in covers:  # the mean over an axis, which goes to the end: the first comes first again
+        share = jnp.asarray(cover / np.maximum(cover.sum(0), 1), total.dtype)
+        total = jnp.tensordot(total, share, (0, 0), precision="highest")
+    total = total.reshape(*sides, *[1] * (x.ndim - len(sides)))
+    return jnp.broadcast_to(total, x.shape).astype(x.dtype)
+
+
+def _floats(x):
+    return jnp.asarray(x, float_dtype(jnp.asarray(x)))
+
+
+def _wide(x):
+    """In float32 at least, where sums and differences are taken."""
+    return jnp.asarray(x, jnp.promote_types(_floats(x).dtype, jnp.float32))
+
+
+def _map(f, xs, batch_size):
+    n = len(jax.tree.leaves(xs)[0])
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if batch_size is None or batch_size >= n:
+        return jax.vmap(f)(xs)
+    return jax.lax.map(f, xs, batch_size=batch_size)

@@ -5,19 +5,19 @@ of the time, for which uniform times and harmonics of t leave a field no more th
 steps of a solver one step: 16 steps of RK4 that are even by the clock are as exact as 128 even in t.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
 
 RESOLUTION = 0.01  # time left from which on the clock is linear
-_RANGE = np.log1p(1 / RESOLUTION)
+_RANGE = math.log1p(1 / RESOLUTION)
 
 
 def clock(t: ArrayLike) -> Array:
@@ -40,7 +40,8 @@ def by_clock(rate: Callable[[Array, Any], Any]) -> Callable[[Array, Any], Any]:
     return by_reading
 
 
-def random_times(key: Array, n: int) -> Float[Array, " n"]:
+def random_times(key: Array, n: int, dtype: DTypeLike = float) -> Float[Array, " n"]:
     """Times (n,) in [0, 1], uniform by the clock, one in each n-th part of it: half of them are later than t = 0.91."""
-    reading = (jnp.arange(n) + jax.random.uniform(key, (n,))) / n
+    uniform = jax.random.uniform(key, (n,), dtype)
+    reading = (jnp.arange(n, dtype=uniform.dtype) + uniform) / n
     return time(reading)

@@ -23,6 +23,7 @@ from geodl.flows.clock import by_clock, clock
 from geodl.flows.integrate import RK4, Stats, Tsit5
 from geodl.flows.vector_field import VectorField
 from geodl.manifolds import Manifold
+from geodl.manifolds._numerics import float_dtype, is_concrete
 from geodl.manifolds.base import Point
 
 
@@ -83,7 +84,10 @@ class Flow(distrax.Distribution):
         return self._field.rate(self._params, t, x)
 
     def log_prob(self, value: Point) -> Array:
-        """Log-density at points (..., *event_shape); NaN for all of them where the solver gave up."""
+        """Log-density at points (..., *event_shape); NaN for all of them where the solver gave up.
+
+        Raises ``ValueError`` where concrete points are not on the manifold.
+        """
         return self.log_prob_and_stats(value)[0]
 
     def log_prob_and_stats(self, value: Point) -> tuple[Array, Stats]:
@@ -121,9 +125,13 @@ class Flow(distrax.Distribution):
         return x1, log_p0 - log_det
 
     def _speed(self, t, x):
-        return self.field(t, x), jnp.zeros(())  # diffrax takes no empty tree
+        v = self.field(t, x)
+        return v, jnp.zeros((), jax.tree.leaves(v)[0].dtype)  # diffrax takes no empty tree
 
     def _pull(self, x1, rate, solver):
+        x1 = jax.tree.map(lambda a: jnp.asarray(a, float_dtype(a)), x1)
+        if is_concrete(*jax.tree.leaves(x1)):
+            self._manifold.sqdist(x1, x1)  # raises for points that are not on the manifold
         x0, log_det, stats = self._solve(solver, rate, x1, 1.0, 0.0)
         return self._base.log_prob(x0) + log_det, stats
 
@@ -133,7 +141,9 @@ class Flow(distrax.Distribution):
 
     def _solve(self, solver, rate, x, start, end):
         """By the clock: there the fields are smooth, so that equal steps are good ones."""
-        return solver(by_clock(rate), x, clock(start), clock(end), self._manifold)
+        dtype = jnp.result_type(*jax.tree.leaves(x))
+        start, end = (clock(jnp.asarray(t, dtype)) for t in (start, end))
+        return solver(by_clock(rate), x, start, end, self._manifold)
 
 
 def negative_log_likelihood(flow: Flow, x: Point, key: Array | None = None) -> Array:

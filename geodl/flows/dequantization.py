@@ -46,7 +46,11 @@ def logit_normal_noise() -> LearnedNoise:
     """
 
     def init(key):
-        narrow = jnp.full(LEVELS, math.log(1.6)).at[jnp.array([0, LEVELS - 1])].set(math.log(0.4))
+        narrow = (
+            jnp.full(LEVELS, math.log(1.6), jnp.float32)
+            .at[jnp.array([0, LEVELS - 1])]
+            .set(math.log(0.4))
+        )
         return {"log_scale": narrow}
 
     def noise(params):

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from geodl._core.platform import cpu_barrier
 from geodl.bijectors import (
     ActNorm,
     Elementwise,
@@ -29,7 +31,8 @@ class InvertibleNet(NamedTuple):
     matrices, is computed once, for a loop that takes it as an argument (a function under ``jit`` is called some
     milliseconds faster with the parameters: distrax takes its nested objects apart in Python);
     ``data_init(params, batch) -> params`` with every ActNorm set so that this batch (n, *shape) of data has mean 0
-    and variance 1 in each channel there (Kingma & Dhariwal 2018).
+    and variance 1 in each channel there (Kingma & Dhariwal 2018). They cannot be pickled: store the parameters, and
+    make the net again, with the same ``seed``.
     """
 
     shape: tuple[int, ...]
@@ -64,7 +67,7 @@ class _Normal(distrax.Distribution):
 
     def _sample_n(self, key, n):
         z = self._scale * jax.random.normal(key, (n, *self._shape), self._scale.dtype)
-        return jax.lax.optimization_barrier(z)  # or XLA draws again for each use of a part
+        return cpu_barrier(z)  # or XLA draws again for each use of a part
 
     def log_prob(self, value):
         dims, axes = math.prod(self._shape), tuple(range(-len(self._shape), 0))
@@ -150,7 +153,7 @@ def actnorm(shape: tuple[int, ...], pixelwise: bool = False) -> InvertibleNet:
     ndims = len(shape)
 
     def init(key):
-        start = jnp.zeros(shape if pixelwise else shape[-1])
+        start = jnp.zeros(shape if pixelwise else shape[-1], jnp.float32)
         return {"shift": start, "log_scale": start}
 
     def bijector(params):
@@ -163,17 +166,19 @@ def actnorm(shape: tuple[int, ...], pixelwise: bool = False) -> InvertibleNet:
     return InvertibleNet(shape, init, bijector, data_init)
 
 
-def invertible_conv(shape: tuple[int, ...]) -> InvertibleNet:
-    """:class:`~geodl.bijectors.InvertibleConv`, a random rotation of the channels at first.
+def invertible_conv(shape: tuple[int, ...], rng: np.random.Generator) -> InvertibleNet:
+    """:class:`~geodl.bijectors.InvertibleConv`, a random rotation of the channels at first, which ``rng`` draws.
 
-    Its "permutation" and "sign" stay: their gradient is 0, and weight decay must leave them out.
+    Its permutation and signs are constants, not among the parameters, which ``init`` makes without the key.
     """
+    start = plu_of_rotation(rng, shape[-1])
+    constants = {name: start.pop(name) for name in ("permutation", "sign")}
 
     def init(key):
-        return plu_of_rotation(key, shape[-1])
+        return jax.tree.map(jnp.asarray, start)
 
     def bijector(params):
-        return InvertibleConv(**params, event_ndims=len(shape))
+        return InvertibleConv(**params, **constants, event_ndims=len(shape))
 
     return InvertibleNet(shape, init, bijector, _unchanged)
 

@@ -8,12 +8,15 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from geodl._core.platform import cpu_barrier
 from geodl.manifolds import Manifold
+from geodl.manifolds._numerics import float_dtype
 from geodl.manifolds.base import Point, Tangent
 
 
@@ -23,29 +26,44 @@ def conditional_path(
     """The point at time t (...) of the geodesic from x0 to x1, and its velocity there.
 
     The velocity is the derivative of the geodesic by its time, finite for coincident points and antipodes too, where
-    log_{x_t}(x_1) / (1 - t) is 0 / 0 for t -> 1.
+    log_{x_t}(x_1) / (1 - t) is 0 / 0 for t -> 1. Raises ``ValueError`` where the times are neither one
+    number nor one for each pair.
     """
-    t = jnp.asarray(t)
+    t = _times(manifold, t, x0, x1)
     return jax.jvp(lambda t: manifold.geodesic(t, x0, x1), (t,), (jnp.ones_like(t),))
 
 
 def matching_loss(
     manifold: Manifold,
     field: Callable[[ArrayLike, Point], Tangent],
-    t: Float[Array, "*batch"],
+    t: Float[ArrayLike, "*#batch"],
     x0: Point,
     x1: Point,
 ) -> Float[Array, "*batch"]:
     """|field(t, x_t) - velocity|^2 / dim for each pair (...): squared error in the Riemannian norm.
 
     Its mean over uniform t in [0, 1], x_0 from the base and x_1 from the data is minimal for the field that carries
-    the one law to the other (Lipman et al. 2023).
+    the one law to the other (Lipman et al. 2023). Raises ``ValueError`` where the times are neither one
+    number nor one for each pair.
     """
+    t = _times(manifold, t, x0, x1)
     # else XLA draws the random numbers again for each use of them
-    t, x0, x1 = jax.lax.optimization_barrier((t, x0, x1))
+    t, x0, x1 = cpu_barrier((t, x0, x1))
     x, u = conditional_path(manifold, t, x0, x1)
     error = jax.tree.map(jnp.subtract, field(t, x), u)
     return manifold.inner(x, error, error) / manifold.dim
+
+
+def _times(manifold, t, x0, x1):
+    """Times in the type of the points, whose leading axes they must not add to: a column would pair all with all."""
+    t = jnp.asarray(t, float_dtype(*jax.tree.leaves((x0, x1))))
+    batch = np.broadcast_shapes(manifold.batch_shape(x0), manifold.batch_shape(x1))
+    try:
+        return jnp.broadcast_to(t, batch)
+    except ValueError:
+        raise ValueError(
+            f"times must be a number, or one for each point {batch}, got {t.shape}"
+        ) from None
 
 
 def optimal_pairs(manifold: Manifold, x0: Point, x1: Point) -> Point:

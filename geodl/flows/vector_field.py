@@ -9,23 +9,26 @@ span the tangent space:
   Poincaré ball and hyperboloid (so that lengths are geodesic ones), Euclidean space, products of these;
 - ``killing``: the Killing fields of the sphere, of which the unit vectors of the Lie algebra so(d + 1) are a basis:
   v = A(t, x) x with A skew; each of them is free of divergence (Mathieu & Nickel 2020; Falorsi & Forré 2020).
+
+On a product each factor may have a kind of its own.
 """
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.flows import divergence
 from geodl.flows.clock import clock
 from geodl.manifolds import Manifold, Point, Tangent
-from geodl.nn import MLP, circle, fourier_features, functional
+from geodl.nn import circle, fourier_features, mlp
 
 
 Kind = Literal["ambient", "frame", "killing"]
@@ -36,7 +39,8 @@ class VectorField(NamedTuple):
 
     ``init(key) -> params``; ``apply(params, t, x)``, the tangent vector at time t (a scalar, or one for each point)
     and point x (..., *event_shape): ``assemble(x, components(params, t, x))``, components (..., n) along the
-    vectors that span the tangent space; ``rate(params, t, x)``, that vector and the field's divergence (...).
+    vectors that span the tangent space; ``rate(params, t, x)``, that vector and the field's divergence (...). They
+    cannot be pickled: store the parameters, and make the field again, with the same ``seed``.
     """
 
     init: Callable[[Array], Any]
@@ -48,52 +52,47 @@ class VectorField(NamedTuple):
 
 def vector_field(
     manifold: Manifold,
-    kind: Kind = "ambient",
+    kind: Kind | Sequence[Kind] | None = None,
     *,
     width: int = 128,
     depth: int = 3,
     frequencies: int = 128,
     band: tuple[float, float] = (2.0, 40.0),
     harmonics: int = 4,
+    seed: int = 0,
 ) -> VectorField:
     """A field on ``manifold`` by an MLP of ``depth`` hidden layers of ``width`` units, swish between them.
 
     ``frequencies`` random Fourier features of the point's coordinates x (Rahimi & Recht 2007), without which an MLP
-    learns sharp densities slowly; 0 of them: none. Their frequencies w are not trained: normal, of deviations that run
-    evenly by their logarithm over the ``band``. Each is weighted with exp(-|w|^2 (1 - t)^2 / 2): it comes in when the
-    law, blurred by about 1 - t, has details of its wavelength (the mean of exp(i w x) over such a blur; Barron et al.
-    2021 do so for cones of light). ``harmonics`` is their number of :func:`~geodl.flows.clock`. Raises ``ValueError``
-    for a kind that the manifold does not have, and for a band that is not 0 < low <= high.
+    learns sharp densities slowly; 0 of them: none. Their frequencies w are those of :func:`random_frequencies` for
+    ``band`` and ``seed``, constants that are not among the parameters. Each is weighted with
+    exp(-|w|^2 (1 - t)^2 / 2): it comes in when the law, blurred by about 1 - t, has details of its wavelength (the mean
+    of exp(i w x) over such a blur; Barron et al. 2021 do so for cones of light). ``harmonics`` is their number of
+    :func:`~geodl.flows.clock`.
+
+    ``kind`` is that of the manifold and of all factors of a product, or a sequence of one for each factor; by default
+    "frame" where there is a continuous one, and "ambient" on spheres. Raises ``ValueError`` for a kind that a manifold
+    does not have, and for a band that is not 0 < low <= high.
     """
-    span = _SPANS.get(kind)
-    if span is None:
-        raise ValueError(f"vector_field: kind must be one of {list(_SPANS)}, got {kind!r}")
-    low, high = band
-    if not 0 < low <= high:
-        raise ValueError(f"vector_field: band must be 0 < low <= high, got {band}")
-    outputs, assemble = span(manifold)
-    net = functional(
-        lambda rngs: _FieldNet(
-            manifold,
-            [width] * depth + [outputs],
-            (frequencies, band),
-            harmonics,
-            rngs,
-        )
-    )
+    outputs, assemble, framed = _span(manifold, kind)
+    dim = jax.eval_shape(lambda: manifold.coordinates(manifold.origin())).shape[-1]
+    waves = random_frequencies(dim, frequencies, band, seed)
+    net = mlp([dim + 1 + 2 * (harmonics + frequencies), *[width] * depth, outputs], jax.nn.swish)
+
+    def components(params, t, x):
+        return net.apply(params, _features(manifold.coordinates(x), t, waves, harmonics))
 
     def apply(params, t, x):
         x = manifold.project(x)
-        return assemble(x, net.apply(params, t, x))
+        return assemble(x, components(params, t, x))
 
     def rate(params, t, x):
-        if kind == "frame":
-            return divergence.frame(manifold, functools.partial(net.apply, params))(
-                t, manifold.project(x)
-            )
+        if framed:
+            rate = divergence.frame(manifold, functools.partial(components, params))
+            return rate(t, manifold.project(x))
         return divergence.exact(manifold, functools.partial(apply, params))(t, x)
 
-    return VectorField(net.init, apply, rate, net.apply, assemble)
+    return VectorField(net.init, apply, rate, components, assemble)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -101,24 +100,61 @@ def vector_field(
 # ---------------------------------------------------------------------------------------------------
 
 
+class _Span(NamedTuple):
+    outputs: int
+    assemble: Callable[[Point, Array], Tangent]
+    framed: bool  # by an orthonormal frame
+
+
+def _span(manifold, kind) -> _Span:
+    if any(isinstance(n, tuple) for n in manifold.event_shape):
+        return _span_of_product(manifold, kind)
+    if kind is None:
+        try:
+            return _frame(manifold)
+        except (NotImplementedError, ValueError):
+            return _ambient(manifold)
+    if kind not in _SPANS:
+        raise ValueError(f"vector_field: kind must be one of {list(_SPANS)}, got {kind!r}")
+    return _SPANS[kind](manifold)
+
+
+def _span_of_product(manifold, kind):
+    """Each factor's components, one after the other."""
+    factors = [factor for factor, _ in manifold.by_factor(manifold.origin())]
+    kinds = [kind] * len(factors) if kind is None or isinstance(kind, str) else kind
+    if len(kinds) != len(factors):
+        raise ValueError(f"vector_field: one kind for each factor of {manifold}, got {kinds}")
+    spans = [_span(*pair) for pair in zip(factors, kinds, strict=True)]
+    *ends, outputs = accumulate(span.outputs for span in spans)
+
+    def assemble(x, a):
+        parts = zip(spans, x, jnp.split(a, ends, -1), strict=True)
+        return tuple(span.assemble(*part) for span, *part in parts)
+
+    return _Span(outputs, assemble, all(span.framed for span in spans))
+
+
 def _ambient(manifold):
     shape = manifold.event_shape
-    if not manifold.embedded or any(isinstance(n, tuple) for n in shape):
+    if not manifold.embedded:
         raise ValueError(f"vector_field: {manifold} has no ambient space; use kind='frame'")
-    return int(np.prod(shape)), lambda x, a: manifold.project_tangent(
-        x, a.reshape(*a.shape[:-1], *shape)
-    )
+
+    def assemble(x, a):
+        return manifold.project_tangent(x, a.reshape(*a.shape[:-1], *shape))
+
+    return _Span(math.prod(shape), assemble, False)
 
 
 def _frame(manifold):
     jax.eval_shape(manifold.frame_divergence, manifold.origin(), jnp.zeros(manifold.dim))
-    return manifold.dim, manifold.from_frame
+    return _Span(manifold.dim, manifold.from_frame, True)
 
 
 def _killing(manifold):
     coefficients = manifold.dim * (manifold.dim + 1) // 2
     jax.eval_shape(manifold.killing, manifold.origin(), jnp.zeros(coefficients))
-    return coefficients, manifold.killing
+    return _Span(coefficients, manifold.killing, False)
 
 
 _SPANS = {"ambient": _ambient, "frame": _frame, "killing": _killing}
@@ -129,30 +165,28 @@ _SPANS = {"ambient": _ambient, "frame": _frame, "killing": _killing}
 # ---------------------------------------------------------------------------------------------------
 
 
-class _FieldNet(nnx.Module):
-    """Components from time and point: MLP of [coordinates, the clock, its harmonics, random Fourier features]."""
+def random_frequencies(
+    dim: int, count: int, band: tuple[float, float], seed: int
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Frequencies (dim, count), normal, of deviations that run evenly by their logarithm over the ``band``.
 
-    def __init__(self, manifold, sizes, features, harmonics, rngs):
-        self.manifold, self.harmonics = manifold, harmonics
-        count, (low, high) = features
-        dim = manifold.coordinates(manifold.origin()).shape[-1]
-        if count:
-            deviations = jnp.geomspace(low, high, count, dtype=jnp.float32)
-            self.frequencies = nnx.Param(
-                deviations * jax.random.normal(rngs.params(), (dim, count))
-            )
-        self.waves = bool(count)
-        inputs = dim + 1 + 2 * harmonics + 2 * count
-        self.mlp = MLP([inputs, *sizes], rngs, jax.nn.swish)
+    In radians per unit, the same for the same seed. Raises ``ValueError`` for a band that is not 0 < low <= high.
+    """
+    low, high = band
+    if not 0 < low <= high:
+        raise ValueError(f"vector_field: band must be 0 < low <= high, got {band}")
+    normal = np.random.default_rng(seed).normal(size=(dim, count))
+    return np.geomspace(low, high, count) * normal
 
-    def __call__(self, t, x):
-        x = self.manifold.coordinates(x)
-        t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:-1])[..., None]
-        reading = clock(t)
-        beats = 0.5 * reading * jnp.arange(1, self.harmonics + 1, dtype=x.dtype)
-        features = [x, reading, *circle(beats)]
-        if self.waves:
-            w = jax.lax.stop_gradient(self.frequencies[...])
-            sharpness = jnp.exp(-0.5 * jnp.sum(w * w, 0) * (1 - t) ** 2)
-            features.append(jnp.tile(sharpness, 2) * fourier_features(x, w / (2 * np.pi)))
-        return self.mlp(jnp.concatenate(features, -1))
+
+def _features(x, t, waves, harmonics):
+    """What the network sees of coordinates x (..., n): those, the clock, its harmonics, random Fourier features."""
+    t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:-1])[..., None]
+    reading = clock(t)
+    beats = 0.5 * reading * jnp.arange(1, harmonics + 1, dtype=x.dtype)
+    features = [x, reading, *circle(beats)]
+    if waves.size:
+        sharpness = jnp.exp(jnp.asarray(-0.5 * np.sum(waves**2, 0), x.dtype) * (1 - t) ** 2)
+        turns = jnp.asarray(waves / (2 * np.pi), x.dtype)
+        features.append(jnp.tile(sharpness, 2) * fourier_features(x, turns))
+    return jnp.concatenate(features, -1)

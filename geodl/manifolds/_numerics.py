@@ -8,7 +8,8 @@ import functools
 import inspect
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from fractions import Fraction
 from typing import TypeVar
 
 import jax
@@ -18,6 +19,8 @@ from jax import Array, lax
 from jax.core import Tracer
 from jax.custom_batching import custom_vmap
 from jax.typing import ArrayLike
+
+from geodl._core.platform import cpu_barrier
 
 
 T = TypeVar("T")
@@ -66,17 +69,22 @@ def check_nonnegative(name: str, value) -> None:
 
 
 def primitive(
-    *points: str, validate: Callable[..., None] | None = None
+    *points: str,
+    validate: Callable[..., None] | None = None,
+    store: Callable[..., Array] | None = None,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Make a formula a public function: one dtype inside, the inputs' dtype outside, clear errors.
 
     ``points`` names the arguments whose last axis holds coordinates: their lengths must agree. Inputs are
     promoted to one floating dtype; half precision is computed in float32 and returned as it came.
-    ``validate(**arguments)`` sees the arguments when all of them are concrete.
+    ``validate(**arguments)`` sees the arguments when all of them are concrete. ``store(result, dtype, **arguments)``,
+    where given, rounds the result to the inputs' dtype.
     """
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
         signature = inspect.signature(function)
+        # Operation by operation an eager call takes milliseconds; inside a traced function nothing is left of it.
+        compiled = jax.jit(function, inline=True)
 
         @functools.wraps(function)
         def wrapper(*args, **kwargs) -> T:
@@ -88,12 +96,21 @@ def primitive(
             arrays = {n: lax.convert_element_type(a, inside) for n, a in arrays.items()}
             if validate is not None and is_concrete(*arrays.values()):
                 validate(**arrays)
-            return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), function(**arrays))  # type: ignore
+            with jax.numpy_rank_promotion("allow"):  # leading axes broadcast in any mode
+                result = compiled(**arrays)
+                if store is not None:
+                    return store(result, dtype, **arrays)  # type: ignore
+            return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), result)  # type: ignore
 
         wrapper.is_primitive = True  # type: ignore[attr-defined]
         return wrapper
 
     return decorate
+
+
+def as_shape(shape: int | Iterable[int]) -> tuple[int, ...]:
+    """A shape as NumPy takes it: the integer n means (n,)."""
+    return tuple(shape) if isinstance(shape, Iterable) else (operator.index(shape),)
 
 
 def float_dtype(*arrays):
@@ -136,13 +153,13 @@ def _last_sum(a: Array) -> Array:
 
 def tangent_dot(x: Array, y: Array) -> Array:
     """``dot`` for tangents in a hand-written derivative rule: its transpose is a broadcast, that of slices pads."""
-    return lax.optimization_barrier(jnp.sum(x * y, -1))
+    return cpu_barrier(jnp.sum(x * y, -1))
 
 
 _last_sum.defjvp(
     lambda primals, tangents: (
         _last_sum(*primals),
-        lax.optimization_barrier(jnp.sum(tangents[0], -1)),
+        cpu_barrier(jnp.sum(tangents[0], -1)),
     )
 )
 
@@ -180,16 +197,21 @@ def _add(a, b):  # one function, whose compiled reductions jax remembers
     return tuple(u + v for u, v in zip(a, b, strict=True))
 
 
+def zero_of(x: Array) -> Array:
+    """0 (...) for every vector x, NaN where x is: for formulas that ignore a point."""
+    return dot(x, jnp.zeros_like(x))
+
+
 @jax.custom_jvp
 def scale(s: Array, v: Array) -> Array:
     """The vectors ``v`` (..., d) times the scalars ``s`` (...)."""
-    return lax.optimization_barrier(s)[..., None] * v
+    return cpu_barrier(s)[..., None] * v
 
 
 @scale.defjvp
 def _scale_jvp(primals, tangents):
     (s, v), (ds, dv) = primals, tangents
-    s, ds = (lax.optimization_barrier(a)[..., None] for a in (s, ds))
+    s, ds = (cpu_barrier(a)[..., None] for a in (s, ds))
     if v.shape[-1] <= UNROLLED:
         ds = jnp.concatenate([ds] * v.shape[-1], -1)  # transposes to a sum of slices
     return s * v, ds * v + s * dv
@@ -201,6 +223,22 @@ def power_of_two_above(a: Array) -> Array:
     one = jnp.array(1, integer) << nmant
     bits = lax.bitcast_convert_type(a, integer)
     return lax.bitcast_convert_type((bits + one - 1) // one * one, a.dtype)
+
+
+def binade(x: Array) -> Array:
+    """A power of two of the size of the largest |x_i| (...), without derivative.
+
+    By it x divides without rounding, and then its squares neither overflow nor underflow. Itself and its inverse are
+    normal numbers, also for x = 0.
+    """
+    info, x = jnp.finfo(x.dtype), jnp.abs(lax.stop_gradient(x))
+    if 0 < x.shape[-1] <= UNROLLED:
+        largest = functools.reduce(jnp.maximum, (x[..., i] for i in range(x.shape[-1])))
+    else:
+        largest = jnp.max(x, -1, initial=0)
+    bits = lax.bitcast_convert_type(largest, jnp.dtype(f"int{info.bits}"))
+    power = lax.bitcast_convert_type(bits >> info.nmant << info.nmant, x.dtype)
+    return jnp.clip(power, info.tiny, 1 / info.tiny)
 
 
 def safe_sqrt(q: Array) -> Array:
@@ -258,31 +296,48 @@ tanhc = even(  # tanh(r)/r
     ),
 )
 asinhc = even(  # asinh(r)/r
-    lambda r: jnp.arcsinh(r) / r,
+    lambda r: jnp.log1p(r + r * r / (1 + jnp.sqrt(1 + r * r))) / r,
     (1, -1 / 6, 3 / 40, -5 / 112, 35 / 1152, -63 / 2816, 231 / 13312, -143 / 10240, 6435 / 557056),
 )
-log_sinhc = even(  # log(sinh(r)/r), without overflow
-    lambda r: r + jnp.log(-jnp.expm1(-2 * r) / (2 * r)),
-    (
-        0,
-        1 / 6,
-        -1 / 180,
-        1 / 2835,
-        -1 / 37800,
-        1 / 467775,
-        -691 / 3831077250,
-        2 / 127702575,
-        -3617 / 2605132530000,
-    ),
-)
+
+
+def _log_series(series: tuple[Fraction, ...]) -> tuple[float, ...]:
+    """The power series of log(1 + series[1] q + series[2] q^2 + ...)."""
+    log = [Fraction(0)]
+    for n in range(1, len(series)):
+        known = sum(k * log[k] * series[n - k] for k in range(1, n))
+        log.append(series[n] - known / n)
+    return tuple(map(float, log))
+
+
+_LOG_SINHC = _log_series(tuple(Fraction(1, math.factorial(2 * k + 1)) for k in range(22)))
+
+
+def log_sinhc(q: Array) -> Array:
+    """log(sinh(r) / r) for r = sqrt(q), without overflow; by its series as far as the closed form cancels (q < 1.5)."""
+    small = q < 1.5
+    near = jnp.where(small, q, 0.0)
+    terms = _LOG_SINHC[: 10 if q.dtype.itemsize <= 4 else 22]
+    taylor = functools.reduce(lambda total, a: total * near + a, terms[::-1])
+    r = jnp.sqrt(jnp.where(small, 1.5, q))
+    return jnp.where(small, taylor, r + jnp.log(-jnp.expm1(-2 * r) / (2 * r)))
+
+
 atanc = even(
     lambda r: jnp.arctan(r) / r, tuple((-1) ** k / (2 * k + 1) for k in range(9))
 )  # atan(r)/r
 
 
 def log_sinc(q: Array) -> Array:
-    """log |sin(r)/r| for r = sqrt(q), with a finite floor where the sine vanishes (r = pi, 2 pi, ...)."""
-    return jnp.log(jnp.maximum(jnp.abs(sinc(q)), jnp.finfo(q.dtype).tiny))
+    """log |sin(r)/r| for r = sqrt(q), with a finite floor where the sine vanishes (r = pi, 2 pi, ...).
+
+    For r < 1 by the power series of sin(r)/r - 1: the logarithm of a number next to 1 has lost its digits.
+    """
+    short = q < 1
+    near, r = jnp.where(short, q, 0.0), jnp.sqrt(jnp.where(short, 1.0, q))
+    taylor = functools.reduce(lambda total, a: total * near + a, _factorials(-1)[:0:-1])
+    far = jnp.maximum(jnp.abs(jnp.sin(r) / r), jnp.finfo(q.dtype).tiny)
+    return jnp.where(short, jnp.log1p(near * taylor), jnp.log(far))
 
 
 def cos_minus_one(q: Array) -> Array:

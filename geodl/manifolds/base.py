@@ -7,6 +7,7 @@ search, or is refused by the name of what it does not say.
 
 import functools
 import inspect
+import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
-from geodl.manifolds._numerics import safe_norm
+from geodl.manifolds._numerics import float_dtype, safe_norm
 
 
 # Arrays; a product's points and tangent vectors are tuples of its factors'.
@@ -117,8 +118,8 @@ class Manifold(ABC):
         """Components (..., dim) of v in the orthonormal frame at x."""
 
     @abstractmethod
-    def origin(self) -> Point:
-        """The distinguished point."""
+    def origin(self, dtype: DTypeLike | None = None) -> Point:
+        """The distinguished point, by default in the default float type."""
 
     # --- derived: general formulas, which a space overrides where it has better ones -------------------------------
 
@@ -160,7 +161,8 @@ class Manifold(ABC):
 
     def normal_coordinates(self, x: Point) -> Array:
         """Frame components (..., dim) of log_0(x), 0 the origin: inverse of ``expmap_frame(origin, a)``."""
-        return self.logmap_frame(self.origin(), x)
+        origin = self.origin(float_dtype(*jax.tree.leaves(x)))
+        return self.logmap_frame(origin, x)
 
     def batch_shape(self, x: Point) -> tuple[int, ...]:
         """Shape of an array of points x without the axes of a point, broadcast over a product's factors."""
@@ -190,7 +192,9 @@ class Manifold(ABC):
         """Log of the Riemannian volume, where that is finite."""
         raise self._does_not_say("a finite volume", "log_volume")
 
-    def random_uniform(self, key: Array, batch_shape: tuple[int, ...] = ()) -> Point:
+    def random_uniform(
+        self, key: Array, batch_shape: int | tuple[int, ...] = (), dtype: DTypeLike | None = None
+    ) -> Point:
         """Random points, uniform in the Riemannian volume where that is finite."""
         raise self._does_not_say("how uniform points are drawn", "random_uniform")
 
@@ -216,7 +220,7 @@ class Manifold(ABC):
         """Coordinates (..., n) of points that are smooth all over the manifold, for networks to read."""
         if self.embedded:
             x = jnp.asarray(x)
-            return x.reshape(*self.batch_shape(x), -1)
+            return x.reshape(*self.batch_shape(x), math.prod(self.event_shape))
         raise self._does_not_say("in which coordinates a network reads a point", "coordinates")
 
     def to_hyperboloid(self, x: Point) -> Array:

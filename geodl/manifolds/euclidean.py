@@ -10,15 +10,30 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl.manifolds._numerics import dot, primitive, safe_norm, scale
+from geodl.manifolds._numerics import (
+    as_shape,
+    check_dim,
+    dot,
+    primitive,
+    safe_norm,
+    safe_sqrt,
+    scale,
+    zero_of,
+)
 from geodl.manifolds._record import register_record
 from geodl.manifolds.base import ModuleManifold, Winding
 
 
 Vector = Float[Array, "*#batch d"]
 Scalar = Float[Array, "*#batch"]
+
+
+def _at(x, v):
+    """v for every point x, NaN where x is."""
+    return v + 0 * x
 
 
 @primitive("x", "v")
@@ -35,7 +50,7 @@ def logmap(x: Vector, y: Vector) -> Vector:
 
 @primitive("x", "y")
 def dist(x: Vector, y: Vector) -> Scalar:
-    """|x - y|, gradient 0 at x = y."""
+    """|x - y|, gradient 0 at x = y. Squares must be floats: from 1e-19 to 1e19 in float32."""
     return safe_norm(y - x)
 
 
@@ -48,14 +63,13 @@ def sqdist(x: Vector, y: Vector) -> Scalar:
 @primitive("x", "u", "v")
 def inner(x: Vector, u: Vector, v: Vector) -> Scalar:
     """<u, v> in the coordinates."""
-    _, u, v = jnp.broadcast_arrays(x, u, v)
-    return dot(u, v)
+    return dot(u, v) + zero_of(x)
 
 
 @primitive("x", "v")
 def norm(x: Vector, v: Vector) -> Scalar:
     """|v| in the coordinates, gradient 0 at 0."""
-    return safe_norm(jnp.broadcast_arrays(x, v)[1])
+    return safe_sqrt(dot(v, v) + zero_of(x))
 
 
 @primitive("x", "y")
@@ -67,7 +81,7 @@ def geodesic(t: Scalar, x: Vector, y: Vector) -> Vector:
 @primitive("x", "y", "v")
 def transport(x: Vector, y: Vector, v: Vector) -> Vector:
     """v itself."""
-    return jnp.broadcast_arrays(x, y, v)[2]
+    return _at(x, _at(y, v))
 
 
 @primitive("x")
@@ -79,31 +93,31 @@ def project(x: Vector) -> Vector:
 @primitive("x", "v")
 def project_tangent(x: Vector, v: Vector) -> Vector:
     """v itself: every vector is tangent."""
-    return jnp.broadcast_arrays(x, v)[1]
+    return _at(x, v)
 
 
 @primitive("x", "g")
 def egrad_to_rgrad(x: Vector, g: Vector) -> Vector:
     """g itself: the metric is that of the coordinates."""
-    return jnp.broadcast_arrays(x, g)[1]
+    return _at(x, g)
 
 
 @primitive("x", "v")
 def logdetexp(x: Vector, v: Vector) -> Scalar:
     """0: expmap is a translation."""
-    return jnp.zeros_like((x + v)[..., 0])
+    return zero_of(x + v)
 
 
 @primitive("x", "a")
 def from_frame(x: Vector, a: Vector) -> Vector:
     """a itself: the frame is that of the coordinates."""
-    return jnp.broadcast_arrays(x, a)[1]
+    return _at(x, a)
 
 
 @primitive("x", "v")
 def to_frame(x: Vector, v: Vector) -> Vector:
     """v itself: the frame is that of the coordinates."""
-    return jnp.broadcast_arrays(x, v)[1]
+    return _at(x, v)
 
 
 @primitive("x", "a")
@@ -115,17 +129,19 @@ def expmap_frame(x: Vector, a: Vector) -> Vector:
 @primitive("x")
 def tangent_basis(x: Vector) -> Float[Array, "*batch d d"]:
     """The unit vectors, in rows."""
-    return jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=x.dtype), (*x.shape, x.shape[-1]))
+    return _at(x[..., None, :], jnp.eye(x.shape[-1], dtype=x.dtype))
 
 
-def origin(dim: int) -> Float[Array, " d"]:
+def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " d"]:
     """The point 0."""
-    return jnp.zeros(dim)
+    return jnp.zeros(dim, dtype)
 
 
-def random_uniform(key: Array, shape: tuple[int, ...]) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...], dtype: DTypeLike | None = None
+) -> Array:
     """Points of the given full shape (..., d), uniform on [-1, 1]^d (R^d has infinite volume)."""
-    return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
+    return jax.random.uniform(key, as_shape(shape), dtype, minval=-1.0, maxval=1.0)
 
 
 @register_record
@@ -139,6 +155,9 @@ class Euclidean(ModuleManifold):
     embedded = True
     frame_is_parallel = True
 
+    def __post_init__(self):
+        check_dim("Euclidean", self.dim)
+
     @property
     def event_shape(self):
         return (self.dim,)
@@ -146,11 +165,11 @@ class Euclidean(ModuleManifold):
     def curvature(self):
         return 0.0
 
-    def origin(self):
-        return origin(self.dim)
+    def origin(self, dtype=None):
+        return origin(self.dim, dtype)
 
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, self.dim))
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), self.dim), dtype)
 
     def frame_divergence(self, x, a):
         return logdetexp(x, a)

@@ -33,12 +33,12 @@ from jaxtyping import Float
 from geodl.manifolds import poincare
 from geodl.manifolds._numerics import (
     UNROLLED,
+    as_shape,
     asinhc,
     check,
     check_dim,
     check_positive,
     dot,
-    float_dtype,
     log_sinhc,
     power_of_two_above,
     primitive,
@@ -584,27 +584,18 @@ def project(x: Vector, c: Curvature) -> Vector:
 def origin(
     dim: int, c: ArrayLike = 1.0, dtype: DTypeLike | None = None
 ) -> Float[Array, "*batch e"]:
-    """The point (1/sqrt c, 0, ..., 0), one for each c, of the given type: that of c, or the default float."""
-    c, dtype = _typed(c, dtype)
-    return project(jnp.zeros((*jnp.shape(c), dim + 1), dtype), c)
+    """The point (1/sqrt c, 0, ..., 0), one for each c."""
+    zero = jnp.zeros((*jnp.shape(c), dim + 1), dtype)
+    return project(zero, jnp.asarray(c, zero.dtype))
 
 
 def random_uniform(
-    key: Array, shape: tuple[int, ...], c: ArrayLike = 1.0, dtype: DTypeLike | None = None
+    key: Array, shape: int | tuple[int, ...], c: ArrayLike = 1.0, dtype: DTypeLike | None = None
 ) -> Array:
-    """Points of the given full shape (..., d + 1): the images of points uniform in the volume of the ball's chart.
-
-    ``dtype`` is that of c, or the default float, if none is given.
-    """
-    c, dtype = _typed(c, dtype)
-    points = poincare.random_uniform(key, (*shape[:-1], shape[-1] - 1), c)
-    return poincare.to_hyperboloid(points, c).astype(dtype)
-
-
-def _typed(c, dtype):
-    """c and the type of new points."""
-    dtype = float_dtype(c) if dtype is None else jnp.dtype(dtype)
-    return jnp.asarray(c, dtype), dtype
+    """Points of the given full shape (..., d + 1): the images of the ball's ``random_uniform``."""
+    *batch, e = as_shape(shape)
+    x = poincare.random_uniform(key, (*batch, e - 1), c, dtype)
+    return poincare.to_hyperboloid(x, jnp.asarray(c, x.dtype))
 
 
 @_primitive("x")
@@ -639,11 +630,11 @@ class Hyperboloid(ModuleManifold):
     def curvature(self):
         return -1.0 * self.c
 
-    def origin(self):
-        return origin(self.dim, self.c)
+    def origin(self, dtype=None):
+        return origin(self.dim, self.c, dtype)
 
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, self.dim + 1), self.c)
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), self.dim + 1), self.c, dtype)
 
     def coordinates(self, x):
         """Normal coordinates at the origin: the hyperboloid's own grow exponentially."""

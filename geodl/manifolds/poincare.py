@@ -1,8 +1,8 @@
 """The Poincaré ball of sectional curvature -c: {x in R^d : c |x|^2 < 1}, metric lambda_x^2 <u, v>.
 
-Conventions: ``c > 0``; lambda_x = 2 / (1 - c |x|^2), so lambda_0 = 2 and dist(0, expmap0(v)) = 2 |v|. The limit
-c -> 0 is R^d with 4 times the Euclidean metric. ``c`` is a float or an array that broadcasts against the
-leading axes of the points.
+Conventions: ``c >= 0``; lambda_x = 2 / (1 - c |x|^2), so lambda_0 = 2 and dist(0, expmap0(v)) = 2 |v|. c = 0 is R^d
+with 4 times the Euclidean metric, exactly, with one-sided derivatives in c. ``c`` is a float or an array that
+broadcasts against the leading axes of the points; negative or NaN it raises, or gives NaN where it is not known.
 
 Sources: Ungar, *Analytic Hyperbolic Geometry* (2008) for the gyrovector operations; Ganea et al., *Hyperbolic
 Neural Networks* (2018), and Mathieu et al., *Poincaré VAEs* (2019), for exp, log and gyroplanes.
@@ -13,23 +13,29 @@ difference w = y - x the same quantities have no cancellation left:
 
     (-x) + y = (A w - c |w|^2 x) / (c |w|^2 + A B),      dist = (2 / sqrt c) asinh sqrt(c |w|^2 / (A B)).
 
-The gap itself is summed exactly (:func:`_gap`). The float32 ball ends at ``sqrt(c) dist(0, x)`` = 15.2 (float64:
-35.4): ``project`` clips to gap 4 eps, no function returns a point beyond, and a point given beyond counts as one on
-that rim (eagerly, a point outside the open ball raises ``ValueError``).
+The gap itself is summed exactly (:func:`_exact_gap`). The float32 ball ends at ``sqrt(c) dist(0, x)`` = 15.2 (float64:
+35.4): ``project`` clips to gap 8 eps (half precision: 2 eps of its own), results are clipped by their own norm, and a
+point given beyond gap 4 eps counts as the nearest one on that rim (eagerly, a point outside the open ball raises
+``ValueError``; where |x|^2 overflows, only ``project`` knows a direction, and the others give NaN).
 """
 
+import functools
 from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
+from geodl._core.platform import cpu_barrier
 from geodl.manifolds._numerics import (
     UNROLLED,
+    as_shape,
     asinhc,
     check,
+    check_dim,
+    check_nonnegative,
     check_positive,
     dot,
     log_sinhc,
@@ -51,20 +57,46 @@ Scalar = Float[Array, "*#batch"]
 Curvature = Float[Array, "*#batch"]
 
 
-def _validate(c, **arguments):
-    check_positive("curvature parameter c (sectional curvature is -c)", c)
-    for name in ("x", "y", "z", "p"):
-        if name in arguments:
-            radius2 = c * dot(arguments[name], arguments[name])
-            check(radius2 < 1, f"{name} must lie in the open ball, c |{name}|^2 < 1", radius2)
+def _primitive(*arrays, points=("x", "y", "z", "p"), point=False, flat=True):
+    """A public function: ``points`` must lie in the ball, ``c >= 0``; ``point`` says that the result is one,
+    ``flat`` that c may be 0.
+
+    Where values are not known, NaN stands for a curvature that is not allowed.
+    """
+
+    def validate(c, **arguments):
+        valid = check_nonnegative if flat else check_positive
+        valid("curvature parameter c (sectional curvature is -c)", c)
+        for name in points:
+            if name in arguments:
+                x = arguments[name]
+                inside = _compiled_gap(x, c) > 0
+                check(inside, f"{name} must lie in the open ball, c |{name}|^2 < 1", c * dot(x, x))
+
+    def decorate(function):
+        @functools.wraps(function)
+        def allowed(*, c, **arguments):
+            return function(**arguments, c=jnp.where(c >= 0, c, jnp.nan))
+
+        return primitive(*arrays, validate=validate, store=_store if point else None)(allowed)
+
+    return decorate
 
 
-def _primitive(*points):
-    return primitive(*points, validate=_validate)
+def _store(result: Array, dtype, /, c: Array, **_) -> Array:
+    """A point in the inputs' dtype, at half precision so far inside that its rounding keeps it there."""
+    if dtype.itemsize < 4:
+        result = _project(result, c, 2 * float(jnp.finfo(dtype).eps))
+    return lax.convert_element_type(result, dtype)
 
 
 def _min_gap(dtype) -> float:
     return 4 * float(jnp.finfo(dtype).eps)
+
+
+def _rim_gap(dtype) -> float:
+    """The gap to which points are clipped: a margin for their rounding."""
+    return 2 * _min_gap(dtype)
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -74,9 +106,12 @@ def _min_gap(dtype) -> float:
 
 @jax.custom_jvp
 def _exact_gap(x: Array, c: Array) -> Array:
-    """1 - c |x|^2 to full relative precision, for c |x|^2 <= 1."""
-    unit, *curvature = _exact_curvature(c)
-    return _gap_of_sums(*sums(*_exact_squares(x, unit)), *curvature)
+    """1 - c |x|^2 to full relative precision, for c |x|^2 <= 1; exactly 1 for c = 0."""
+    grid, *curvature = _exact_curvature(c)
+    return _gap_of_sums(*sums(*_exact_squares(x, grid)), *curvature)
+
+
+_compiled_gap = jax.jit(_exact_gap)
 
 
 @_exact_gap.defjvp
@@ -85,58 +120,92 @@ def _exact_gap_jvp(primals, tangents):
     return _exact_gap(x, c), -2 * c * tangent_dot(x, dx) - dc * dot(x, x)
 
 
-def _exact_squares(x: Array, unit: Array) -> tuple[Array, Array, Array]:
-    """Arrays a, b, r with x^2 = a + 2 b + r, of which the sums of a and of b over the last axis are exact.
+def _exact_squares(x: Array, grid: Array) -> tuple[Array, Array, Array]:
+    """Arrays a, b, r with (grid x)^2 = a + b / 2^k + r, of which the sums of a and of b over the last axis are exact.
 
-    Each coordinate, at most ``unit`` (a power of two), is split on fixed-point grids, x = h + m + r, so coarse that the
-    sums of h^2 and of h m are exact in any order and whatever the compiler contracts (textbook error-free products do
-    not survive XLA). What is left has 2^-20 of the whole, and rounds where it does not matter.
+    Each coordinate of grid x is split on fixed-point grids, h + (m + r) / 2^(k + 1), so coarse that the sums of h^2 and
+    of h m are exact in any order and whatever the compiler contracts (textbook error-free products do not survive XLA).
+    What is left has 2^-20 of the whole, and rounds where it does not matter.
     """
-    bits, unit = jnp.finfo(x.dtype).nmant + 1, unit[..., None]  # 24 or 53
-    head = _on_grid(x, bits // 2 - 1, unit)
-    tail = x - head
-    middle = _on_grid(tail, bits // 2 + bits // 3, unit)
-    return head * head, head * middle, 2 * head * (tail - middle) + tail * tail
+    bits = jnp.finfo(x.dtype).nmant + 1  # 24 or 53
+    finer = 2.0 ** _cross_bits(bits)
+    scaled = x * grid[..., None]
+    head = jnp.round(scaled)
+    tail = scaled - head
+    middle = jnp.round(tail * (2 * finer))
+    rest = tail * (2 * finer) - middle
+    return head * head, head * middle, head * rest * (1 / finer) + tail * tail
+
+
+def _cross_bits(bits: int) -> int:
+    return bits // 3
 
 
 def _exact_curvature(c: Array) -> tuple[Array, ...]:
-    """The power of two >= c^-1/2, c, 1/c, and what the rounding of 1/c leaves.
+    """For points on the grid of 2^11 (float64: 2^25) steps to the radius, rounded up to a power of two: their scale,
+    then c, 1/c and what the rounding of 1/c leaves in its units, and 0. For c = 0 the last is 1.
 
     Behind a barrier: a compiler that fuses them into the loop over points computes them for every point.
     """
-    bits = jnp.finfo(c.dtype).nmant + 1
-    unit = power_of_two_above(lax.rsqrt(c))
-    scaled = c * unit * unit  # exact, in [1, 4)
+    bits, tiny = jnp.finfo(c.dtype).nmant + 1, jnp.finfo(c.dtype).tiny
+    steps, flat = 2.0 ** (bits // 2 - 1), c < tiny
+    unit = power_of_two_above(lax.rsqrt(jnp.where(flat, 1, c)))  # >= c^-1/2
+    scaled = jnp.where(flat, 1, c) * unit * unit  # exact, in [1, 4)
     inverse = 1 / scaled
     c_head, inverse_head = _on_grid(scaled, bits // 2 - 2), _on_grid(inverse, bits // 2)
     c_tail, inverse_tail = scaled - c_head, inverse - inverse_head
     residual = (
         (1 - c_head * inverse_head) - c_head * inverse_tail - c_tail * inverse_head
     ) - c_tail * inverse_tail
-    inverse = inverse * unit * unit
-    return lax.optimization_barrier((unit, c, inverse, inverse * residual))
+    inverse, residual = inverse * steps**2, inverse * residual * steps**2
+    scaled = jnp.where(flat, 0, scaled) / steps**2
+    return cpu_barrier((steps / unit, scaled, inverse, residual, flat.astype(c.dtype)))
 
 
-def _gap_of_sums(head2, cross, small, c, inverse, residual):
+def _gap_of_sums(head2, cross, small, c, inverse, residual, flat):
     """1 - c |x|^2 from the sums of :func:`_exact_squares`."""
-    return c * (((inverse - head2) - 2 * cross) + (residual - small))
+    finer = 2.0 ** _cross_bits(jnp.finfo(c.dtype).nmant + 1)
+    return c * (((inverse - head2) - cross * (1 / finer)) + (residual - small)) + flat
 
 
-def _on_grid(a: Array, bits: int, unit: Array | float = 1.0) -> Array:
-    """a rounded to a multiple of 2^-bits unit, a power of two."""
-    return jnp.round(a * (2.0**bits / unit)) * (2.0**-bits * unit)
+def _on_grid(a: Array, bits: int) -> Array:
+    """a rounded to a multiple of 2^-bits."""
+    return jnp.round(a * 2.0**bits) * 2.0**-bits
 
 
 def _gap(x: Array, c: Array) -> Array:
     """The conformal gap, a point beyond the rim counting as one on it."""
-    return jnp.maximum(_exact_gap(x, c), _min_gap(x.dtype))
+    return _gap_inside(_exact_gap(x, c))
 
 
-def _onto_rim(x: Array, gap: Array) -> Array:
-    """Clip a point x of given conformal gap to the largest representable ball."""
-    rim = 2 * _min_gap(x.dtype)  # a margin for the rounding of x
-    shrink = lax.rsqrt(1 + jnp.maximum(rim - gap, 0.0))
-    return jnp.where((gap < rim)[..., None], scale(shrink, x), x)
+def _inside(x: Array, c: Array) -> tuple[Array, Array]:
+    """The point and its gap, a point beyond the rim counting as the nearest one on it."""
+    gap = _exact_gap(x, c)
+    return scale(_shrink_inside(gap), x), _gap_inside(gap)
+
+
+def _gap_inside(gap: Array) -> Array:
+    rim = _rim_gap(gap.dtype) + 0 * gap  # NaN for a point whose square is infinite
+    return jnp.where(gap < _min_gap(gap.dtype), rim, gap)
+
+
+def _shrink_inside(gap: Array) -> Array:
+    """1, or what takes a point beyond the rim to it (and has no derivative)."""
+    gap = lax.stop_gradient(gap)
+    return _shrink(gap, gap < _min_gap(gap.dtype), _rim_gap(gap.dtype))
+
+
+def _shrink(gap: Array, beyond: Array, rim: float) -> Array:
+    """|x| for the gap ``rim`` over |x| for the given one, or 1.
+
+    The division comes last: what ends in one is computed once for a point, what does not for every coordinate.
+    """
+    return 1 / jnp.sqrt(jnp.where(beyond, (1 - gap) * (1 / (1 - rim)), 1.0))
+
+
+def _project(x: Array, c: Array, rim: float) -> Array:
+    gap = _exact_gap(x, c)
+    return scale(_shrink(gap, gap < rim, rim) + 0 * gap, x)
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -144,35 +213,83 @@ def _onto_rim(x: Array, gap: Array) -> Array:
 # ------------------------------------------------------------------------------------------------------
 
 
-def _translate(x: Array, a: Array, u: Array, b: Array, c: Array) -> Array:
-    """x + u (Möbius), where a and b are the gaps of x and u; written as a step from x, never past the rim."""
-    denominator = c * dot(x + u, x + u) + a * b
-    y = x + scale(a / denominator, u + scale(c * dot(u, u), x))
-    return _onto_rim(y, a * b / denominator)
-
-
-@_primitive("x", "y")
+@_primitive("x", "y", point=True)
 def mobius_add(x: Vector, y: Vector, c: Curvature) -> Vector:
     """Möbius addition x ⊕ y (Ungar 2008; Ganea et al. 2018, eq. 2): the translation by x, applied to y."""
-    return _translate(x, _gap(x, c), y, _gap(y, c), c)
+    (x, a), (y, b) = _inside(x, c), _inside(y, c)
+    s = x + y
+    along_x, along_z, back, _ = _translation(a, b, c * dot(s, s), 0.0)
+    return _combine(along_x, x, along_z, scale(back, x) + y, c)
 
 
-@_primitive("x")
+def _step(x: Array, a: Array, t: Array, v: Array, b: Array, c: Array) -> Array:
+    """x ⊕ u for u = t v, whose gap b is that before the rounding of u.
+
+    Where u is near -x, near the rim, that rounding is all that is left of |x + u| in the direction of u. It is found
+    by comparing b with the gap of what was rounded, s - x, and taken back.
+    """
+    u = _rounded(scale(t, v))
+    s, m = x + u, 1 - b
+    ss, sx = c * dot(s, s), c * dot(s, x)
+    excess = ((a - b) + 2 * sx - ss) / (2 * m)
+    excess = jnp.where((m > 0.25) & (ss < 0.25), lax.stop_gradient(excess), 0.0)
+    ss = ss + lax.stop_gradient(jnp.maximum(excess * (2 * (ss - sx) + excess * m), -ss))
+    along_x, along_z, back, excess = _translation(a, b, ss, excess)
+    z = (scale(back, x) + u) + scale(excess, u)
+    return _combine(along_x, x, along_z, z, c)
+
+
+@jax.custom_jvp
+def _rounded(a):
+    """The product a as a float: no compiler contracts it with a sum, here in this way and there in that."""
+    return jnp.maximum(a, jnp.finfo(a.dtype).min)
+
+
+_rounded.defjvp(lambda primals, tangents: (_rounded(*primals), tangents[0]))
+
+
+def _translation(a, b, ss, excess):
+    """Coefficients of x ⊕ u, for the gaps a and b and ss = c |x + u|^2: of x, of u or x + u, and which of these.
+
+    The first is a step from x, exact for u = 0; the second has no cancellation for u near -x.
+    """
+    denominator = ss + a * b
+    back = ss < (1 - a) / 4
+    along_x = jnp.where(back, ss, denominator + a * (1 - b)) / denominator
+    fixed = lax.stop_gradient(denominator)
+    flag, excess = (jnp.where(back, f * fixed, 0.0) / fixed for f in (1.0, excess))
+    return along_x, a / denominator, flag, excess
+
+
+def _combine(along_x, x, along_z, z, c):
+    """The point along_x x + along_z z, clipped to the rim by its own norm (without a derivative of the clipping)."""
+    y = scale(along_x, x) + scale(along_z, z)
+    return scale(_onto_rim(1 - c * lax.stop_gradient(dot(y, y))), y)
+
+
+def _onto_rim(gap):
+    """What takes a point of the given gap to the largest representable ball: 1 inside."""
+    rim = _rim_gap(gap.dtype)
+    return _shrink(gap, gap < rim, rim)
+
+
+@_primitive("x", point=True)
 def mobius_scalar_mul(r: Scalar, x: Vector, c: Curvature) -> Vector:
     """Möbius multiple r ⊗ x = expmap0(r logmap0(x)) (Ganea et al. 2018, eq. 3)."""
     return _expmap0(scale(r, _logmap0(x, c)), c)
 
 
-@_primitive()
+@_primitive(point=True)
 def mobius_matvec(m: Float[Array, "*#batch k d"], x: Float[Array, "*#batch d"], c: Curvature):
     """Möbius matrix-vector product M ⊗ x = expmap0(M logmap0(x)) (Ganea et al. 2018, eq. 27): (..., k)."""
     return _expmap0(dot(m, _logmap0(x, c)[..., None, :]), c)
 
 
-@_primitive("u", "v", "w")
+@_primitive("u", "v", "w", points=("u", "v"))
 def gyration(u: Vector, v: Vector, w: Vector, c: Curvature) -> Vector:
     """gyr[u, v] w, the rotation by which Möbius addition fails to associate (Ungar 2008)."""
-    return gyration_of_step(u, _gap(u, c), -v, _gap(v, c), u + v, w, c)
+    (u, a), (v, b) = _inside(u, c), _inside(v, c)
+    return gyration_of_step(u, a, -v, b, u + v, w, c)
 
 
 def gyration_of_step(y, b, x, a, w, v, c):
@@ -193,44 +310,54 @@ def conformal_factor(x: Vector, c: Curvature) -> Scalar:
 # ------------------------------------------------------------------------------------------------------
 
 
-@_primitive("x", "v")
+@_primitive("x", "v", point=True)
 def expmap(x: Vector, v: Vector, c: Curvature) -> Vector:
     """exp_x(v) = x ⊕ tanh(sqrt(c) lambda_x |v| / 2) v / (sqrt(c) |v|) (Ganea et al. 2018, lemma 2)."""
-    a = _gap(x, c)
-    return _translate(x, a, *_disk_step(v / a[..., None], c), c)
+    return _expmap(*_inside(x, c), v, c)
 
 
-@_primitive("x", "a")
+def _expmap(x, a, v, c):
+    t, b = _disk_step(c * dot(v, v) / jnp.square(a))
+    return _step(x, a, t / a, v, b, c)
+
+
+@_primitive("x", "a", point=True)
 def expmap_frame(x: Vector, a: Vector, c: Curvature) -> Vector:
     """exp_x of the tangent vector with components a in the orthonormal frame at x: x ⊕ exp_0(a / 2)."""
-    return _translate(x, _gap(x, c), *_disk_step(a / 2, c), c)
+    t, b = _disk_step(c * dot(a, a) / 4)
+    return _step(*_inside(x, c), t / 2, a, b, c)
 
 
-def _disk_step(v: Array, c: Array) -> tuple[Array, Array]:
-    """tanh(r) v / r for r = sqrt(c) |v|, and its gap sech^2 r.
+def _disk_step(q: Array) -> tuple[Array, Array]:
+    """tanh(r) / r and sech^2 r for r^2 = q.
 
     For large r not as 1 - tanh^2 r, which cancels; for small r not through r, which has no derivative in c at c = 0.
     """
-    q = c * dot(v, v)
     t, far = tanhc(q), q > 1
     e = jnp.exp(-2 * jnp.sqrt(jnp.where(far, q, 1.0)))
-    return scale(t, v), jnp.where(far, 4 * e / jnp.square(1 + e), 1 - q * jnp.square(t))
+    return t, jnp.where(far, 4 * e / jnp.square(1 + e), 1 - q * jnp.square(t))
 
 
-@_primitive("v")
+@_primitive("v", point=True)
 def expmap0(v: Vector, c: Curvature) -> Vector:
     """exp_0(v) = tanh(sqrt(c) |v|) v / (sqrt(c) |v|); dist(0, expmap0(v)) = 2 |v|."""
     return _expmap0(v, c)
 
 
 def _expmap0(v, c):
-    return _onto_rim(*_disk_step(v, c))
+    vv = c * dot(v, v)
+    t = tanhc(vv)
+    return scale(t * lax.stop_gradient(_onto_rim(1 - vv * jnp.square(t))), v)
 
 
 @_primitive("x", "y")
 def logmap(x: Vector, y: Vector, c: Curvature) -> Vector:
     """log_x(y), inverse of expmap (Ganea et al. 2018, lemma 2)."""
-    a, b, w = _gap(x, c), _gap(y, c), y - x
+    return _logmap(*_inside(x, c), *_inside(y, c), c)
+
+
+def _logmap(x, a, y, b, c):
+    w = y - x
     cww = c * dot(w, w)
     q = cww / (a * b)
     return scale(asinhc(q) * lax.rsqrt(1 + q) / b, scale(a, w) - scale(cww, x))
@@ -243,7 +370,7 @@ def logmap0(y: Vector, c: Curvature) -> Vector:
 
 
 def _logmap0(y, c):
-    b = _gap(y, c)
+    y, b = _inside(y, c)
     return scale(asinhc(c * dot(y, y) / b) * lax.rsqrt(b), y)
 
 
@@ -264,37 +391,57 @@ def sqdist(x: Vector, y: Vector, c: Curvature) -> Scalar:
 def _chord2(x, y, c):
     """sinh^2(sqrt(c) dist / 2) / c = |x - y|^2 / (gap(x) gap(y))."""
     ww, a, b = _chord_and_gaps(x, y, c)
-    least = _min_gap(x.dtype)
-    return ww / (jnp.maximum(a, least) * jnp.maximum(b, least))
+    return ww / (_gap_inside(a) * _gap_inside(b))
 
 
 @jax.custom_jvp
 def _chord_and_gaps(x, y, c):
-    """|x - y|^2 and the exact gaps of x and y; long axes in one pass over both."""
-    w = y - x
+    """|x - y|^2 of the points inside, and the exact gaps of x and y; long axes in one pass over both."""
     if x.shape[-1] <= UNROLLED or x.shape != y.shape:
-        return lax.optimization_barrier((dot(w, w), _exact_gap(x, c), _exact_gap(y, c)))
-    unit, *curvature = _exact_curvature(c)
-    of_x, of_y = _exact_squares(x, unit), _exact_squares(y, unit)
+        a, b = _exact_gap(x, c), _exact_gap(y, c)
+        w = _difference(x, y, a, b)
+        return cpu_barrier((dot(w, w), a, b))
+    grid, *curvature = _exact_curvature(c)
+    of_x, of_y, w = _exact_squares(x, grid), _exact_squares(y, grid), y - x
     ww, *rest = sums(w * w, *of_x, *of_y)
-    gaps = (_gap_of_sums(*s, *curvature) for s in (rest[: len(of_x)], rest[len(of_x) :]))
-    return lax.optimization_barrier((ww, *gaps))
+    a, b = (_gap_of_sums(*s, *curvature) for s in (rest[: len(of_x)], rest[len(of_x) :]))
+    return cpu_barrier((_chord_inside(ww, a, b, c), a, b))
+
+
+def _difference(x, y, a, b):
+    return _shrink_inside(b)[..., None] * y - _shrink_inside(a)[..., None] * x
+
+
+def _chord_inside(ww, a, b, c):
+    """|t y - s x|^2 for the factors s, t of points beyond the rim: s t |y - x|^2 + (s - t) (s |x|^2 - t |y|^2),
+
+    less its rounding, so that points in one direction are one.
+    """
+    s, t = _shrink_inside(a), _shrink_inside(b)
+    u, v = s * (1 - a), t * (1 - b)
+    correction = (s - t) * (u - v) - 8 * jnp.finfo(ww.dtype).eps * jnp.abs(s - t) * (u + v)
+    return jnp.maximum(s * t * ww + correction / jnp.maximum(c, jnp.finfo(c.dtype).tiny), 0.0)
 
 
 @_chord_and_gaps.defjvp
 def _chord_and_gaps_jvp(primals, tangents):
     (x, y, c), (dx, dy, dc) = primals, tangents
     value = _chord_and_gaps(x, y, c)
-    x, y = lax.optimization_barrier((x, y))  # else y - x is written out, for the value and for here
-    d_chord = 2 * tangent_dot(y - x, dy - dx)
+    x, y = cpu_barrier((x, y))  # else y - x is written out, for the value and for here
+    d_chord = 2 * tangent_dot(_difference(x, y, *value[1:]), _difference(dx, dy, *value[1:]))
     d_gaps = (-2 * c * tangent_dot(p, dp) - dc * dot(p, p) for p, dp in ((x, dx), (y, dy)))
     return value, (d_chord, *d_gaps)
 
 
-@_primitive("x", "y")
+@_primitive("x", "y", point=True)
 def geodesic(t: Scalar, x: Vector, y: Vector, c: Curvature) -> Vector:
-    """Point at time t of the geodesic from x (time 0) to y (time 1): x ⊕ t ⊗ ((-x) ⊕ y)."""
-    return expmap(x, scale(t, logmap(x, y, c)), c)
+    """Point at time t of the geodesic from x (time 0) to y (time 1): x ⊕ t ⊗ ((-x) ⊕ y), from the nearer end."""
+    (x, a), (y, b) = _inside(x, c), _inside(y, c)
+    first = t <= 0.5
+    from_x = first[..., None]
+    near, far = jnp.where(from_x, x, y), jnp.where(from_x, y, x)
+    a, b = jnp.where(first, a, b), jnp.where(first, b, a)
+    return _expmap(near, a, scale(jnp.where(first, t, 1 - t), _logmap(near, a, far, b, c)), c)
 
 
 @_primitive("x", "v")
@@ -323,7 +470,7 @@ def norm(x: Vector, v: Vector, c: Curvature) -> Scalar:
 @_primitive("x", "y", "v")
 def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
     """Parallel transport of v along the geodesic from x to y: gyr[y, -x] v lambda_x / lambda_y."""
-    a, b = _gap(x, c), _gap(y, c)
+    (x, a), (y, b) = _inside(x, c), _inside(y, c)
     return scale(b / a, gyration_of_step(y, b, x, a, y - x, v, c))
 
 
@@ -342,7 +489,7 @@ def egrad_to_rgrad(x: Vector, g: Vector, c: Curvature) -> Vector:
 @_primitive("x", "v")
 def project_tangent(x: Vector, v: Vector, c: Curvature) -> Vector:
     """Every vector is tangent: v itself."""
-    return jnp.broadcast_arrays(x, v)[1]
+    return scale(jnp.where(jnp.isnan(_gap(x, c)), jnp.nan, 1.0), v)
 
 
 @_primitive("x", "a")
@@ -381,33 +528,38 @@ def tangent_basis(x: Vector, c: Curvature) -> Float[Array, "*batch d d"]:
 # ------------------------------------------------------------------------------------------------------
 
 
-@primitive("x")
+@_primitive("x", points=(), point=True)
 def project(x: Vector, c: Curvature) -> Vector:
     """The point itself inside the rim (see the module's docstring), the nearest point of the rim else."""
-    r2 = c * dot(x, x)
-    beyond = r2 > 2.0
-    inside = scale(jnp.where(beyond, lax.rsqrt(jnp.where(beyond, r2, 1.0)), 1.0), x)
-    return _onto_rim(inside, _exact_gap(inside, c))
+    largest, radius = lax.stop_gradient((jnp.max(jnp.abs(x), -1), lax.rsqrt(c)))
+    far = largest > radius  # its square may overflow
+    return _project(scale(jnp.where(far, radius / largest, 1.0), x), c, _rim_gap(x.dtype))
 
 
-def origin(dim: int) -> Float[Array, " d"]:
+def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " d"]:
     """The point 0."""
-    return jnp.zeros(dim)
+    return jnp.zeros(dim, dtype)
 
 
-def random_uniform(key: Array, shape: tuple[int, ...], c: ArrayLike = 1.0) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...], c: ArrayLike = 1.0, dtype: DTypeLike | None = None
+) -> Array:
     """Points of the given full shape (..., d), uniform in the Euclidean volume of the ball (its own is infinite)."""
-    direction, radius = jax.random.split(key)
-    g = jax.random.normal(direction, shape)
-    r = jax.random.uniform(radius, shape[:-1]) ** (1 / shape[-1])
-    return project(scale(r / (jnp.sqrt(jnp.asarray(c)) * safe_norm(g)), g), c)
+    check_positive(
+        "random_uniform: curvature parameter c (of flat space there is no uniform distribution)", c
+    )
+    shape, (direction, radius) = as_shape(shape), jax.random.split(key)
+    g = jax.random.normal(direction, shape, dtype)
+    r = jax.random.uniform(radius, shape[:-1], dtype) ** (1 / shape[-1])
+    return project(scale(r / (jnp.sqrt(jnp.asarray(c, g.dtype)) * safe_norm(g)), g), c)
 
 
-@_primitive("x")
+@_primitive("x", flat=False)
 def to_hyperboloid(x: Vector, c: Curvature) -> Float[Array, "*batch e"]:
     """Isometry to the hyperboloid of curvature -c: (1 + c|x|^2, 2 sqrt(c) x) / (sqrt(c) (1 - c|x|^2)), (..., d + 1)."""
-    a = _gap(x, c)
-    return jnp.concatenate([((2 - a) / (a * jnp.sqrt(c)))[..., None], scale(2 / a, x)], -1)
+    (x, a), c = _inside(x, c), jnp.where(c > 0, c, jnp.nan)
+    time = (2 - a) / (a * jnp.sqrt(c))
+    return jnp.concatenate([time[..., None], scale(2 / a, x)], -1)
 
 
 @_primitive("z", "p", "a")
@@ -416,8 +568,9 @@ def dist_to_gyroplane(z: Vector, p: Vector, a: Vector, c: Curvature) -> Scalar:
 
     asinh( 2 sqrt(c) <(-p) ⊕ z, a> / ((1 - c |(-p) ⊕ z|^2) |a|) ) / sqrt(c); positive on the side a points to.
     """
-    gap_p, w = _gap(p, c), z - p
-    side = (gap_p * dot(w, a) - c * dot(w, w) * dot(p, a)) / (gap_p * _gap(z, c) * safe_norm(a))
+    (z, gap_z), (p, gap_p) = _inside(z, c), _inside(p, c)
+    w = z - p
+    side = (gap_p * dot(w, a) - c * dot(w, w) * dot(p, a)) / (gap_p * gap_z * safe_norm(a))
     return 2 * side * asinhc(4 * c * jnp.square(side))
 
 
@@ -433,7 +586,8 @@ class PoincareBall(ModuleManifold):
     embedded = False
 
     def __post_init__(self):
-        check_positive("PoincareBall: curvature parameter c (sectional curvature is -c)", self.c)
+        check_dim("PoincareBall", self.dim)
+        check_nonnegative("PoincareBall: curvature parameter c (sectional curvature is -c)", self.c)
 
     @property
     def event_shape(self):
@@ -442,11 +596,11 @@ class PoincareBall(ModuleManifold):
     def curvature(self):
         return -1.0 * self.c
 
-    def origin(self):
-        return origin(self.dim)
+    def origin(self, dtype=None):
+        return origin(self.dim, dtype)
 
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, self.dim), self.c)
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), self.dim), self.c, dtype)
 
     def log_volume_element(self, x):
         """dim log lambda_x."""

@@ -27,8 +27,9 @@ from geodl.manifolds.base import Manifold
 class Product(Manifold):
     """A product of records as a :class:`~geodl.manifolds.base.Manifold`.
 
-    ``Product(PoincareBall(2), Sphere(3))``; raises ``ValueError`` without factors, and
-    its methods do where a point is not a tuple of as many arrays.
+    ``Product(PoincareBall(2), Sphere(3))``; raises ``ValueError`` without factors and
+    ``TypeError`` where one is no manifold, and its methods raise where a point is not a tuple of
+    as many arrays.
     """
 
     factors: tuple[Manifold, ...]
@@ -36,6 +37,9 @@ class Product(Manifold):
     def __init__(self, *factors: Manifold):
         if not factors:
             raise ValueError("Product: at least one factor is needed, got none")
+        for f in factors:
+            if isinstance(f, type) or not isinstance(f, Manifold):
+                raise TypeError(f"Product: factors are manifolds, Product(a, b), got {f!r}")
         object.__setattr__(self, "factors", factors)
 
     @property
@@ -147,12 +151,12 @@ class Product(Manifold):
 
         return self._each(rows, x, tuple(accumulate((f.dim for f in self.factors[:-1]), initial=0)))
 
-    def origin(self):
-        return self._each(lambda f: f.origin())
+    def origin(self, dtype=None):
+        return self._each(lambda f: f.origin(dtype))
 
-    def random_uniform(self, key, batch_shape=()):
+    def random_uniform(self, key, batch_shape=(), dtype=None):
         keys = tuple(jax.random.split(key, len(self.factors)))
-        return self._each(lambda f, k: f.random_uniform(k, batch_shape), keys)
+        return self._each(lambda f, k: f.random_uniform(k, batch_shape, dtype), keys)
 
 
 def _total(terms: tuple[Array, ...]) -> Array:

@@ -22,10 +22,13 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from geodl.manifolds._numerics import (
+    as_shape,
     atanc,
+    binade,
     check,
     dot,
     log_sinc,
@@ -34,6 +37,7 @@ from geodl.manifolds._numerics import (
     safe_sqrt,
     scale,
     sinc,
+    zero_of,
 )
 from geodl.manifolds._record import register_record
 from geodl.manifolds.base import ModuleManifold, Winding
@@ -78,6 +82,14 @@ def _t(a):
     return jnp.swapaxes(a, -2, -1)
 
 
+def _entries(a):
+    return a.reshape(*a.shape[:-2], 9)
+
+
+def _zero_of(a):
+    return zero_of(_entries(a))
+
+
 def _det(a):
     return dot(jnp.cross(a[..., 0, :], a[..., 1, :]), a[..., 2, :])
 
@@ -95,13 +107,17 @@ def hat(w: Vector) -> Matrix:
 @primitive("m")
 def vee(m: Matrix) -> Vector:
     """Inverse of hat; of a matrix that is not skew, its skew part."""
+    return _vee(m) + 0 * jnp.diagonal(m, axis1=-2, axis2=-1)
+
+
+def _vee(m):
     twice = [m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]]
     return jnp.stack(twice, -1) / 2
 
 
 def _body(x, v):
     """w of the tangent part x hat(w) of v."""
-    return vee(_mul(_t(x), v))
+    return _vee(_mul(_t(x), v))
 
 
 def _ambient(x, w):
@@ -256,8 +272,7 @@ def to_frame(x: Matrix, v: Matrix) -> Vector:
 @_primitive("x")
 def logdetexp_frame(x: Matrix, a: Vector) -> Scalar:
     """logdetexp at the tangent vector with frame components a, the same at every x."""
-    q = dot(a, a) / 4
-    return 2 * log_sinc(jnp.broadcast_to(q, jnp.broadcast_shapes(q.shape, x.shape[:-2])))
+    return 2 * log_sinc(dot(a, a) / 4 + _zero_of(x))
 
 
 @_primitive("x")
@@ -280,7 +295,7 @@ def project(x: Matrix) -> Matrix:
     singular values (all rotations have them); 0 is returned where the nearest rotation is not
     unique.
     """
-    return _nearest_rotation(x)
+    return _nearest_rotation(x / binade(_entries(x))[..., None, None])
 
 
 @jax.custom_jvp
@@ -309,21 +324,25 @@ def _nearest_rotation_jvp(primals, tangents):
     )
 
 
-def origin(dim: int = 3) -> Float[Array, "3 3"]:
+def origin(dim: int = 3, dtype: DTypeLike | None = None) -> Float[Array, "3 3"]:
     """The identity matrix; ``dim`` can only be 3."""
     if dim != 3:
         raise ValueError(f"so3: the dimension is 3, got {dim}")
-    return jnp.eye(3)
+    return jnp.eye(3, dtype=dtype)
 
 
-def random_uniform(key: Array, shape: tuple[int, ...] = (3, 3)) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...] = (3, 3), dtype: DTypeLike | None = None
+) -> Array:
     """Rotations of the given full shape (..., 3, 3), uniform (Haar): uniform quaternions."""
-    if tuple(shape[-2:]) != (3, 3):
-        raise ValueError(f"so3.random_uniform: shape must end in (3, 3), got {tuple(shape)}")
-    q = jax.random.normal(key, (*shape[:-2], 4))
+    shape = as_shape(shape)
+    if shape[-2:] != (3, 3):
+        raise ValueError(f"so3.random_uniform: shape must end in (3, 3), got {shape}")
+    q = jax.random.normal(key, (*shape[:-2], 4), dtype)
     q = q / safe_norm(q)[..., None]
     w, v = q[..., 0], q[..., 1:]
-    diagonal = (w * w - dot(v, v))[..., None, None] * jnp.eye(3, dtype=q.dtype)
+    identity = jnp.expand_dims(jnp.eye(3, dtype=q.dtype), range(w.ndim))
+    diagonal = (w * w - dot(v, v))[..., None, None] * identity
     return diagonal + 2 * v[..., :, None] * v[..., None, :] + 2 * hat(scale(w, v))
 
 
@@ -343,11 +362,11 @@ class SO3(ModuleManifold):
     def curvature(self):
         return 0.25
 
-    def origin(self):
-        return origin()
+    def origin(self, dtype=None):
+        return origin(dtype=dtype)
 
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, 3, 3))
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), 3, 3), dtype)
 
     def log_volume(self):
         """log 8 pi^2, the integral of (sin(r/2) / (r/2))^2 over the ball r < pi."""
@@ -355,5 +374,4 @@ class SO3(ModuleManifold):
 
     def frame_divergence(self, x, a):
         """0: left-invariant fields are Killing fields."""
-        a = jnp.asarray(a)
-        return jnp.zeros(jnp.broadcast_shapes(x.shape[:-2], a.shape[:-1]), a.dtype)
+        return zero_of(jnp.asarray(a)) + _zero_of(jnp.asarray(x))

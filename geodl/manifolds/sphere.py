@@ -23,11 +23,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from geodl._core.platform import cpu_barrier
 from geodl.manifolds._numerics import (
+    as_shape,
     atanc,
+    binade,
     check,
+    check_dim,
     cos_minus_one,
     dot,
     log_sinc,
@@ -35,6 +40,9 @@ from geodl.manifolds._numerics import (
     safe_sqrt,
     scale,
     sinc,
+    sums,
+    tangent_dot,
+    zero_of,
 )
 from geodl.manifolds._record import register_record
 from geodl.manifolds.base import ModuleManifold, Winding
@@ -81,6 +89,37 @@ def _meet(x, y, away):
     return near, u, sin2 / jnp.square(one_plus), jnp.where(near, 1 / one_plus, one_plus), s
 
 
+def _half_angle(x, y):
+    """near and h2 of :func:`_meet`, without a vector.
+
+    In the parallelogram of sides x and y with diagonals w = y - x and m = y + x, and with r = |y| - |x|,
+
+        tan^2(angle/2) = (|w|^2 - r^2) / (|m|^2 - r^2),   r^2 = <w, m>^2 / (|w|^2 + |m|^2) up to terms in r^4.
+    """
+    ww, mm, wm = _diagonals(x, y)
+    r2 = jnp.square(wm) / (ww + mm)
+    across, along = ww - r2, mm - r2
+    near = across <= along
+    small, large = jnp.where(near, across, along), jnp.where(near, along, across)
+    antipode = float(jnp.finfo(x.dtype).eps) ** 2
+    small = jnp.where(small < jnp.where(near, 0.0, antipode), 0.0, small)
+    return near, small / large
+
+
+@jax.custom_jvp
+def _diagonals(x, y):
+    """|w|^2, |m|^2 and <w, m> for w = y - x and m = y + x, in one pass."""
+    w, m = y - x, y + x
+    return cpu_barrier(sums(w * w, m * m, w * m))
+
+
+@_diagonals.defjvp
+def _diagonals_jvp(primals, tangents):
+    (x, y), (dx, dy) = primals, tangents
+    d_ww, d_mm = 2 * tangent_dot(y - x, dy - dx), 2 * tangent_dot(y + x, dy + dx)
+    return _diagonals(x, y), (d_ww, d_mm, 2 * (tangent_dot(y, dy) - tangent_dot(x, dx)))
+
+
 def _first_frame_vector(x):
     return _from_frame(x, jnp.eye(1, x.shape[-1] - 1, dtype=x.dtype)[0])
 
@@ -107,14 +146,14 @@ def logmap(x: Vector, y: Vector) -> Vector:
 @_primitive("x", "y")
 def dist(x: Vector, y: Vector) -> Scalar:
     """The angle between x and y, in [0, pi]; gradient 0 at y = x and at y = -x."""
-    near, _, h2, _, _ = _meet(x, y, _first_frame_vector(x))
+    near, h2 = _half_angle(x, y)
     return jnp.where(near, 2 * safe_sqrt(h2) * atanc(h2), _supplement(h2))
 
 
 @_primitive("x", "y")
 def sqdist(x: Vector, y: Vector) -> Scalar:
     """Squared angle, smooth also at x = y; gradient 0 at y = -x."""
-    near, _, h2, _, _ = _meet(x, y, _first_frame_vector(x))
+    near, h2 = _half_angle(x, y)
     return jnp.where(near, 4 * h2 * jnp.square(atanc(h2)), jnp.square(_supplement(h2)))
 
 
@@ -127,8 +166,7 @@ def geodesic(t: Scalar, x: Vector, y: Vector) -> Vector:
 @_primitive("x", "v")
 def logdetexp(x: Vector, v: Vector) -> Scalar:
     """log |det d exp_x| at v: (d - 1) log |sin(r) / r|, r = |v|; finite also where that is 0."""
-    v = jnp.broadcast_arrays(x, v)[1]
-    return (v.shape[-1] - 2) * log_sinc(dot(v, v))
+    return (v.shape[-1] - 2) * log_sinc(inner(x, v, v))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -193,10 +231,7 @@ def to_frame(x: Vector, v: Vector) -> Coordinates:
 @_primitive("x")
 def logdetexp_frame(x: Vector, a: Coordinates) -> Scalar:
     """logdetexp at the tangent vector with frame components a, the same at every x."""
-    q = dot(a, a)
-    return (a.shape[-1] - 1) * log_sinc(
-        jnp.broadcast_to(q, jnp.broadcast_shapes(q.shape, x.shape[:-1]))
-    )
+    return (a.shape[-1] - 1) * log_sinc(dot(a, a) + zero_of(x))
 
 
 @_primitive("x")
@@ -227,28 +262,30 @@ def tangent_basis(x: Vector) -> Float[Array, "*batch d e"]:
 @primitive("x")
 def project(x: Vector) -> Vector:
     """Nearest point x / |x|; the origin for x = 0, to which all are equally near."""
-    return _project(x)
+    return _project(scale(1 / binade(x), x))
 
 
 def _project(x):
     q = dot(x, x)
-    valid = q > 0
-    unit = scale(lax.rsqrt(jnp.where(valid, q, 1.0)), x)
-    return jnp.where(valid[..., None], unit, _origin_like(x))
+    zero = q == 0
+    unit = scale(lax.rsqrt(jnp.where(zero, 1.0, q)), x)
+    return jnp.where(zero[..., None], _origin_like(x), unit)
 
 
 def _origin_like(x):
     return jnp.eye(1, x.shape[-1], dtype=x.dtype)[0]
 
 
-def origin(dim: int) -> Float[Array, " e"]:
+def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " e"]:
     """The first basis vector (1, 0, ..., 0) of R^{dim + 1}."""
-    return jnp.eye(1, dim + 1)[0]
+    return jnp.eye(1, dim + 1, dtype=dtype)[0]
 
 
-def random_uniform(key: Array, shape: tuple[int, ...]) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...], dtype: DTypeLike | None = None
+) -> Array:
     """Points of the given full shape (..., d + 1), uniform on the sphere."""
-    return project(jax.random.normal(key, shape))
+    return project(jax.random.normal(key, as_shape(shape), dtype))
 
 
 @_primitive("x")
@@ -266,9 +303,14 @@ def to_stereographic(x: Vector) -> Coordinates:
 
 @primitive("p")
 def from_stereographic(p: Coordinates) -> Vector:
-    """Inverse of to_stereographic: (1 - |p|^2, 2 p) / (1 + |p|^2), (..., d + 1)."""
-    q = dot(p, p)
-    return scale(1 / (1 + q), jnp.concatenate([(1 - q)[..., None], 2 * p], -1))
+    """Inverse of to_stereographic: (1 - |p|^2, 2 p) / (1 + |p|^2), (..., d + 1).
+
+    Homogeneous in (1, p), which are divided by what keeps |p|^2 from overflow.
+    """
+    one = 1 / jnp.maximum(binade(p), 1.0)
+    p = scale(one, p)
+    a, q = one * one, dot(p, p)
+    return scale(1 / (a + q), jnp.concatenate([(a - q)[..., None], scale(2 * one, p)], -1))
 
 
 def log_area(dim: int) -> float:
@@ -287,6 +329,9 @@ class Sphere(ModuleManifold):
     winding = Winding("directions")
     embedded = True
 
+    def __post_init__(self):
+        check_dim("Sphere", self.dim)
+
     @property
     def event_shape(self):
         return (self.dim + 1,)
@@ -294,11 +339,11 @@ class Sphere(ModuleManifold):
     def curvature(self):
         return 1.0
 
-    def origin(self):
-        return origin(self.dim)
+    def origin(self, dtype=None):
+        return origin(self.dim, dtype)
 
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, self.dim + 1))
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), self.dim + 1), dtype)
 
     def log_volume(self):
         """Log of the area 2 pi^((dim + 1)/2) / Gamma((dim + 1)/2)."""

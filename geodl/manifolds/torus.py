@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl.manifolds._numerics import dot, primitive, safe_norm, scale
+from geodl.manifolds._numerics import as_shape, check_dim, dot, primitive, safe_norm, scale
 from geodl.manifolds._record import register_record
 from geodl.manifolds.base import ModuleManifold, Winding
 from geodl.manifolds.euclidean import (  # noqa: F401
@@ -96,9 +97,11 @@ def project(x: Vector) -> Vector:
     return _difference(jnp.zeros_like(x), x)
 
 
-def random_uniform(key: Array, shape: tuple[int, ...]) -> Array:
+def random_uniform(
+    key: Array, shape: int | tuple[int, ...], dtype: DTypeLike | None = None
+) -> Array:
     """Points of the given full shape (..., d), uniform on the torus."""
-    return jax.random.uniform(key, shape, minval=-np.pi, maxval=np.pi)
+    return jax.random.uniform(key, as_shape(shape), dtype, minval=-np.pi, maxval=np.pi)
 
 
 @register_record
@@ -112,6 +115,9 @@ class Torus(ModuleManifold):
     embedded = False
     frame_is_parallel = True
 
+    def __post_init__(self):
+        check_dim("Torus", self.dim)
+
     @property
     def event_shape(self):
         return (self.dim,)
@@ -119,11 +125,11 @@ class Torus(ModuleManifold):
     def curvature(self):
         return 0.0
 
-    def origin(self):
-        return origin(self.dim)
+    def origin(self, dtype=None):
+        return origin(self.dim, dtype)
 
-    def random_uniform(self, key, batch_shape=()):
-        return random_uniform(key, (*batch_shape, self.dim))
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return random_uniform(key, (*as_shape(batch_shape), self.dim), dtype)
 
     def log_volume(self):
         """dim log(2 pi)."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
+from jax import Array, lax
 
+from geodl._core.platform import cpu_barrier
 from geodl.nn.functional import Net, functional
 
 
@@ -17,29 +18,49 @@ _THIN = 8  # channels: more of them cost more to copy than the product of matric
 
 
 def conv(x, kernel):
-    """Convolution of images x (..., height, width, n) with a kernel (k, k, n, m), stride 1, zeros outside; k is odd.
+    """Convolution of images x (..., height, width, n) with a kernel (k, k, n, m), stride 1, zeros outside.
 
-    Where few channels meet on the CPU it is a product of matrices, shifted copies before it or after it: XLA's own
-    kernel is slower there, its gradient more so, and inside of loops many times (jax-ml/jax#12868).
+    An even kernel reaches one pixel farther down and right than up and left. Where few channels meet on the CPU it is a
+    product of matrices, shifted copies before it or after it: XLA's own kernel is slower there, its gradient more so,
+    and inside of loops many times (jax-ml/jax#12868).
     """
     n, m = kernel.shape[2:]
-    if jax.default_backend() == "cpu" and n <= min(_THIN, m):
-        return _of_pixels(lambda x: x @ kernel.reshape(-1, m), _neighbours(x, len(kernel)))
-    if jax.default_backend() == "cpu" and m <= _THIN:
-        matrix = jnp.moveaxis(kernel, 2, 0).reshape(n, -1)
-        return _gathered(_of_pixels(lambda x: x @ matrix, x), len(kernel), m)
-    flat = x.reshape(-1, *x.shape[-3:])
+    if n <= min(_THIN, m):
+        return lax.platform_dependent(x, kernel, cpu=_conv_of_neighbors, default=_conv)
+    if m <= _THIN:
+        return lax.platform_dependent(x, kernel, cpu=_conv_of_blocks, default=_conv)
+    return _conv(x, kernel)
+
+
+def _conv(x, kernel):
+    """XLA's own."""
+    flat = x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
     layout = ("NHWC", "HWIO", "NHWC")
     y = lax.conv_general_dilated(flat, kernel, (1, 1), "SAME", dimension_numbers=layout)
-    return y.reshape(*x.shape[:-1], m)
+    return y.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def _conv_of_neighbors(x, kernel):
+    """The product of each pixel's neighborhood with the kernel: for few channels in."""
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    return _of_pixels(lambda x: x @ matrix, _neighbors(x, len(kernel)))
+
+
+def _conv_of_blocks(x, kernel):
+    """The product of each pixel with every column of the kernel, then summed at the offsets: for few channels out."""
+    n, m = kernel.shape[2:]
+    matrix = jnp.moveaxis(kernel, 2, 0).reshape(n, -1)
+    return _gathered(_of_pixels(lambda x: x @ matrix, x), len(kernel), m)
 
 
 def _of_pixels(function, x):
     """A function of rows, of all pixels: with leading axes a product's gradient in its matrix is slow on the CPU."""
-    return function(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+    *pixels, channels = x.shape
+    y = function(x.reshape(math.prod(pixels), channels))
+    return y.reshape(*pixels, y.shape[-1])
 
 
-def _neighbours(x, k):
+def _neighbors(x, k):
     """What k x k kernels see: x at each offset, side by side."""
     return jnp.concatenate([_seen(x, *offset) for offset in _offsets(k)], -1)
 
@@ -52,12 +73,12 @@ def _gathered(x, k, m):
     """
     blocks = lax.split(x, [m] * (k * k), x.ndim - 1)
     moved = (_seen(b, *offset) for b, offset in zip(blocks, _offsets(k), strict=True))
-    return lax.optimization_barrier(sum(moved))
+    return cpu_barrier(sum(moved))
 
 
 def _offsets(k):
     """Of the pixels under a k x k kernel, row by row."""
-    return itertools.product(range(-(k // 2), k // 2 + 1), repeat=2)
+    return itertools.product(range(-((k - 1) // 2), k // 2 + 1), repeat=2)
 
 
 def _seen(x, down, right):
@@ -77,12 +98,18 @@ def _relu_jvp(primals, tangents):
     (x,), (tangent,) = primals, tangents
     y = relu(x)
     # Behind the barrier XLA does not compare again in the gradient, for which it would keep the whole of x.
-    positive = lax.optimization_barrier(y > 0)
+    positive = cpu_barrier(y > 0)
     return y, jnp.where(positive, tangent, 0)
 
 
+def check_images(name: str, x: Array, shape: tuple[int, int, int]) -> None:
+    """Raise ``ValueError`` unless x holds images (..., *shape)."""
+    if x.shape[-3:] != shape:
+        raise ValueError(f"{name}: images (..., {shape}) are needed, got {x.shape}")
+
+
 class Conv(nnx.Module):
-    """:func:`conv` with a square kernel of odd side, and a bias where it is asked for."""
+    """:func:`conv` with a square kernel, and a bias where it is asked for."""
 
     def __init__(
         self,
@@ -108,8 +135,7 @@ class ConvNet(nnx.Module):
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int, channels_out: int, rngs: nnx.Rngs):
-        height, breadth, channels_in = shape
-
+        self.shape = height, breadth, channels_in = tuple(shape)
         self.look = Conv(channels_in, width, 3, rngs, bias=False)
         self.look_bias = nnx.Param(jnp.zeros((height, breadth, width)))
         # The 1 x 1 convolution as a product of matrices: half the time on a CPU.
@@ -118,6 +144,7 @@ class ConvNet(nnx.Module):
         self.last_bias = nnx.Param(jnp.zeros((height, breadth, channels_out)))
 
     def __call__(self, x):
+        check_images("ConvNet", x, self.shape)
         x = relu(self.look(x) + self.look_bias[...])
         x = relu(_of_pixels(self.mix, x))
         return self.last(x) + self.last_bias[...]
@@ -137,7 +164,7 @@ class MixerNet(nnx.Module):
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int, channels_out: int, rngs: nnx.Rngs):
-        height, breadth, channels_in = shape
+        self.shape = height, breadth, channels_in = tuple(shape)
         zeros = nnx.initializers.zeros
 
         def biases(channels):
@@ -154,8 +181,9 @@ class MixerNet(nnx.Module):
         self.last_bias = biases(channels_out)
 
     def __call__(self, x):
+        check_images("MixerNet", x, self.shape)
         x = relu(self.look(x) + self.look_bias[...])
-        tokens = x.reshape(*x.shape[:-3], -1, x.shape[-1])
+        tokens = x.reshape(*x.shape[:-3], len(self.positions[...]), x.shape[-1])
         seen = jnp.einsum("ij,...jc->...ic", self.positions[...], tokens).reshape(x.shape)
         x = relu(x + seen + self.positions_bias[...])
         x = relu(_of_pixels(self.mix, x))
@@ -181,7 +209,7 @@ class ConvFeatures(nnx.Module):
         kernel: int,
         rngs: nnx.Rngs,
     ):
-        height, breadth, channels = shape
+        self.shape = height, breadth, channels = tuple(shape)
         least = 2 ** len(widths)
         if min(height, breadth) < least:
             raise ValueError(f"ConvFeatures: sides of at least {least} are needed, got {shape}")
@@ -193,12 +221,13 @@ class ConvFeatures(nnx.Module):
         self.hidden = nnx.Linear(height * breadth * channels, hidden, kernel_init=_HE, rngs=rngs)
 
     def __call__(self, x):
+        check_images("ConvFeatures", x, self.shape)
         for stage in self.stages:
             x = relu(stage(x))
             *batch, height, breadth, channels = x.shape
             h, b = height // 2, breadth // 2
             x = x[..., : 2 * h, : 2 * b, :].reshape(*batch, h, 2, b, 2, channels).mean((-4, -2))
-        return relu(self.hidden(x.reshape(*x.shape[:-3], -1)))
+        return relu(self.hidden(x.reshape(*x.shape[:-3], math.prod(x.shape[-3:]))))
 
 
 class ConvClassifier(nnx.Module):

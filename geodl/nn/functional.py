@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
@@ -14,7 +15,8 @@ Params = dict[str, Any]
 class Net(NamedTuple):
     """A network as two pure functions; ``params`` is a nested dict of arrays.
 
-    ``init(key) -> params`` and ``apply(params, *inputs) -> outputs``.
+    ``init(key) -> params`` and ``apply(params, *inputs) -> outputs``. They cannot be pickled: store the parameters, and
+    make the network again.
     """
 
     init: Callable[[Array], Params]
@@ -25,7 +27,8 @@ def functional(make: Callable[[nnx.Rngs], nnx.Module]) -> Net:
     """The pure functions of a stateless flax module.
 
     ``make(rngs)`` builds the module. All of its variables must be ``nnx.Param``: no batch statistics, no dropout
-    state. A ``TypeError`` names the first other variable.
+    state. A ``TypeError`` names the first other variable. The arrays are float32, also where double precision is
+    switched on; ``apply`` computes in the common type of parameters and inputs.
     """
     graphdef, abstract = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
     for path, variable in nnx.to_flat_state(abstract):
@@ -35,7 +38,8 @@ def functional(make: Callable[[nnx.Rngs], nnx.Module]) -> Net:
             )
 
     def init(key):
-        return nnx.to_pure_dict(nnx.state(make(nnx.Rngs(params=key)), nnx.Param))
+        params = nnx.to_pure_dict(nnx.state(make(nnx.Rngs(params=key)), nnx.Param))
+        return jax.tree.map(lambda a: a.astype(jnp.float32), params)
 
     def apply(params, *inputs):
         state = jax.tree.map(lambda a: a, abstract)

@@ -78,6 +78,7 @@ class MobiusLinear(nnx.Module):
 
     b ⊕ y is the step from b whose frame components are those of log_0(y), which reads the same in every chart:
     points of ``manifold``, of dimension dim_in, -> points of the like one of dimension dim_out. b starts at the origin.
+    Raises ``TypeError`` for a manifold that has no like one of another dimension, such as a product or SO(3).
     """
 
     def __init__(self, dim_in: int, dim_out: int, rngs: nnx.Rngs):
@@ -95,4 +96,6 @@ class MobiusLinear(nnx.Module):
 
     def image(self, manifold: Manifold) -> Manifold:
         """The space that the layer's results lie in."""
+        if "dim" not in {field.name for field in dataclasses.fields(manifold)}:  # type: ignore[arg-type]
+            raise TypeError(f"MobiusLinear: {manifold} has no like space of another dimension")
         return dataclasses.replace(manifold, dim=self.matrix[...].shape[0])  # type: ignore[type-var]

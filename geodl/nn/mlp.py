@@ -40,6 +40,6 @@ class MLP(nnx.Module):
         return last(x)
 
 
-def mlp(sizes: Sequence[int]) -> Net:
+def mlp(sizes: Sequence[int], activation: Callable[[Array], Array] = jax.nn.relu) -> Net:
     """:class:`MLP` as pure functions."""
-    return functional(lambda rngs: MLP(sizes, rngs))
+    return functional(lambda rngs: MLP(sizes, rngs, activation))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from geodl.nn.conv import Conv, relu
+from geodl.nn.conv import Conv, check_images, relu
 from geodl.nn.functional import Net, functional
 
 
@@ -30,12 +30,16 @@ class UNetCounter(nnx.Module):
     ReLU would have no gradient where nothing is counted. No batch norm: a scene's count depends on it alone.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int], patch: int, rngs: nnx.Rngs):
+    def __init__(
+        self, shape: tuple[int, int, int], widths: Sequence[int], patch: int, rngs: nnx.Rngs
+    ):
+        self.shape = tuple(shape)
+
         def convs(n, m):
             return nnx.List([Conv(i, m, 3, rngs) for i in (n, m)])
 
         self.down = nnx.List(
-            [convs(n, m) for n, m in zip((patch**2 * channels, *widths), widths, strict=False)]
+            [convs(n, m) for n, m in zip((patch**2 * shape[2], *widths), widths, strict=False)]
         )
         self.up = nnx.List(
             [convs(n + m, m) for n, m in zip(widths[:0:-1], widths[-2::-1], strict=True)]
@@ -48,6 +52,7 @@ class UNetCounter(nnx.Module):
         self.count = nnx.Linear(widths[-1] + 1, 1, kernel_init=zeros, rngs=rngs)
 
     def __call__(self, x: Array) -> Counted:
+        check_images("UNetCounter", x, self.shape)
         *finer, coarsest = self.down
         x = _to_channels(x, self.patch)
         across = []
@@ -110,4 +115,4 @@ def unet_counter(
             f"unet_counter: two scales or more, and sides that {factor} divides, are needed, "
             f"got widths {tuple(widths)} and shape {shape}"
         )
-    return functional(lambda rngs: UNetCounter(shape[2], widths, patch, rngs))
+    return functional(lambda rngs: UNetCounter(shape, widths, patch, rngs))

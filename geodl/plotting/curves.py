@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from geodl.plotting import _checks
+from geodl.plotting import _checks, _style
 from geodl.plotting.latent import INK
 
 
@@ -50,7 +51,8 @@ def learning_curves(
             **{"markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.6},
             **{"linewidth": 1.4, "elinewidth": 1.0, "capsize": 2.5, "zorder": 3 + i / 100},
         }
-        drawn.append(ax.errorbar(sizes, values.mean(0), deviation, label=method, **look | style))
+        look = _style.over(Line2D, {"label": method, **look}, style)
+        drawn.append(ax.errorbar(sizes, values.mean(0), deviation, **look))
     for name, level in (levels or {}).items():
         ax.axhline(level, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
         place = {"xy": (1, level), "xycoords": ("axes fraction", "data")}

@@ -10,7 +10,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from geodl.plotting import _checks
+from geodl.plotting import _checks, _style
 from geodl.plotting.chart import Chart, clip
 
 
@@ -40,10 +40,7 @@ def tile(images: ArrayLike, border: int = 1, fill: float = 1.0) -> Float[np.ndar
 
 def image_grid(ax: Axes, images: ArrayLike, border: int = 1, **style: Any) -> AxesImage:
     """Show a grid of images (see `tile`); grey images in ink on paper, 0 white and 1 black."""
-    style = {"cmap": "gray_r", "vmin": 0.0, "vmax": 1.0, "interpolation": "nearest"} | style
-    image = ax.imshow(tile(images, border, fill=0.35), **style)
-    ax.set_axis_off()
-    return image
+    return _show(ax, tile(images, border, fill=0.35), style)
 
 
 def reconstructions(
@@ -70,8 +67,12 @@ def reconstructions(
     bands = [tile(band, border=1, fill=np.nan) for band in pairs.swapaxes(0, 1)]
     gap = np.full((height // 3, bands[0].shape[1]), np.nan)
     picture = np.concatenate([row for band in bands for row in (band, gap)][:-1])
-    style = {"cmap": "gray_r", "vmin": 0.0, "vmax": 1.0, "interpolation": "nearest"} | style
-    image = ax.imshow(picture, **style)
+    return _show(ax, picture, style)
+
+
+def _show(ax: Axes, picture: np.ndarray, style: dict[str, Any]) -> AxesImage:
+    defaults = {"cmap": "gray_r", "vmin": 0.0, "vmax": 1.0, "interpolation": "nearest"}
+    image = ax.imshow(picture, **_style.over(AxesImage, defaults, style))
     ax.set_axis_off()
     return image
 

@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
-from geodl.plotting import _checks
+from geodl.plotting import _checks, _style
 from geodl.plotting.chart import Chart, clip
 from geodl.plotting.disk import Disk
 
@@ -23,9 +23,9 @@ INK = "#30343b"
 
 def frame(ax: Axes, chart: Chart, **style: Any) -> Patch:
     """Turn the axes into an empty chart (equal aspect, no ticks); returns its boundary, drawn."""
-    style = {"edgecolor": INK, "linewidth": 1.0, "zorder": 5} | style
+    defaults = {"edgecolor": INK, "linewidth": 1.0, "zorder": 5, "clip_on": False}
     edge = chart.boundary()
-    edge.set(**style, clip_on=False)
+    edge.set(**_style.over(Patch, defaults, style))
     ax.add_patch(edge)
     ax.set(aspect="equal", xlim=(-chart.limit, chart.limit), ylim=(-chart.limit, chart.limit))
     ax.set_axis_off()
@@ -39,8 +39,8 @@ def points(ax: Axes, chart: Chart, x: ArrayLike, **style: Any) -> PathCollection
         ValueError: if x is not (n, 2).
     """
     x = _checks.shape(x, (None, 2), "x")
-    style = {"s": 12, "linewidths": 0, "zorder": 4} | style
-    artist = ax.scatter(x[:, 0], x[:, 1], **style)
+    defaults = {"s": 12, "linewidth": 0, "zorder": 4}
+    artist = ax.scatter(x[:, 0], x[:, 1], **_style.over(PathCollection, defaults, style))
     # a marker that straddles the disk's edge is drawn whole; outside of a window there is no place
     return artist if isinstance(chart, Disk) else clip(ax, chart, artist)
 
@@ -55,7 +55,8 @@ def geodesics(ax: Axes, chart: Chart, x: ArrayLike, y: ArrayLike, **style: Any) 
     """
     x = _checks.shape(x, (None, 2), "x")
     y = _checks.shape(y, x.shape, "y")
-    style = {"colors": INK, "linewidths": 0.8, "zorder": 3, "capstyle": "round"} | style
+    defaults = {"color": INK, "linewidth": 0.8, "zorder": 3, "capstyle": "round"}
+    style = _style.over(LineCollection, defaults, style)
     lines = LineCollection(list(chart.geodesic(x, y)), **style)
     ax.add_collection(lines, autolim=False)
     return clip(ax, chart, lines)
@@ -68,7 +69,8 @@ def hyperplanes(ax: Axes, chart: Chart, w: ArrayLike, b: ArrayLike, **style: Any
         ValueError: if w is not (n, 2), b not (n,), or a weight is zero.
     """
     w = _checks.shape(w, (None, 2), "w")
-    style = {"colors": "#c2571a", "linewidths": 0.5, "alpha": 0.35, "zorder": 2} | style
+    defaults = {"color": "#c2571a", "linewidth": 0.5, "alpha": 0.35, "zorder": 2}
+    style = _style.over(LineCollection, defaults, style)
     lines = LineCollection(list(chart.hyperplane(w, b)), **style)
     ax.add_collection(lines, autolim=False)
     return clip(ax, chart, lines)
@@ -103,7 +105,8 @@ def density(
     found = grid[inside]
     values[inside] = _checks.shape(function(found), (len(found),), "the density")
     box = (-chart.limit, chart.limit, -chart.limit, chart.limit)
-    style = {"cmap": HAZE, "interpolation": "bilinear", "zorder": 0, "vmin": 0.0} | style
+    defaults = {"cmap": HAZE, "interpolation": "bilinear", "zorder": 0, "vmin": 0.0}
+    style = _style.over(AxesImage, defaults, style)
     image = ax.imshow(values, extent=box, origin="lower", **style)
     levels = sorted(float(values.max()) * np.exp(-0.5 * k**2) for k in sigmas)
     if levels:

@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_rgba_array
 from matplotlib.image import AxesImage
 from matplotlib.patches import Ellipse
 from numpy.typing import ArrayLike
 
-from geodl.plotting import _checks
+from geodl.plotting import _checks, _style
 from geodl.plotting.latent import INK
 
 
@@ -146,7 +146,8 @@ def sphere_frame(
     parallels = np.concatenate([-north, [0.0], north])[:, None]
     paths = [_on_earth(along / 2, meridians), _on_earth(parallels, along)]
     lines, seen = _segments(view, np.concatenate(paths))
-    style = {"colors": INK, "linewidths": 0.4, "alpha": 0.25, "zorder": 2} | style
+    defaults = {"color": INK, "linewidth": 0.4, "alpha": 0.25, "zorder": 2}
+    style = _style.over(LineCollection, defaults, style)
     return _add(ax, view, LineCollection(list(lines[seen]), **style))
 
 
@@ -193,7 +194,8 @@ def sphere_density(
         top = style.pop("vmax", max(values.max(), 10 * UNIFORM))
         style["norm"] = LogNorm(bottom, top, clip=True)
     box = (-width, width, -height, height)
-    style = {"cmap": SEA, "interpolation": "bilinear", "zorder": 0} | style
+    defaults = {"cmap": SEA, "interpolation": "bilinear", "zorder": 0}
+    style = _style.over(AxesImage, defaults, style)
     image = ax.imshow(picture, extent=box, origin="lower", **style)
     return _clip(ax, view, image)
 
@@ -208,8 +210,9 @@ def sphere_colorbar(
         "aspect": 35,
         "pad": 0.04,
         "panchor": False,
+        "extend": "min",
     } | style
-    bar = image.axes.figure.colorbar(image, ax=ax, extend="min", **style)
+    bar = image.axes.figure.colorbar(image, ax=ax, **style)
     bar.set_label(label)
     bar.outline.set(edgecolor=INK, linewidth=0.5)
     return bar
@@ -218,13 +221,19 @@ def sphere_colorbar(
 def sphere_points(ax: Axes, view: SphereMap, x: ArrayLike, **style: Any) -> PathCollection:
     """Scatter unit vectors (n, 3), those that the map shows; `style` goes to `ax.scatter`.
 
+    What it gives for each point (colors, sizes) it gives for all n. Numbers `c` (n,) have the colors that they have
+    where all points are seen, unless `norm` or `vmin` and `vmax` say otherwise: the same on both sides of the sphere.
+
     Raises:
         ValueError: if x is not (n, 3), or a point is off the sphere.
     """
-    places = view.project(_on_sphere(x, (None, 3)))
-    shown = places[~np.isnan(places[:, 0])]
-    style = {"s": 3.5, "c": EVENT, "alpha": 0.75, "linewidths": 0, "zorder": 4} | style
-    return ax.scatter(shown[:, 0], shown[:, 1], **style)
+    places = view.project(_on_sphere(x, (None, 3)))  # NaN where hidden, which matplotlib leaves out
+    defaults = {"s": 3.5, "c": EVENT, "alpha": 0.75, "linewidth": 0, "zorder": 4}
+    style = _style.over(PathCollection, defaults, style)
+    values = np.asarray(style.get("c", ""))
+    if values.shape == (len(places),) and values.dtype.kind in "buif" and len(places):
+        style = _style.over(PathCollection, {"vmin": values.min(), "vmax": values.max()}, style)
+    return ax.scatter(places[:, 0], places[:, 1], **style)
 
 
 def sphere_paths(ax: Axes, view: SphereMap, x: ArrayLike, **style: Any) -> LineCollection:
@@ -235,18 +244,22 @@ def sphere_paths(ax: Axes, view: SphereMap, x: ArrayLike, **style: Any) -> LineC
     Args:
         ax: axes to draw on.
         view: the map.
-        x: the points, first to last; `cmap` colours them, or `colors` gives all the same.
+        x: the points, first to last; `cmap` colours them, or `color` gives one for all or one for each path.
         **style: goes to LineCollection.
 
     Raises:
-        ValueError: if x is not (n, times, 3), or a point is off the sphere.
+        ValueError: if x is not (n, times, 3), a point is off the sphere, or there are neither one color nor n.
     """
     x = _on_sphere(x, (None, None, 3))
-    times = np.broadcast_to(np.linspace(0, 1, x.shape[1] - 1), (len(x), x.shape[1] - 1))
     lines, seen = _segments(view, x)
-    if "colors" not in style:
-        style = {"array": times[seen], "cmap": TIME, "clim": (0.0, 1.0)} | style
-    style = {"linewidths": 0.8, "zorder": 3} | style
+    times = np.broadcast_to(np.linspace(0, 1, x.shape[1] - 1), seen.shape)
+    defaults = {"array": times[seen], "cmap": TIME, "clim": (0.0, 1.0), "linewidth": 0.8}
+    style = _style.over(LineCollection, {"zorder": 3, **defaults}, style)
+    for name in {"color", "colors", "edgecolor"} & style.keys():  # of paths, hence of their parts
+        colors = to_rgba_array(style[name])
+        if len(colors) not in (1, len(x)):
+            raise ValueError(f"{name} are {len(colors)}; expected one or {len(x)}, one per path")
+        style[name] = np.broadcast_to(colors[:, None], (*seen.shape, 4))[seen]
     return _add(ax, view, LineCollection(list(lines[seen]), **style))
 
 

@@ -1,7 +1,7 @@
 """Training: a pure step, chunks under one jit, and a host loop that survives being killed."""
 
 from geodl.train.averaging import AveragedState, averaged
-from geodl.train.checkpoints import CheckpointError, restore, save
+from geodl.train.checkpoints import CheckpointError, load, restore, save
 from geodl.train.fitting import NonFiniteError, fit
 from geodl.train.loop import (
     Batch,
@@ -10,7 +10,6 @@ from geodl.train.loop import (
     init,
     make_step,
     on_minibatches,
-    shuffled,
     steps_per_epoch,
 )
 from geodl.train.runs import (
@@ -38,6 +37,7 @@ __all__ = [
     "fit",
     "init",
     "initialize",
+    "load",
     "make_step",
     "markdown_table",
     "on_minibatches",
@@ -46,7 +46,6 @@ __all__ = [
     "resumable_map",
     "save",
     "shard_batch",
-    "shuffled",
     "start_run",
     "steps_per_epoch",
     "write_text",

@@ -1,10 +1,11 @@
 """The host's side of training: chunk after chunk, with log, checkpoints, progress and resume."""
 
+import operator
 import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -23,13 +24,13 @@ def fit(
     run: Callable[[TrainState, Any, int], tuple[TrainState, Metrics]],
     state: TrainState,
     data: Any,
-    steps: int,
+    steps: SupportsIndex,
     folder: str | os.PathLike[str],
     *,
-    chunk: int,
+    chunk: SupportsIndex,
     evaluate: Callable[[TrainState], Mapping[str, Any]] | None = None,
     best: str | None = None,
-    save_every: int = 1,
+    save_every: SupportsIndex = 1,
     keep: int = 3,
     progress: bool = True,
 ) -> tuple[TrainState, list[dict[str, Any]]]:
@@ -48,8 +49,8 @@ def fit(
         folder: the run's folder, as from `start_run`.
         chunk: steps between two looks by the host.
         evaluate: adds `evaluate(state)`, a dict of numbers, to the line before each checkpoint.
-        best: name of a number of `evaluate`: the state where it was least is kept in `folder/best`, to be read by
-            `restore(folder / "best", state)`.
+        best: name of a number in the log, of `evaluate` or of the metrics: the state where it was least is kept in
+            `folder/best`, to be read by `restore(folder / "best", state)`. NaN is never the least.
         save_every: chunks between two checkpoints; one is always written at the end.
         keep: number of checkpoints kept.
         progress: show a progress bar.
@@ -60,17 +61,21 @@ def fit(
     Raises:
         NonFiniteError: a metric or a parameter is not finite; the last checkpoint stays.
         checkpoints.CheckpointError: as `checkpoints.restore`.
-        ValueError: the checkpoint is past `steps`, or of another model.
+        ValueError: the checkpoint is past `steps`, or of another model; `chunk` or `save_every` is below 1; the log
+            has no number `best`.
     """
+    steps, chunk, save_every = map(operator.index, (steps, chunk, save_every))
+    if chunk < 1 or save_every < 1:
+        raise ValueError(f"chunk and save_every must be at least 1, got {chunk} and {save_every}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    restored = checkpoints.restore(folder / "checkpoints", state)
-    step, state = restored or (0, jax.tree.map(jnp.copy, state))
+    state = jax.tree.map(jnp.copy, state)
+    step, state = checkpoints.restore(folder / "checkpoints", state) or (0, state)
     if step > steps:
         raise ValueError(f"{folder} has already been trained for {step} steps, asked for {steps}")
     log = folder / "metrics.jsonl"
     writes = jax.process_index() == 0
-    history = read_lines(log, step) if writes else []
+    history = read_lines(log, step)
 
     with progress_bar(steps, step, progress, desc=folder.name, unit="step") as bar:
         while step < steps:
@@ -79,7 +84,7 @@ def fit(
             state, metrics = run(state, data, n)
             metrics = {name: np.asarray(value) for name, value in metrics.items()}
             seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-            _check_finite(metrics, state.params, step, folder)
+            _check_finite(metrics, state.params, step, step + n, folder)
             step += n
             saves = step == steps or step // chunk % save_every == 0
             record = {
@@ -87,30 +92,47 @@ def fit(
                 "seconds": round(seconds, 3),
                 "cpu_seconds": round(cpu_seconds, 3),
             }
-            record |= {name: _number(value.mean(0)) for name, value in metrics.items()}
+            record |= {name: _number(_wide(value).mean(0)) for name, value in metrics.items()}
             if evaluate is not None and saves:
                 record |= {name: _number(value) for name, value in evaluate(state).items()}
+            if best is not None and _is_least(best, record, history, saves):
                 # Before the log: what is logged as the best is there.
-                if best and record[best] < min(
-                    (r[best] for r in history if best in r), default=np.inf
-                ):
-                    checkpoints.save(folder / "best", step, state, keep=1)
+                checkpoints.save(folder / "best", step, state, keep=1)
             history.append(record)
             # The log first: a line without its checkpoint is dropped on resume and written again.
             if writes:
                 append_line(log, record)
             if saves:
                 checkpoints.save(folder / "checkpoints", step, state, keep)
-            bar.set_postfix(loss=f"{np.mean(record['loss']):.5g}", refresh=False)
+            if "loss" in record:
+                bar.set_postfix(loss=f"{np.mean(record['loss']):.5g}", refresh=False)
             bar.update(n)
     return state, history
 
 
+def _wide(value: Any) -> np.ndarray:
+    """Floats of any width as float64: a sum of a thousand bf16 numbers is none of theirs."""
+    value = np.asarray(value)
+    return value.astype(np.float64) if jnp.issubdtype(value.dtype, jnp.floating) else value
+
+
 def _number(value: Any) -> Any:
-    return np.asarray(value).tolist()
+    return _wide(value).tolist()
 
 
-def _check_finite(metrics: dict[str, np.ndarray], params: Any, step: int, folder: Path) -> None:
+def _is_least(best: str, record: dict[str, Any], history: list[dict[str, Any]], due: bool) -> bool:
+    """Whether the record's number `best` is below all before it; it must be there where one is due."""
+    value = record.get(best)
+    if value is None and not due:
+        return False
+    if not isinstance(value, int | float):
+        raise ValueError(f"best: no single number {best!r} in the log's {sorted(record)}")
+    return all(not r[best] <= value for r in history if best in r) and not np.isnan(value)
+
+
+def _check_finite(
+    metrics: dict[str, np.ndarray], params: Any, step: int, end: int, folder: Path
+) -> None:
     """Metrics are (chunk, *seeds); the first step that went wrong is named."""
     kept = f"the checkpoints in {folder / 'checkpoints'} stay as they were"
     bad = {
@@ -128,5 +150,4 @@ def _check_finite(metrics: dict[str, np.ndarray], params: Any, step: int, folder
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if not bool(jnp.isfinite(leaf).all()):
             name = jax.tree_util.keystr(path)
-            last = step + len(next(iter(metrics.values())))
-            raise NonFiniteError(f"parameter {name} is not finite after step {last - 1}; {kept}")
+            raise NonFiniteError(f"parameter {name} is not finite after step {end - 1}; {kept}")

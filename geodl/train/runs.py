@@ -5,6 +5,7 @@ revision, device, ...), `metrics.jsonl` (one line per chunk), `checkpoints/` (th
 """
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -15,8 +16,10 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MethodType
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -35,17 +38,19 @@ def start_run(
     Args:
         experiment: family of runs.
         name: a second start under the same name resumes.
-        config: a dataclass or mapping of values that JSON can hold (tuples become lists).
+        config: a dataclass or mapping of values that JSON can hold; tuples and arrays become
+            lists, numpy's scalars numbers, and NaN and infinities their names.
         root: where the runs lie.
 
     Raises:
+        TypeError: JSON cannot hold a value.
         ValueError: the run was started with another configuration; the message names the fields.
     """
     folder = Path(root) / experiment / name
     path = folder / "config.json"
     values = dict(config) if isinstance(config, Mapping) else dataclasses.asdict(config)
-    values = json.loads(json.dumps(values))
-    record = json.loads(path.read_text()) if path.exists() else {"config": values, "starts": []}
+    values = _read_json(json.dumps(values, default=_plain))
+    record = _read_json(path.read_text()) if path.exists() else {"config": values, "starts": []}
     before, now = _flat(record["config"]), _flat(values)
     changed = [k for k in sorted(before | now) if before.get(k, _ABSENT) != now.get(k, _ABSENT)]
     if changed:
@@ -61,6 +66,18 @@ def start_run(
         record["starts"].append(circumstances())
         write_text(path, json.dumps(record, indent=2) + "\n")
     return folder
+
+
+def _plain(value: Any) -> Any:
+    """What JSON knows for a number or array of numpy or JAX."""
+    if isinstance(value, np.generic | np.ndarray | jax.Array):
+        return np.asarray(value).tolist()
+    raise TypeError(f"a configuration cannot hold {value!r} of type {type(value).__name__}")
+
+
+def _read_json(text: str) -> Any:
+    # NaN is no JSON, and not equal to itself: its name is.
+    return json.loads(text, parse_constant=str)
 
 
 _ABSENT = "absent"
@@ -123,7 +140,7 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_lines(path: Path, last_step: int) -> list[dict[str, Any]]:
-    """The records up to `last_step`; later ones, and a line broken off, are dropped from the file.
+    """The records up to `last_step`; the first process drops later ones, and a line broken off, from the file.
 
     A run killed between its log and its checkpoint writes those lines again.
     """
@@ -135,14 +152,14 @@ def read_lines(path: Path, last_step: int) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     kept = [record for record in records if record["step"] <= last_step]
-    if len(kept) < len(lines):
+    if len(kept) < len(lines) and jax.process_index() == 0:
         write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
     return kept
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table, its columns aligned in the source too; floats to two decimals."""
-    cells = [[f"{c:.2f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    cells = [[f"{c:z.2f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
     for row in cells:
         if len(row) != len(header):
             raise ValueError(f"row {row} has {len(row)} cells, the header has {len(header)}")
@@ -179,9 +196,12 @@ def resumable_map(
         fn: from a chunk to a dict of arrays.
         chunks: pytrees of arrays, numbers or slices.
         folder: gets one `.npz` per finished chunk.
-        depends: pytree of all else that the results depend on (parameters, key, number of
-            samples): a file made from other values, or from another chunk, is computed anew.
+        depends: all else that the results depend on (parameters, key, number of samples): a file
+            made from other values, or from another chunk, is computed anew (`fingerprint`).
         progress: show a bar.
+
+    Raises:
+        TypeError: `depends` or a chunk holds something without a lasting identity, as a closure.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -201,19 +221,96 @@ def resumable_map(
 
 
 def fingerprint(tree: Any) -> str:
-    """SHA-256 of a pytree: structure, types, shapes and values."""
-    leaves, structure = jax.tree.flatten(tree)
-    digest = hashlib.sha256(repr(structure).encode())
-    for leaf in leaves:
-        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)
-        if isinstance(leaf, jax.Array | np.ndarray):
-            values = np.asarray(leaf)
-            digest.update(f"{values.dtype}{values.shape}".encode())
-            digest.update(np.ascontiguousarray(values).tobytes())
-        else:
-            digest.update(repr(leaf).encode())
+    """SHA-256 of what a value is made of, the same in every process.
+
+    Arrays count by type, shape and content, pytrees and dataclasses by type and fields, functions and
+    classes of a module by their name, partial and jitted functions and bound methods by what they are made of.
+
+    Raises:
+        TypeError: it holds something that is known by its address in memory only, as a closure or a
+            lambda (and so a network or a flow that is made of them).
+    """
+    digest = hashlib.sha256()
+    _identify(tree, digest.update, "it")
     return digest.hexdigest()
+
+
+def _identify(value: Any, update: Callable[[bytes], None], where: str) -> None:
+    """Pass on what tells `value` from others, each part with its kind and length before it."""
+
+    def whole(kind: str, content: bytes) -> None:
+        update(f"{kind}:{len(content)}:".encode())
+        update(content)
+
+    def parts(kind: str, children: Iterable[tuple[str, Any]]) -> None:
+        children = list(children)
+        whole(kind, str(len(children)).encode())
+        for name, child in children:
+            whole("name", name.encode())
+            _identify(child, update, f"{where}{name}")
+
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        whole("key", str(jax.random.key_impl(value)).encode())
+        value = jax.random.key_data(value)
+    if isinstance(value, jax.Array | np.ndarray | np.generic) and value.dtype != object:
+        content = np.asarray(value)
+        whole("array", f"{content.dtype}{content.shape}".encode())
+        whole("content", np.ascontiguousarray(content).tobytes())
+    elif value is None or isinstance(value, bool | int | float | complex | str | bytes | slice):
+        whole(type(value).__name__, repr(value).encode())
+    elif isinstance(value, np.dtype | Path) or value is type(None):
+        whole(type(value).__name__, str(value).encode())
+    elif (name := _qualified_name(value)) is not None:
+        whole("named", name.encode())
+    elif isinstance(value, Enum):
+        whole("enum", f"{_class_name(value)}.{value.name}".encode())
+    elif isinstance(value, functools.partial):  # jax.tree_util.Partial too
+        content = {"func": value.func, "args": value.args, "keywords": value.keywords}
+        parts("partial", ((f".{k}", v) for k, v in content.items()))
+    elif isinstance(value, MethodType):
+        parts("method", [(".__self__", value.__self__), (".__name__", value.__name__)])
+    elif isinstance(value, type(_JITTED)):
+        parts("jit", [(".__wrapped__", cast(Any, value).__wrapped__)])
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        parts(_class_name(value), ((f".{f.name}", getattr(value, f.name)) for f in fields))
+    elif isinstance(value, Mapping):
+        items = sorted(value.items(), key=repr)
+        parts(_class_name(value), ((f"[{key!r}]", child) for key, child in items))
+    elif isinstance(value, tuple | list):
+        parts(_class_name(value), ((f"[{i}]", child) for i, child in enumerate(value)))
+    elif isinstance(value, jax.tree_util.PyTreeDef):
+        tree: Any = value
+        children = ((f"<{i}>", child) for i, child in enumerate(tree.children()))
+        parts("tree", [("<node>", tree.node_data()), *children])
+    elif not jax.tree_util.all_leaves([value]):  # another registered pytree
+        children, aux = jax.tree_util.default_registry.flatten_one_level(value)  # type: ignore[misc]
+        content = {"aux": aux} | {str(i): child for i, child in enumerate(children)}
+        parts(_class_name(value), ((f"<{k}>", v) for k, v in content.items()))
+    else:
+        raise TypeError(
+            f"{where} is {value!r}: known by its address in memory, which says nothing of what it "
+            "does; give a function of a module, or the arrays and settings that it is made of"
+        )
+
+
+_JITTED = jax.jit(lambda: None)
+
+
+def _qualified_name(value: Any) -> str | None:
+    """`module.name` where that names the value; None for closures, lambdas and all that has no name."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or "<" in name:
+        return None
+    try:
+        found = functools.reduce(getattr, name.split("."), sys.modules[module])
+    except (KeyError, AttributeError):
+        return None
+    return f"{module}.{name}" if found is value else None
+
+
+def _class_name(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 _DIGEST = "__depends__"

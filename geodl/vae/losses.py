@@ -1,11 +1,13 @@
 """Evidence bounds, in nats per item."""
 
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from geodl.manifolds._numerics import float_dtype
 from geodl.vae.model import VAE
 
 
@@ -18,7 +20,11 @@ class Elbo(NamedTuple):
 
 
 def elbo(model: VAE, params, x: Array, key: Array, samples: int = 1) -> Elbo:
-    """Monte Carlo ELBO of the items x (batch, n), with the KL by the same ``samples`` draws (Kingma & Welling 2014)."""
+    """Monte Carlo ELBO of the items x (batch, n), with the KL by the same ``samples`` draws (Kingma & Welling 2014).
+
+    Raises ``ValueError`` for fewer than one sample.
+    """
+    _check_count("elbo: samples", samples)
     log_likelihood, kl = _log_weights(model, params, x, key, samples)
     return Elbo(*(jnp.mean(a, 0) for a in (log_likelihood - kl, log_likelihood, kl)))
 
@@ -26,25 +32,36 @@ def elbo(model: VAE, params, x: Array, key: Array, samples: int = 1) -> Elbo:
 def iwae(model: VAE, params, x: Array, key: Array, samples: int, chunk: int = 100) -> Array:
     """Importance-weighted bound log (1/K) sum_k p(x, z_k) / q(z_k | x), shape (batch,) (Burda et al. 2016).
 
-    The K = ``samples`` draws are made ``chunk`` at a time, so memory does not grow with K; raises ``ValueError``
-    where ``chunk`` does not divide ``samples``.
+    The K = ``samples`` draws are made ``chunk`` at a time (all, if they are fewer), so memory does not grow with
+    the decoder's size times K; raises ``ValueError`` where ``chunk`` does not divide ``samples``, or either is
+    below 1.
     """
+    _check_count("iwae: samples", samples)
+    _check_count("iwae: chunk", chunk)
+    chunk = min(chunk, samples)
     if samples % chunk:
         raise ValueError(
             f"iwae: chunk must divide samples, got chunk {chunk} and samples {samples}"
         )
 
-    def step(total, key):
+    def log_sum(key):
         log_likelihood, kl = _log_weights(model, params, x, key, chunk)
-        return jnp.logaddexp(total, jax.nn.logsumexp(log_likelihood - kl, 0)), None
+        return jax.nn.logsumexp(log_likelihood - kl, 0)
 
-    start = jnp.full(x.shape[:-1], -jnp.inf, x.dtype)
-    total, _ = jax.lax.scan(step, start, jax.random.split(key, samples // chunk))
-    return total - jnp.log(samples)
+    sums = jax.lax.map(log_sum, jax.random.split(key, samples // chunk))
+    return jax.nn.logsumexp(sums, 0) - math.log(samples)
+
+
+def _check_count(what, n):
+    if n < 1:
+        raise ValueError(f"{what} must be at least 1, got {n}")
 
 
 def _log_weights(model, params, x, key, samples):
     """log p(x | z) and log q(z | x) - log p(z), each (samples, batch), at draws z of the posterior."""
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):  # images of integers, masks
+        x = x.astype(float_dtype(*jax.tree.leaves(params)))
     z, log_q = model.encode(params, x).sample_and_log_prob(seed=key, sample_shape=(samples,))
     log_likelihood = model.log_likelihood(model.decode(params, z), x)
     return log_likelihood, log_q - model.prior(params).log_prob(z)

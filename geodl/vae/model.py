@@ -1,5 +1,6 @@
 """The Poincaré VAE of Mathieu et al. (2019), over any manifold that has the distributions."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -10,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl.manifolds import Manifold
+from geodl.manifolds._numerics import float_dtype
 from geodl.nn import MLP, Gyroplane, MobiusLinear, Net, functional, linear
 
 
@@ -21,7 +23,7 @@ class VAE(NamedTuple):
 
     ``init(key) -> params``; ``encode(params, x) -> q(z|x)``; ``decode(params, z) -> parameters of p(x|z)``;
     ``log_likelihood(parameters, x) -> log p(x|z)``; ``prior(params) -> p(z)``; ``manifold(params)``, the record of
-    the latent space.
+    the latent space. They cannot be pickled: store the parameters, and make the model again.
     """
 
     init: Callable[[Array], dict[str, Any]]
@@ -60,7 +62,8 @@ def vae(
             "decoder": decoder.init(decoder_key),
         }
         if learn_curvature:
-            params["log_curvature"] = [jnp.log(jnp.asarray(c, float)) for c in curvatures]
+            dtype = _dtype(params)
+            params["log_curvature"] = [jnp.log(jnp.asarray(c, dtype)) for c in curvatures]
         return params
 
     def space(params):
@@ -71,17 +74,28 @@ def vae(
     def encode(params, x):
         out, latent = encoder.apply(params["encoder"], x), space(params)
         mean, raw_scale = out[..., : latent.dim], out[..., latent.dim :]
-        loc = latent.expmap_frame(latent.origin(), mean)
+        loc = latent.expmap_frame(_origin(latent, mean.dtype), mean)
         return family(latent, loc, jax.nn.softplus(raw_scale) + MIN_SCALE)
 
     def decode(params, z):
         return decoder.apply(params["decoder"], z, space(params))
 
     def prior(params):
-        latent = space(params)
-        return family(latent, latent.origin(), jnp.atleast_1d(jnp.asarray(prior_scale, float)))
+        latent, dtype = space(params), _dtype(params)
+        return family(
+            latent, _origin(latent, dtype), jnp.atleast_1d(jnp.asarray(prior_scale, dtype))
+        )
 
     return VAE(init, encode, decode, log_likelihood, prior, space)
+
+
+def _dtype(params):
+    """The parameters' precision, whatever the default one is."""
+    return float_dtype(*jax.tree.leaves(params["encoder"]))
+
+
+def _origin(manifold, dtype):
+    return jax.tree.map(lambda a: a.astype(dtype), manifold.origin())
 
 
 FirstLayer = Literal["linear", "logmap", "gyroplane", "mobius"]
@@ -106,7 +120,7 @@ class Decoder(nnx.Module):
     def __call__(self, z, manifold):
         match self.kind:
             case "linear":
-                features = self.first(jnp.concatenate(jax.tree.leaves(z), -1))
+                features = self.first(_coordinates(manifold, z))
             case "logmap":
                 features = self.first(manifold.normal_coordinates(z))
             case "gyroplane":
@@ -116,12 +130,19 @@ class Decoder(nnx.Module):
         return self.rest(jax.nn.relu(features))
 
 
+def _coordinates(manifold, z):
+    """The arrays of points z, side by side."""
+    batch = manifold.batch_shape(z)
+    rows = [a.reshape(*batch, math.prod(a.shape[len(batch) :])) for a in jax.tree.leaves(z)]
+    return jnp.concatenate(rows, -1)
+
+
 def decoder(first: FirstLayer, dim: int, sizes: Sequence[int]) -> Net:
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
-    ``first`` reads z by its ``dim`` coordinates ("linear"; those of a product in turn), by its tangent vector
-    at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder) or by a Möbius
-    affine layer ("mobius").
+    ``first`` reads z by its ``dim`` coordinates ("linear"; of a matrix row by row, of a product in turn), by its
+    tangent vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder)
+    or by a Möbius affine layer ("mobius").
     ``apply(params, z, manifold)``.
     """
     return functional(lambda rngs: Decoder(first, dim, sizes, rngs))

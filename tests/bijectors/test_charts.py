@@ -160,3 +160,14 @@ def test_bad_input(build, message):
 def test_same_as():
     assert Stereographic(2).same_as(Stereographic(2))
     assert not Stereographic(2).same_as(Stereographic(3))
+
+
+@pytest.mark.parametrize("name", ["stereographic 2", "ball", "sphere"])
+def test_integers_are_numbers(name):
+    chart, manifold = CHARTS[name]
+    x, y = np.array([1, 2]), manifold.origin().astype(int)
+    for function, a in [(chart.forward_and_log_det, x), (chart.inverse_and_log_det, y)]:
+        for found, expected in zip(function(a), function(a.astype(np.float32)), strict=True):
+            np.testing.assert_array_equal(found, expected)
+            assert found.dtype == jnp.float32
+    assert chart.forward_log_det_jacobian(x) != 0

@@ -44,7 +44,7 @@ def pixelwise_actnorm(weights):
 
 
 def conv(weights):
-    rotation = plu_of_rotation(jax.random.key(3), 2)
+    rotation = plu_of_rotation(np.random.default_rng(3), 2)
     rotation = jax.tree.map(lambda a: a.astype(weights["a"].dtype), rotation)
     rotation["lower"] = rotation["lower"] + weights["c"]
     rotation["upper"] = rotation["upper"] + weights["c"]
@@ -209,7 +209,7 @@ def test_actnorm_standardizes():
 
 
 def test_convolution_starts_as_a_rotation_and_is_solved_once():
-    params = plu_of_rotation(jax.random.key(0), 6)
+    params = plu_of_rotation(np.random.default_rng(0), 6)
     x = jax.random.normal(jax.random.key(1), (3, 2, 2, 6))
     y, log_det = InvertibleConv(**params).forward_and_log_det(x)
     np.testing.assert_allclose(jnp.sum(y**2, -1), jnp.sum(x**2, -1), rtol=1e-4)
@@ -265,6 +265,38 @@ def test_couplings_start_at_the_identity(kind):
     y, log_det = jax.jit(lambda x: bijector.forward_and_log_det(x))(x)
     np.testing.assert_allclose(y, x, atol=1e-5)
     np.testing.assert_allclose(log_det, 0, atol=1e-5)
+
+
+def corners(rng, outputs):
+    """Raw parameters as training may reach them: normal, ten times that, and each at one of its ends."""
+    normal = rng.normal(size=(3, 2000, outputs))
+    normal[1] *= 10
+    ends = 100 * rng.choice([-1.0, 0.0, 1.0], size=(2000, outputs))
+    ends[:, 0] = rng.normal(size=2000)  # the shift, which is not bounded
+    normal[2] = ends
+    return normal
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("kind", ["affine", "spline", "logistic_mixture"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.quick("float32-spline", "float32-logistic_mixture")
+def test_couplings_invert_for_any_parameters(dtype, kind, x64):
+    """Both round trips, relative to the largest number on the way."""
+    inner, rng = getattr(bijectors, kind)(), np.random.default_rng(0)
+    raw = corners(rng, inner.outputs)
+    x = rng.uniform(-5, 5, size=(3, 2000, 1))
+
+    @jax.jit
+    def evaluate(raw, x):
+        bijector = inner.bijector(raw)
+        y, z = bijector.forward(x), bijector.inverse(x)
+        return y, bijector.inverse(y), z, bijector.forward(z)
+
+    y, back, z, forth = map(np.asarray, evaluate(jnp.asarray(raw, dtype), jnp.asarray(x, dtype)))
+    bound = 2e-5 if dtype == "float32" else 1e-12
+    assert np.max(np.abs(back - x) / (1 + np.abs(y))) < bound
+    assert np.max(np.abs(forth - x) / (1 + np.abs(z))) < bound
 
 
 def test_masks():

@@ -1,5 +1,6 @@
 """What a search promises of its batches, targets and errors."""
 
+import dataclasses
 import functools
 
 import distrax
@@ -19,14 +20,16 @@ from geodl.counterfactual import (
     data_space,
     from_bijector,
     interval,
+    inverse_metric,
     invert,
     margin,
     perturbed,
+    reconstruction,
     run,
     singular_values,
     value,
 )
-from geodl.manifolds import Sphere
+from geodl.manifolds import Euclidean, Hyperboloid, PoincareBall, Sphere, Torus
 
 
 WEIGHTS = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
@@ -247,7 +250,11 @@ def test_the_largest_singular_values():
         (lambda: SEARCH.init(STARTS, jnp.array([0, 1, 2, 3, 0])), "among 0..2 is needed, got 3"),
         (lambda: SEARCH.init(STARTS, jnp.zeros(5)), "integers"),
         (lambda: SEARCH.init(STARTS, jnp.zeros(4, int)), "share a leading axis"),
-        (lambda: SEARCH.init(jnp.zeros((0, 2)), jnp.zeros(0, int)), "1 or more"),
+        (lambda: perturbed(jax.random.key(0), GENERATOR, STARTS, 0, 0.1), "at least 1, got 0"),
+        (
+            lambda: Search(GENERATOR, jnp.sum, value(0.1), ADAM, 9).init(STARTS, [0, 1, jnp.nan, 2, 3]),
+            "finite value is needed, got nan",
+        ),
         (lambda: Search(GENERATOR, jnp.sum, confidence(), ADAM, 9).init(STARTS, 0), "leading"),
         (
             lambda: Search(GENERATOR, jnp.sum, margin(), ADAM, 9).init(STARTS, jnp.zeros(5, int)),
@@ -301,3 +308,189 @@ def test_the_flat_box():
     slope = jax.grad(lambda a: jnp.sum(Flat(0.0, 1.0).expmap_frame(jnp.zeros(2), a)))(-jnp.ones(2))
     assert slope.tolist() == [1, 1]
     assert Flat().dist(jnp.zeros((2, 2)), jnp.ones((2, 2))) == 2
+
+
+def test_distances_in_the_flat_space():
+    slope = jax.jit(jax.grad(Flat().dist))
+    assert slope(jnp.ones((2, 2)), jnp.ones((2, 2))).tolist() == [[0, 0], [0, 0]]
+    np.testing.assert_allclose(slope(jnp.array([3.0, 0.0]), jnp.array([0.0, 4.0])), [0.6, -0.8])
+    assert jnp.isnan(Flat().dist(jnp.array([jnp.nan, 0.0]), jnp.zeros(2)))
+    low, high = jnp.array([3, 250], jnp.uint8), jnp.array([250, 3], jnp.uint8)
+    assert Flat().sqdist(low, high) == 2 * 247**2 and Flat().sqdist(high, low) == 2 * 247**2
+
+
+def test_integers_and_lists_are_numbers():
+    starts, goal = [[0, 1], [2, -1], [1, 1]], [1, 0, 2]
+    found, _ = run(SEARCH, SEARCH.init(starts, goal))
+    same, _ = run(SEARCH, SEARCH.init(jnp.array(starts, jnp.float32), jnp.array(goal)))
+    jax.tree.map(np.testing.assert_array_equal, found, same)
+    search = Search(GENERATOR, jnp.sum, value(0.01), optax.sgd(0.03), steps=400)
+    state, _ = run(search, search.init(starts, [3, 250, 0]))
+    np.testing.assert_allclose(jnp.sum(state.best.x, -1), [3, 250, 0], atol=0.0101)
+    around = perturbed(jax.random.key(0), GENERATOR, starts, 2, 0.1)
+    np.testing.assert_array_equal(around[::2], starts)
+    np.testing.assert_allclose(
+        singular_values(GENERATOR, jnp.array([1, 2])), np.linalg.svd(MATRIX)[1], 1e-6
+    )
+    inverse = inverse_metric(GENERATOR, jnp.array([1, 2]), jnp.array([1, 0]))
+    np.testing.assert_allclose(inverse, (MATRIX @ MATRIX.T)[:, 0], rtol=1e-6)
+    x = jnp.array([[3, 4], [200, 100]], jnp.uint8)
+    generator = Generator(lambda z: z, lambda x: x)
+    assert invert(generator, x, ADAM, 3).x.tolist() == x.tolist()
+
+
+def test_an_integer_type_does_not_wrap_around():
+    """A goal below an integer output, both of them unsigned."""
+    y, goal = jnp.uint8(3), jnp.array([5, 9], jnp.uint8)
+    assert value(1.0).objective(y, goal[0]) == -2 and not value(1.0).reached(y, goal[0])
+    assert interval().objective(y, goal) == -2 and not interval().reached(y, goal)
+    image = jnp.array([3, 5], jnp.uint8)
+    assert reconstruction().objective(image, image[::-1]) == -4
+
+
+def test_single_precision_stays_single(x64):
+    starts = jnp.asarray(STARTS, jnp.float32)
+    search = Search(GENERATOR, jnp.sum, value(0.01), ADAM, steps=400)
+    state = search.init(starts, np.linspace(-1, 1, 5))  # goals in double precision
+    state, _ = run(search, state, on_host=False)
+    assert np.all(state.status == Status.FOUND)
+    assert all(leaf.dtype == jnp.float32 for leaf in (state.position, state.best.x, state.score))
+
+
+def test_no_samples():
+    none = jnp.zeros((0, 2))
+    state, path = run(SEARCH, SEARCH.init(none, jnp.zeros(0, int)), position)
+    assert state.best.x.shape == (0, 2) and path.shape == (1, 0, 2)
+    assert run(SEARCH, state, slots=3)[0].status.shape == (0,)
+    assert run(SEARCH, state, on_host=False)[0].status.shape == (0,)
+    assert perturbed(jax.random.key(0), GENERATOR, none, 3, 0.1).shape == (0, 2)
+    assert invert(GENERATOR, none, ADAM, 3, jnp.zeros((2, 0, 2))).error.shape == (0,)
+
+
+# --- what is not finite ends as such ---------------------------------------------------------------
+
+SPACES = {
+    "flat": (Flat(), np.array([0.6, 0.8, 0.0])),
+    "box": (Flat(-2.0, 2.0), np.array([0.6, 0.8, 0.0])),
+    "Euclidean": (Euclidean(3), np.array([0.6, 0.8, 0.0])),
+    "sphere": (Sphere(2), np.array([0.6, 0.8, 0.0])),
+    "ball": (PoincareBall(3), np.array([0.3, 0.4, 0.0])),
+    "hyperboloid": (Hyperboloid(2), np.array([1.5, 1.0, 0.5])),
+    "torus": (Torus(3), np.array([0.6, 0.8, 0.0])),
+}
+OPTIMIZERS = {
+    "sgd": optax.sgd(0.1),
+    "momentum": optax.sgd(0.1, momentum=0.9),
+    "adam": optax.adam(0.1),
+    "normalized": optax.chain(optax.normalize_by_update_norm(), optax.sgd(0.1)),
+}
+
+
+def steep(power, z):
+    """10^power (z_2 - z_1), whose gradient does not fit where power is large; the goal is never reached."""
+    return (z[1] - z[0]) * 10.0**power
+
+
+def outcomes(space, start, optimizer, powers, damping=None):
+    """A search for each power, all at once: the last state, and what was visited."""
+
+    def decode(z):
+        return z
+
+    search = Search(
+        Generator(decode, manifold=space), Partial(steep, 0.0), interval(), optimizer, 12, damping
+    )
+
+    @jax.jit
+    @jax.vmap
+    def found(power):
+        mine = dataclasses.replace(search, model=Partial(steep, power))
+        state = mine.init(jnp.asarray(start)[None], jnp.array([[3e38, jnp.inf]]))
+        return jax.lax.scan(lambda s, _: (mine.step(s), s.position), state, length=13)
+
+    state, path = found(jnp.asarray(powers))
+    return jax.tree.map(lambda leaf: np.asarray(leaf[:, 0]), state), np.asarray(path)[:, :, 0]
+
+
+def checked_outcomes(space, start, optimizer, damping=None):
+    """Whatever overflows, the best is a visited point, with its own score; the start, where the first step fails."""
+    powers = np.array([-30.0, 0.0, 15.0, 21.0, 25.0, 30.0, 37.0, 38.4], np.float32)
+    state, path = outcomes(space, np.float32(start), optimizer, powers, damping)
+    for i, power in enumerate(powers):
+        best = state.best.z[i]
+        assert np.all(np.isfinite(best)) and np.any(np.all(path[i] == best, -1))
+        with np.errstate(over="ignore"):
+            score = np.float32((best[1] - best[0]) * np.float64(10) ** power - 3e38)
+        if np.isfinite(state.score[i]):
+            np.testing.assert_allclose(state.score[i], score, rtol=1e-5)
+        if state.status[i] == Status.NOT_FINITE and state.steps[i] == 0:
+            np.testing.assert_array_equal(best, np.float32(start))
+        assert np.all(np.isfinite(path[i]))
+    return state, powers
+
+
+@pytest.mark.parametrize(("space", "optimizer"), [("sphere", "sgd"), ("ball", "adam")])
+def test_a_gradient_that_overflows(space, optimizer):
+    """From 10^25 on the squared length of a step does not fit, that of a gradient from 10^19 on."""
+    state, powers = checked_outcomes(*SPACES[space], OPTIMIZERS[optimizer])
+    hopeless = powers >= 25
+    assert np.all(state.status[hopeless] == Status.NOT_FINITE)
+    assert np.all(state.steps[hopeless] == 0)
+    assert np.all(state.status[powers < 16] != Status.NOT_FINITE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize(
+    ("optimizer", "damping"), [*((name, None) for name in OPTIMIZERS), ("sgd", 0.1)]
+)
+def test_nothing_that_overflows_lies(space, optimizer, damping):
+    checked_outcomes(*SPACES[space], OPTIMIZERS[optimizer], damping)
+
+
+@pytest.mark.parametrize("space", ["flat", "sphere"])
+def test_a_start_that_is_not_finite(space):
+    """Though the decoder makes numbers of it: the best is the start as it is, without a score."""
+    manifold, start = SPACES[space]
+    generator = Generator(jnp.nan_to_num, manifold=manifold)
+    search = Search(generator, jnp.sum, interval(), optax.sgd(0.1), steps=3)
+    starts = np.float32([start, [np.nan, 1, 0], [1, np.inf, 0]])
+    state, _ = run(search, search.init(starts, jnp.array([[9.0, jnp.inf]] * 3)))
+    assert state.status.tolist() == [Status.EXHAUSTED, Status.NOT_FINITE, Status.NOT_FINITE]
+    assert state.steps.tolist() == [3, 0, 0] and np.all(np.isneginf(state.score[1:]))
+    np.testing.assert_array_equal(state.best.z[1:], starts[1:])
+
+
+def test_what_swallows_nan_hides_nothing():
+    """A decoder whose NaN ``finish`` makes a number; a model that gives NaN, or an infinite score."""
+
+    def decode(z):
+        return jnp.where(z > 0.5, jnp.nan, z)
+
+    def searched(decode, model, finish=lambda x: x):
+        search = Search(Generator(decode), model, value(0.1), optax.sgd(0.1), 30, finish=finish)
+        return run(search, search.init([[0.0, 0.0]], [2.0]))[0]
+
+    swallowed = searched(decode, jnp.sum, jnp.nan_to_num)
+    assert swallowed.status == Status.NOT_FINITE and np.all(swallowed.best.x <= 0.5)
+    assert np.all(swallowed.best.x > 0.3)
+    for wild in (jnp.nan, jnp.inf, -jnp.inf):
+        state = searched(lambda z: z, lambda x, w=wild: jnp.where(x[0] > 0.5, w, jnp.sum(x)))
+        assert state.status == Status.NOT_FINITE and 0.3 < state.best.x[0, 0] <= 0.5
+
+
+def test_a_damped_direction_of_any_size():
+    """(J^T J + mu)^-1 g for gradients whose squares vanish, and J^T J that overflows."""
+    weights = np.array([1.0, -2.0], np.float32)
+    for size in (1e-30, 1.0, 1e15):
+        model = Partial(linear, size * weights)
+        search = Search(
+            GENERATOR, model, interval(), optax.sgd(1 / size), 1, damping=0.5, iterations=4
+        )
+        state, _ = run(search, search.init([[0.0, 0.0]], [[1e30, np.inf]]))
+        expected = np.linalg.solve(MATRIX.T @ MATRIX + 0.5 * np.eye(2), MATRIX.T @ weights)
+        np.testing.assert_allclose(state.position[0], expected, rtol=1e-5)
+    huge = Generator(Partial(linear, 1e25 * MATRIX))
+    search = Search(huge, lambda x: jnp.sum(x * 1e-25), interval(), optax.sgd(0.1), 9, damping=0.0)
+    state, _ = run(search, search.init([[0.0, 0.0]], [[9.0, np.inf]]))
+    assert state.status == Status.NOT_FINITE and np.all(state.best.z == 0)

@@ -94,6 +94,15 @@ def one_component(x):
     return law, mean_resultant_length(law.concentration[0], 2)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "bfloat16"])
+def test_integers_and_half_precision_are_fitted_in_float32(dtype):
+    fit = jit(lambda x: fit_von_mises_fisher_mixture(jax.random.key(0), x, 2, steps=2, restarts=2))
+    x = jnp.concatenate([jnp.eye(3), -jnp.eye(3)])
+    found, expected = fit(x.astype(dtype)), fit(x)
+    assert {a.dtype.name for a in jax.tree.leaves(found)} == {"float32"}
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
 def test_duplicates_reach_the_cap_and_no_further():
     x = jnp.repeat(jnp.eye(3), 10, 0)
 

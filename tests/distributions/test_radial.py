@@ -141,7 +141,9 @@ def test_cdf_quantile_and_density_agree(x64):
     np.testing.assert_allclose(slope, jnp.exp(log_density), rtol=1e-9, atol=1e-15)
 
 
-def test_flat_limit_is_the_chi_law(x64):
+@pytest.mark.parametrize("c", [0.0, 1e-12])
+def test_flat_limit_is_the_chi_law(c, x64):
+    """c = 0 itself too, with the derivative from the right."""
     u = jnp.asarray([0.01, 0.3, 0.9])
 
     @jit
@@ -149,11 +151,25 @@ def test_flat_limit_is_the_chi_law(x64):
         log_z = jax.jvp(lambda c: radial.log_normalizer(2.0, c, 5), (c,), (1.0,))
         return radial.quantile(u, 2.0, c, 5), *log_z
 
-    r, log_z, slope = all_of_it(u, 1e-12)
+    r, log_z, slope = all_of_it(u, c)
     np.testing.assert_allclose(r, 2 * stats.chi(5).ppf(u), rtol=1e-9)
     gaussian = 5 * np.log(2 * np.sqrt(2 * np.pi)) - np.log(2 * np.pi**2.5 / special.gamma(2.5))
     np.testing.assert_allclose(log_z, gaussian, rtol=1e-10)
     np.testing.assert_allclose(slope, 4 * 5 * 4 / 6, rtol=1e-9)  # (d - 1) E r^2 / 6
+
+
+def test_negative_curvature_parameters_and_nan_give_nan():
+    bad = jnp.array([-1.0, np.nan])
+
+    @jit
+    def all_of_it(c):
+        return [
+            f(0.5, c, dim)
+            for dim in (1, 3)
+            for f in (radial.log_normalizer, lambda *p: radial.quantile(0.3, *p))
+        ]
+
+    assert np.all(np.isnan(all_of_it(bad)))
 
 
 @pytest.mark.slow

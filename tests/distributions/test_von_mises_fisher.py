@@ -10,36 +10,61 @@ import pytest
 from scipy import stats
 
 from geodl.distributions import Uniform, VonMisesFisher
-from geodl.distributions.von_mises_fisher import log_normalizer, mean_resultant_length
+from geodl.distributions.von_mises_fisher import (
+    _mean_gap,
+    log_normalizer,
+    mean_resultant_length,
+)
 from geodl.manifolds import Sphere
 from tests.distributions.laws import jit
 
 
-CONCENTRATIONS = (0.0, 1e-3, 0.3, 2.0, 7.0, 30.0, 500.0, 1e4, 1e6)
+CONCENTRATIONS = (0, 1e-6, 1e-3, 0.3, 2, 5, 6.5, 7.9, 10, 14, 20, 30, 90, 300, 500, 1e4, 1e6)
 
 
 @functools.cache
 def bessel(kappa, dim):
-    """log C and mean resultant length at 40 digits."""
-    with mp.workdps(40):
+    """log C, mean resultant length, one minus it, and its derivative, at 60 digits."""
+    with mp.workdps(60):
         nu, kappa = mp.mpf(dim - 1) / 2, mp.mpf(kappa)
         if kappa == 0:
-            return float(mp.log(2 * mp.pi ** (nu + 1) / mp.gamma(nu + 1))), 0.0
+            log_c = mp.log(2 * mp.pi ** (nu + 1) / mp.gamma(nu + 1))
+            return float(log_c), 0.0, 1.0, 1 / (dim + 1)
         i, up = mp.besseli(nu, kappa), mp.besseli(nu + 1, kappa)
-        return float((nu + 1) * mp.log(2 * mp.pi) + mp.log(i) - nu * mp.log(kappa)), float(up / i)
+        log_c, a = (nu + 1) * mp.log(2 * mp.pi) + mp.log(i) - nu * mp.log(kappa), up / i
+        return tuple(map(float, (log_c, a, 1 - a, 1 - a * a - dim * a / kappa)))
 
 
 @pytest.mark.parametrize(
     ("dtype", "dim", "tolerance"),
-    [("float32", d, 5e-6) for d in (1, 2, 30, 1000)] + [("float64", d, 1e-10) for d in (1, 30)],
+    [("float32", d, 2e-6) for d in (1, 2, 3, 5, 30, 300, 1000)]
+    + [("float64", d, 2e-11) for d in (1, 2, 3, 5, 30, 300, 1000)],
 )
-def test_normalizer_and_mean_against_bessel_functions(dtype, dim, tolerance):
+@pytest.mark.quick(
+    "float32-1-2e-06",
+    "float32-2-2e-06",
+    "float32-1000-2e-06",
+    "float64-1-2e-11",
+    "float64-2-2e-11",
+    "float64-30-2e-11",
+)
+def test_normalizer_mean_and_derivatives_against_bessel_functions(dtype, dim, tolerance):
+    """All of them relative to themselves; log C to 1 at least, as a density is."""
+
+    def evaluate(kappa):
+        one = jnp.ones_like(kappa)
+        log_c, slope = jax.jvp(lambda k: log_normalizer(k, dim), (kappa,), (one,))
+        length, variance = jax.jvp(lambda k: mean_resultant_length(k, dim), (kappa,), (one,))
+        return log_c, slope, length, _mean_gap(kappa, dim), variance
+
     with jax.enable_x64(dtype == "float64"):
         kappa = jnp.asarray(CONCENTRATIONS, dtype)
-        found = jit(lambda k: (log_normalizer(k, dim), mean_resultant_length(k, dim)))(kappa)
+        log_c, slope, length, gap, variance = jit(evaluate)(kappa)
         exact = np.array([bessel(float(k), dim) for k in kappa]).T
-    np.testing.assert_allclose(found[0], exact[0], rtol=tolerance)
-    np.testing.assert_allclose(found[1], exact[1], atol=tolerance)
+    np.testing.assert_allclose(log_c, exact[0], rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(slope, exact[1], atol=tolerance)
+    for found, expected in zip((length, gap, variance), exact[1:], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=tolerance)
 
 
 def test_known_values():

@@ -1,11 +1,18 @@
 """The flow experiments, made small: they end, resume, and print and draw what they promise."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
+import distrax
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.flows import data, earth, known
+from experiments.flows import data, earth, known, training
+from geodl import datasets, distributions
+from geodl.distributions import VonMisesFisher
 
 
 @pytest.mark.slow
@@ -44,6 +51,25 @@ def test_a_mixture_needs_its_parts(tmp_path):
         earth.run(config)
 
 
+def test_every_baseline_has_the_same_floor():
+    x = np.array([[0.0, 0, 1], [0, 0, -1], [1, 0, 0]], np.float32)
+    kappa, weights = np.array([50.0, 1e3]), np.array([0.3, 0.7])
+    kernels = VonMisesFisher(x[:2], kappa.astype(np.float32))
+    law = earth.with_floor(
+        distrax.MixtureSameFamily(distrax.Categorical(probs=jnp.asarray(weights)), kernels)
+    )
+    gaps = np.float64(1) - np.float64(x) @ x[:2].T
+    densities = kappa / (2 * np.pi) * np.exp(-kappa * gaps)  # sinh is e^kappa / 2 here
+    truth = 0.99 * densities @ weights + 0.01 / (4 * np.pi)
+    np.testing.assert_allclose(np.exp(law.log_prob(x)), truth, rtol=1e-5)
+    fit = 0.05 * np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32) + x[0]
+    fit /= np.linalg.norm(fit, axis=-1, keepdims=True)
+    for method in ("kernel density", "adaptive kernel density"):
+        law = earth.baseline(method, fit[:15], fit[15:])
+        far = np.exp(law.log_prob(x[1]))  # the other pole
+        np.testing.assert_allclose(far, 0.01 / (4 * np.pi), rtol=1e-4)
+
+
 @pytest.mark.slow
 def test_a_known_target(tmp_path):
     config = replace(
@@ -61,3 +87,52 @@ def test_splits_of_every_set_are_there():
     for name, size in (("cities", 50), ("mixture", 5000)):
         split = data.split(name, size, 1, False)
         assert sum(map(len, split)) == size
+
+
+def test_the_cities_are_where_they_lie():
+    """geomstats's own points have a half turn more."""
+    latitude, longitude = datasets.to_latitude_longitude(data.load("cities"))
+    assert latitude[0] == pytest.approx(35.685) and longitude[0] == pytest.approx(139.7514)  # Tokyo
+    assert latitude[1] == pytest.approx(40.6943) and longitude[1] == pytest.approx(-73.9249)
+
+
+def test_loading_data_leaves_the_loggers_alone():
+    code = (
+        "import logging; from experiments.flows import data; data.load('cities')\n"
+        "assert logging.getLogger().level == logging.WARNING and not logging.getLogger().handlers"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_batches_are_of_one_size_and_kept(tmp_path):
+    shapes = []
+
+    def f(x, first):
+        shapes.append(x.shape)
+        return {"square": x**2, "first": np.full(len(x), first)}
+
+    x = np.arange(10.0)
+    for _ in range(2):
+        found = training.by_batches(f, x, tmp_path, 0, size=4)
+        np.testing.assert_array_equal(found["square"], x**2)
+        np.testing.assert_array_equal(found["first"], [0, 0, 0, 0, 4, 4, 4, 4, 8, 8])
+    assert shapes == [(4,)] * 3
+
+
+def test_a_mixture_goes_on_where_it_was_killed(tmp_path, monkeypatch):
+    x = np.asarray(data.load("mixture")[:60], np.float32)
+    fit, validation, key = x[:40], x[40:], jax.random.key(0)
+    whole, cpu_seconds = earth.mixture(fit, validation, key, tmp_path)
+    assert cpu_seconds > 0
+    (tmp_path / "00001.npz").unlink()
+    fitted, calls = distributions.fit_von_mises_fisher_mixture, []
+
+    def counted(key, points, components, *rest):
+        calls.append(components)
+        return fitted(key, points, components, *rest)
+
+    monkeypatch.setattr(distributions, "fit_von_mises_fisher_mixture", counted)
+    again, _ = earth.mixture(fit, validation, key, tmp_path)
+    assert calls == [10]
+    np.testing.assert_array_equal(whole.log_prob(validation), again.log_prob(validation))

@@ -16,7 +16,7 @@ COMMAND = (
     "-m experiments.pvae mnist --data digits --kinds N-VAE --dims 3 "
     "--epochs 12 --hidden 16 --samples 1000 --root"
 ).split()
-CELL = "mnist/paper/n-vae-d3"
+CELL, RESULT = "mnist/paper/n-vae-d3", "mnist/paper/results/n-vae-d3.json"
 
 
 def start(root):
@@ -41,7 +41,7 @@ def marks(root):
 
 def ended(root):
     """Its figures and its parameters."""
-    record = json.loads((root / CELL / "result.json").read_text())
+    record = json.loads((root / RESULT).read_text())
     figures = {k: record[k] for k in ("loss", "negative_elbo", "kl", "active_units")}
     with open(root / CELL / "metrics.jsonl") as log:
         losses = [json.loads(line)["loss"] for line in log]

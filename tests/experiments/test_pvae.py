@@ -43,6 +43,17 @@ def test_branching_resumes(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_another_seed_has_other_trees(tmp_path, monkeypatch):
+    monkeypatch.setattr(baselines, "gplvm", partial(baselines.gplvm, steps=2))
+    losses = [
+        branching.run(replace(TINY, root=str(tmp_path), name=f"seed{seed}", seed=seed, epochs=1))
+        for seed in (0, 1)
+    ]
+    for cell, loss in losses[0].items():
+        assert not np.isin(loss, losses[1][cell]).any()
+
+
+@pytest.mark.slow
 def test_mnist_experiment_falls_back_to_digits(tmp_path, monkeypatch):
     monkeypatch.delenv("GEODL_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -73,6 +84,39 @@ def test_mnist_without_its_files_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("GEODL_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="train-images"):
         mnist.load(replace(mnist.QUICK, data="mnist"))
+
+
+def test_validation_images_are_of_the_training_set():
+    whole, _ = mnist.load(replace(mnist.QUICK, data="digits"))
+    held, source = mnist.load(replace(mnist.QUICK, data="digits", validate=True))
+    assert "held-out" in source
+    for a, b, c in zip(held[:2], held[2:], whole[:2], strict=True):
+        np.testing.assert_array_equal(np.concatenate([a, b]), c)
+    assert len(held.test_images) == 240  # of 1438
+
+
+def test_a_cell_with_a_result_is_not_run_again(tmp_path, monkeypatch):
+    runs = []
+    monkeypatch.setattr(mnist, "train_cell", lambda config, cell, *_: runs.append(cell))
+    names = ("loss", "negative_elbo", "reconstruction", "kl", "active_units")
+    figures = {name: [1.0, 2.0] for name in names}
+    monkeypatch.setattr(mnist, "evaluate", lambda *_: figures)
+    config = replace(
+        mnist.QUICK, data="digits", dims=(5,), root=str(tmp_path), results=str(tmp_path / "cells")
+    )
+    mnist.run(config)
+    assert len(runs) == 2
+    mnist.run(replace(config, name="other", dims=(5, 10)))  # another name, machine or day
+    assert [(cell.kind, cell.dim) for cell in runs[2:]] == [("N-VAE", 10), ("Riemannian", 10)]
+    assert len(mnist.results(tmp_path / "cells")) == 4
+    with pytest.raises(ValueError, match="n-vae-d5 was measured by"):
+        mnist.run(replace(config, name="third", epochs=6))
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{mnist.MARK}\nold\n{mnist.MARK}\nafter\n")
+    mnist.write_table(mnist.Table(str(tmp_path / "cells"), str(page)))
+    text = page.read_text()
+    assert text.startswith("before") and text.endswith("after\n") and "old" not in text
+    assert "1.50 ± 0.50" in text  # mean and standard error of 1 and 2
 
 
 def test_the_rate_falls_in_the_last_share_of_the_steps():

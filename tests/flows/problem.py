@@ -33,8 +33,8 @@ def random_field(name, seed=0):
     manifold, kind = CASES[name]
     field = flows.vector_field(manifold, kind, width=16, frequencies=8, band=(1.0, 2.0))
     params = field.init(jax.random.key(seed))
-    last = params["mlp"]["layers"][3]
-    params["mlp"]["layers"][3] = jax.tree.map(lambda a: 4 * a, last)
+    last = params["layers"][3]
+    params["layers"][3] = jax.tree.map(lambda a: 4 * a, last)
     return manifold, field, jax.tree.map(lambda a: a.astype(jnp.float32), params)  # it is kept
 
 

@@ -21,6 +21,12 @@ def test_the_clock_runs_down(x64):
     np.testing.assert_allclose(time(reading), t, atol=1e-12)
 
 
+def test_the_clock_keeps_the_type(x64):
+    for function in (flows.clock, time):
+        assert function(jnp.float32([0.0, 0.3])).dtype == jnp.float32
+        assert function(np.array([0.0, 0.3])).dtype == jnp.float64
+
+
 def test_a_rate_by_the_clock_has_the_same_integral(x64):
     """Of a change that is sharp at the end, by 16 even steps: as exact by the clock as by 256 in t."""
 

@@ -84,6 +84,36 @@ def test_error_and_cost_are_told():
     assert 0 < np.max(error) < 1e-3 and stats.success and 10 < stats.evaluations < 500
 
 
+@pytest.mark.optimised
+@pytest.mark.parametrize("name", ["sphere", "killing", "so3", "torus", "ball", "hyperboloid"])
+@pytest.mark.quick("1-ball")
+@pytest.mark.parametrize("factor", [1, 4])
+def test_likelihoods_are_exact_to_the_promise(name, factor):
+    """Of every point, in a batch, alone and among many easy ones, of smooth and of wild fields."""
+    manifold, _, params = random_field(name)
+    last = jax.tree.map(lambda a: factor * a, params["layers"][3])
+    params = {"layers": params["layers"] | {3: last}}
+    a = np.random.default_rng(8).normal(size=(200, manifold.dim))
+    radius = np.linspace(0, 4 if name in ("ball", "hyperboloid") else 3, 200)
+    a *= (radius / np.linalg.norm(a, axis=1))[:, None]
+    x = from_origin(manifold, np.float32(a))
+    together, stats = log_prob_and_stats(flow(name, params), x)
+    few = log_prob_and_stats(flow(name, params), x[-2:])[0]
+    crowd = jnp.concatenate([x[-2:], *[x[:1]] * 500])
+    crowded = log_prob_and_stats(flow(name, params), crowd)[0][:2]
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (params, x))
+        law = flow(name, wide[0], solver=flows.Tsit5(1e-10, 1e-10))
+        expected = log_prob_and_stats(law, wide[1])[0]
+    np.testing.assert_allclose(together, expected, rtol=2e-5, atol=1e-4 * max(1, factor / 2))
+    for found in (few, crowded):
+        np.testing.assert_allclose(found, expected[-2:], rtol=2e-5, atol=1e-4 * max(1, factor / 2))
+    assert stats.evaluations < 300
+
+
+log_prob_and_stats = jit(lambda law, x: law.log_prob_and_stats(x))
+
+
 def test_few_fixed_steps_warn():
     law, x = flow("sphere", solver=flows.RK4(8)), points(Sphere(2), 5)
     with pytest.warns(UserWarning, match="8 RK4 steps"):
@@ -148,6 +178,76 @@ def test_reverse_kl_of_a_still_field_is_that_of_the_base(key):
     assert abs(np.mean(found) - expected) < 4 * np.std(found) / np.sqrt(4000)
     energy = np.asarray(divergences(params, 1.0) - divergences(params, 0.0))
     assert energy.min() > 0
+
+
+SOLVERS = [flows.Tsit5(), flows.RK4(64)]
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=["Tsit5", "RK4"])
+def test_no_points(solver, key):
+    """Empty batches in, empty batches out."""
+    law, none = flow("sphere", solver=solver), jnp.zeros((2, 0, 3))
+    log_p, error = law.log_prob_and_error(none)
+    assert log_p.shape == error.shape == (2, 0)
+    x, log_p = law.sample_and_log_prob(seed=key, sample_shape=(2, 0))
+    assert x.shape == (2, 0, 3) and log_p.shape == (2, 0)
+    assert law.path(none, jnp.linspace(0.0, 1.0, 3)).shape == (3, 2, 0, 3)
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=["Tsit5", "RK4"])
+def test_single_precision_where_double_is_switched_on(solver, x64):
+    law, x = flow("sphere", solver=solver), points(Sphere(2), 3)
+    results = jax.eval_shape(
+        lambda x: (
+            law.log_prob(x),
+            law.path(x, np.linspace(0, 1, 3)),
+            jax.grad(lambda x: jnp.sum(flows.negative_log_likelihood(law, x)))(x),
+        ),
+        x,
+    )
+    assert {a.dtype for a in results} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize(
+    ("name", "x"),
+    [
+        ("sphere", np.ones(3)),
+        ("sphere", np.zeros((2, 3))),
+        ("so3", 2 * np.eye(3)),
+        ("ball", np.array([2.0, 0.0])),
+        ("hyperboloid", np.array([2.0, 0.0, 0.0])),
+        ("product", (np.zeros((2, 1)), np.stack([np.eye(3), -np.eye(3)]))),
+    ],
+)
+def test_points_off_the_manifold_are_refused(name, x):
+    law, x = flow(name), jax.tree.map(np.float32, x)
+    for evaluate in (law.log_prob, law.log_prob_and_error):
+        with pytest.raises(ValueError, match=r"must (lie|be)"):
+            evaluate(x)
+    with pytest.raises(ValueError, match=r"must (lie|be)"):
+        flows.negative_log_likelihood(law, x)
+
+
+def test_integers_are_points():
+    law = flow("sphere")
+    x = np.eye(3)[:2]
+    np.testing.assert_array_equal(law.log_prob(x.astype(int)), law.log_prob(x.astype(np.float32)))
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=["Tsit5", "RK4"])
+@pytest.mark.parametrize("name", ["sphere", "so3", "torus", "ball", "hyperboloid", "product"])
+@pytest.mark.quick("sphere-RK4", "sphere-Tsit5", "ball-RK4")
+def test_parameters_that_are_no_numbers_are_seen(name, solver, key):
+    """Samples, densities and gradients are NaN, not one healthy point; eagerly and under jit."""
+    params = jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), random_field(name)[2])
+    law = flow(name, params, solver=solver)
+    x = points(law.manifold, 2)
+
+    def compute(law, x, key):
+        return law.sample_and_log_prob(seed=key, sample_shape=2), law.log_prob(x), law.field(0.3, x)
+
+    for results in (compute(law, x, key), jit(compute)(law, x, key)):
+        assert all(np.isnan(a).all() for a in jax.tree.leaves(results))
 
 
 def test_bad_bases():

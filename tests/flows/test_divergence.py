@@ -8,7 +8,7 @@ import pytest
 
 from geodl import flows
 from geodl.flows import divergence
-from geodl.manifolds import Hyperboloid, PoincareBall, Sphere, sphere
+from geodl.manifolds import Hyperboloid, PoincareBall, Product, Sphere, Torus, sphere
 from tests.flows.problem import CASES, from_origin, jit, points, random_field
 
 
@@ -195,3 +195,57 @@ def test_bad_kinds():
         flows.vector_field(CASES["so3"][0], "killing")
     with pytest.raises(ValueError, match="no ambient space"):
         flows.vector_field(PoincareBall(2), "ambient")
+    with pytest.raises(ValueError, match="one kind for each factor"):
+        flows.vector_field(Product(Sphere(2), Torus(1)), ["ambient"])
+
+
+MIXED = {
+    "spheres": (Product(Sphere(2), Sphere(1)), None),
+    "each its own": (Product(Sphere(2), Sphere(3), Torus(1)), ("killing", "ambient", "frame")),
+    "sphere and hyperboloid": (Product(Sphere(2), Hyperboloid(2, 0.7)), None),
+    "sphere and ball": (Product(Sphere(2), PoincareBall(2, 0.7)), None),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+@pytest.mark.quick("each its own")
+def test_products_with_a_sphere(name, x64):
+    """Tangent to every factor; divergence by central differences along geodesics of what transport brings back."""
+    manifold, kind = MIXED[name]
+    field = flows.vector_field(manifold, kind, width=16, frequencies=8, band=(1.0, 2.0))
+    params = jax.tree.map(lambda a: a.astype(float), field.init(jax.random.key(0)))
+    x = points(manifold, 5)
+    x = manifold.project(jax.tree.map(lambda a: a.astype(float), x))
+    h = 1e-5
+
+    @jit
+    def compute(x):
+        v, div = field.rate(params, 0.3, x)
+
+        def along(unit):
+            e = manifold.from_frame(x, jnp.broadcast_to(unit, (5, manifold.dim)))
+
+            def moved(s):
+                y = manifold.expmap(x, jax.tree.map(lambda a: s * a, e))
+                return manifold.transport(y, x, field.apply(params, 0.3, y))
+
+            slope = jax.tree.map(lambda a, b: (a - b) / (2 * h), moved(h), moved(-h))
+            return manifold.inner(x, e, slope)
+
+        tangent = manifold.project_tangent(x, v)
+        return v, tangent, div, sum(along(unit) for unit in np.eye(manifold.dim))
+
+    v, tangent, div, expected = compute(x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), v, tangent)
+    np.testing.assert_allclose(div, expected, atol=1e-8)
+    assert np.std(div) > 0.01
+
+
+def test_frequencies_are_constants_of_the_seed():
+    fields = [flows.vector_field(Sphere(2), width=8, frequencies=4, seed=s) for s in (0, 0, 1)]
+    params = fields[0].init(jax.random.key(0))
+    assert list(params) == ["layers"]
+    x = points(Sphere(2), 3)
+    first, same, other = (np.asarray(field.apply(params, 0.9, x)) for field in fields)
+    np.testing.assert_array_equal(first, same)
+    assert np.abs(first - other).max() > 1e-3

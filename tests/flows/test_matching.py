@@ -84,3 +84,33 @@ def test_jitter_has_the_asked_scale(key):
     squares = np.asarray(jit(lambda x: space.sqdist(x, flows.jitter(space, key, x, scale)))(x))
     assert squares[::2].max() < 1e-12
     np.testing.assert_allclose(squares[1::2].mean(), 2 * 0.05**2, rtol=0.04)
+
+
+def test_times_are_one_for_each_pair():
+    """A column of times would be matched with all pairs; a number is that of all; integers are numbers."""
+    space = Sphere(2)
+    x0, x1 = points(space, 4, 1), points(space, 4, 2)
+
+    def loss(t):
+        return flows.matching_loss(space, lambda t, x: 0 * x, t, x0, x1)
+
+    np.testing.assert_allclose(loss(0.5), space.sqdist(x0, x1) / 2, rtol=1e-5)
+    np.testing.assert_array_equal(loss(np.full(4, 0.5, np.float32)), loss(0.5))
+    np.testing.assert_allclose(loss(0), loss(0.5), rtol=1e-5)
+    for shape in [(4, 1), (2, 4), (3,)]:
+        with pytest.raises(ValueError, match=r"one for each point.*got"):
+            loss(np.full(shape, 0.5, np.float32))
+        with pytest.raises(ValueError, match=r"one for each point.*got"):
+            jax.eval_shape(loss, np.full(shape, 0.5, np.float32))
+    for x in (x0[0], x0[:0]):  # one pair, none
+        assert flows.matching_loss(space, lambda t, x: 0 * x, 0.5, x, x).shape == x.shape[:-1]
+
+
+def test_double_precision_is_switched_on(x64):
+    """Points in single precision stay so, whatever the times are."""
+    space = Sphere(2)
+    x = points(space, 4)
+    for t in (0.5, np.full(4, 0.5), flows.random_times(jax.random.key(0), 4)):
+        x_t, u = flows.conditional_path(space, t, x, x)
+        assert x_t.dtype == u.dtype == jnp.float32
+    assert flows.random_times(jax.random.key(0), 4, jnp.float32).dtype == jnp.float32

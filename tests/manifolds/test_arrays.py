@@ -219,7 +219,7 @@ UNIT = np.eye(3, dtype=np.float32)
         (lambda: poincare.dist(RIGHT, 20 * RIGHT, 1.0), r"y must lie in the open ball.*12"),
         (lambda: poincare.dist(RIGHT, RIGHT, -1.0), "curvature parameter c .*-1"),
         (lambda: hyperboloid.dist(UNIT[0], RIGHT[0], 1.0), "y must lie on the hyperboloid"),
-        (lambda: PoincareBall(2, 0.0), "curvature parameter c .* got 0"),
+        (lambda: PoincareBall(2, -0.5), "curvature parameter c .* got -0.5"),
         (lambda: Hyperboloid(2, -2.0), "curvature parameter c .* got -2"),
         (lambda: Product(), "at least one factor"),
         (lambda: Product(Sphere(2)).dist(UNIT, UNIT), "tuples of 1 arrays"),

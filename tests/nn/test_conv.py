@@ -5,12 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from geodl.nn import conv_classifier, conv_decoder, conv_features, conv_net
+from geodl.nn import (
+    conv_classifier,
+    conv_decoder,
+    conv_features,
+    conv_net,
+    mixer_net,
+    unet_counter,
+)
 from geodl.nn.conv import conv, relu
 
 
 @pytest.mark.parametrize(
-    ("n", "m", "side"), [(2, 9, 3), (9, 2, 3), (9, 10, 3), (3, 3, 5), (9, 2, 1)]
+    ("n", "m", "side"),
+    [(2, 9, 3), (9, 2, 3), (9, 10, 3), (3, 3, 5), (9, 2, 1), (2, 9, 2), (9, 2, 4)],
 )
 def test_convolution_is_that_of_lax(n, m, side):
     rng = np.random.default_rng(0)
@@ -118,3 +126,38 @@ def test_a_normalized_decoder_does_not_see_the_scale_of_its_input():
     np.testing.assert_allclose(evaluate(10.0), evaluate(1.0), rtol=1e-4, atol=1e-5)
     gradient = jax.jit(jax.grad(lambda scale: jnp.sum(evaluate(scale))))(0.0)
     assert jnp.isfinite(gradient)  # no pixel has any channel
+
+
+NETS = {
+    "conv_net": (conv_net((8, 8, 2), 9, 3), (8, 8, 2)),
+    "mixer_net": (mixer_net((8, 8, 2), 9, 3), (8, 8, 2)),
+    "conv_features": (conv_features((8, 8, 2), (3,), 4), (8, 8, 2)),
+    "conv_classifier": (conv_classifier((8, 8, 2), 5, (3,), 4), (8, 8, 2)),
+    "conv_decoder": (conv_decoder(2, (8, 8, 2), (3,)), (2,)),
+    "unet_counter": (unet_counter((8, 8, 2), (3, 4)), (8, 8, 2)),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_no_images(name):
+    """Empty batches in, empty batches out, and gradients of 0."""
+    net, shape = NETS[name]
+    params = net.init(jax.random.key(0))
+
+    def outputs(params, batch):
+        return jax.tree.leaves(net.apply(params, jnp.zeros((*batch, *shape))))
+
+    for none, some in zip(outputs(params, (2, 0)), outputs(params, (2, 1)), strict=True):
+        assert none.shape == (2, 0, *some.shape[2:])
+    gradients = jax.grad(lambda params: sum(map(jnp.sum, outputs(params, (0,)))))(params)
+    assert all(not np.any(g) for g in jax.tree.leaves(gradients))
+
+
+@pytest.mark.parametrize("name", [name for name in NETS if name != "conv_decoder"])
+def test_images_of_another_shape(name):
+    """Also where the pixels that pooling drops would hide it."""
+    net, _ = NETS[name]
+    params = jax.eval_shape(net.init, jax.random.key(0))
+    for shape in [(10, 10, 2), (9, 8, 2), (8, 8, 1)]:
+        with pytest.raises(ValueError, match=r"\(8, 8, 2\).*are needed, got"):
+            jax.eval_shape(net.apply, params, jnp.zeros((3, *shape)))

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import Normalize, to_rgba_array
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from geodl import plotting
 
@@ -93,6 +95,57 @@ def test_quantile_lattice_has_equal_mass():
     lattice = plotting.quantile_lattice(4, scale=2.0)
     np.testing.assert_allclose(lattice[0, 2:, 0], [2 * 0.318639, 2 * 1.150349], rtol=1e-5)
     np.testing.assert_allclose(lattice, -lattice[::-1, ::-1], atol=1e-12)
+
+
+ALIASES = {
+    "lw": ("linewidth", 3.0),
+    "linewidth": ("linewidth", 3.0),
+    "linewidths": ("linewidth", 3.0),
+    "color": ("color", "green"),
+    "ec": ("edgecolor", "green"),
+}
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_a_style_by_any_of_its_names(ax, rng, alias):
+    """As matplotlib draws it without our defaults."""
+    name, value = ALIASES[alias]
+    x, plane = rng.uniform(-0.5, 0.5, (4, 2)), plotting.Plane(1.0)
+    sphere, view = np.eye(3), plotting.Orthographic(30, 40)
+    given = {alias: value}
+    drawn = [
+        plotting.points(ax, plane, x, **given),
+        plotting.geodesics(ax, plane, x, x[::-1], **given),
+        plotting.hyperplanes(ax, plane, x, np.ones(4), **given),
+        plotting.sphere_points(ax, view, sphere, **given),
+        plotting.sphere_frame(ax, view, **given),
+        plotting.sphere_paths(ax, view, sphere[None], **given),
+    ]
+    if alias != "linewidths":  # of collections only
+        drawn.append(plotting.frame(ax, plane, **given))
+        if alias != "ec":
+            bars = plotting.learning_curves(ax, {"a": ([1, 2], x[:2])}, **given)
+            drawn.append(bars[0].lines[0])
+    ax.figure.canvas.draw()
+    for artist in drawn:
+        if name == "linewidth":
+            assert np.all(np.asarray(artist.get_linewidth()) == value)
+        else:
+            got = artist.get_color() if isinstance(artist, Line2D) else artist.get_edgecolor()
+            assert np.all(to_rgba_array(got)[:, :3] == to_rgba_array(value)[:, :3])
+    with pytest.raises(TypeError, match="aliases"):
+        plotting.points(ax, plane, x, lw=1, linewidths=2)
+
+
+def test_a_norm_replaces_the_limits(ax, rng):
+    norm = Normalize(0.1, 0.4)
+    images = rng.uniform(size=(4, 4, 4))
+    for image in (
+        plotting.density(ax, plotting.Plane(1.0), lambda z: z[:, 0] ** 2, norm=norm, resolution=20),
+        plotting.image_grid(ax, images[None], norm=norm),
+        plotting.reconstructions(ax, images, images, columns=2, norm=norm),
+    ):
+        assert image.norm is norm
 
 
 def test_bad_shapes_are_named(ax):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.figure import Figure
 
 from geodl import plotting
@@ -89,7 +89,8 @@ def test_a_whole_panel_draws(ax, points, view):
     assert ax.get_ylim() == (-view.radii[1], view.radii[1])
     assert bar.ax.get_xlabel() == "density per steradian"
     places = view.project(points)
-    np.testing.assert_array_equal(dots.get_offsets(), places[~np.isnan(places[:, 0])])
+    np.testing.assert_array_equal(np.ma.getmaskarray(dots.get_offsets()), np.isnan(places))
+    np.testing.assert_array_equal(dots.get_offsets().filled(np.nan), places)
     for lines in (graticule, paths):
         segments = np.array(lines.get_segments())
         assert np.all(np.abs(segments) <= np.multiply(view.radii, 1 + 1e-9))
@@ -136,6 +137,42 @@ def test_paths_are_cut_where_the_map_is(ax):
     turned = plotting.Orthographic(longitude=180)
     whole = plotting.sphere_paths(ax, turned, path, colors="C1").get_segments()
     assert 178 <= len(whole) <= 180
+
+
+@pytest.mark.parametrize("view", MAPS)
+def test_every_point_keeps_its_color_and_size(ax, points, view):
+    labels, seen = np.arange(len(points)) % 7, ~np.isnan(view.project(points)[:, 0])
+    sizes, opacity = np.linspace(1, 9, len(points)), np.linspace(0.1, 1, len(points))
+    dots = plotting.sphere_points(ax, view, points, c=labels, s=sizes, alpha=opacity, cmap="tab10")
+    ax.figure.canvas.draw()
+    offsets = np.ma.getmaskarray(dots.get_offsets())[:, 0]
+    np.testing.assert_array_equal(offsets, ~seen)
+    np.testing.assert_array_equal(dots.get_sizes()[seen], sizes[seen])
+    np.testing.assert_allclose(dots.get_facecolors()[seen, 3], opacity[seen])
+    # the same label has the same color where another half is seen
+    assert (dots.norm.vmin, dots.norm.vmax) == (0, 6)
+    rgb = plotting.sphere_points(ax, view, points, color=np.eye(4)[labels % 4])
+    ax.figure.canvas.draw()
+    np.testing.assert_array_equal(rgb.get_facecolors()[seen, :3], np.eye(4)[labels % 4][seen, :3])
+    assert dots.norm(3.0) == 0.5
+    few = plotting.sphere_points(ax, view, points, c=labels, vmin=2, vmax=3)
+    assert (few.norm.vmin, few.norm.vmax) == (2, 3)
+
+
+def test_every_path_keeps_its_color(ax, points):
+    paths = unit(points[:9, None] + np.linspace(0, 3, 30)[:, None] * [0.3, 1.0, 0.0])
+    view = plotting.Orthographic(20.0, 60.0)
+    colors = [f"C{i}" for i in range(9)]
+    lines = plotting.sphere_paths(ax, view, paths, color=colors)
+    found = {tuple(c) for c in lines.get_colors()}
+    segments = np.array(lines.get_segments())
+    for i in range(9):
+        mine = view.project(paths[i])
+        starts = segments[np.all(lines.get_colors() == to_rgba(colors[i]), -1), 0]
+        assert all(np.any(np.all(start == mine, -1)) for start in starts)
+    assert len(found) > 3
+    with pytest.raises(ValueError, match="colors are 2; expected one or 9"):
+        plotting.sphere_paths(ax, view, paths, colors=["C0", "C1"])
 
 
 @pytest.mark.parametrize("colors", [SEA, TIME])

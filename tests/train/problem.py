@@ -19,7 +19,7 @@ def data(key=None):
 
 def initial(key):
     weights = {"hidden": 0.3 * jax.random.normal(key, (3, 16)), "out": jnp.zeros(16)}
-    return train.init(weights, OPTIMIZER, key)
+    return train.init(weights, OPTIMIZER, key, SIZE)
 
 
 def loss(params, batch, key):

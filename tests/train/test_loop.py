@@ -37,49 +37,59 @@ def test_a_step_is_a_gradient_step():
     assert state.step == 1
 
 
-@pytest.mark.parametrize("size", [2, 53])
-def test_shuffled_is_a_permutation_and_read_anywhere(size):
-    @jax.jit
-    def draw(key):
-        last_and_first = jnp.array([size - 1, 0])
-        return (
-            train.shuffled(key, jnp.arange(size), size),
-            train.shuffled(key, last_and_first, size),
-        )
+def shown(number, drop_last=False, batch_size=BATCH, size=SIZE, maps=0, key=None):
+    """Rows and weights (steps, *seeds, batch) of the first steps, the step mapped over leading axes of the key."""
 
-    whole, part = draw(jax.random.key(1))
-    np.testing.assert_array_equal(np.sort(whole), np.arange(size))
-    np.testing.assert_array_equal(part, whole[np.array([size - 1, 0])])
+    def look(state, batch):
+        return state._replace(step=state.step + 1), batch._asdict()
 
+    def start(key):
+        return train.init((), optax.sgd(1.0), key, size)
 
-def test_shuffled_is_uniform():
-    draws, size = 24_000, 4
-    keys = jax.random.split(jax.random.key(1), draws)
-    orders = jax.jit(jax.vmap(lambda key: train.shuffled(key, jnp.arange(size), size)))(keys)
-    counts = np.unique(orders @ np.array([64, 16, 4, 1]), return_counts=True)[1]
-    assert len(counts) == 24
-    assert np.sum((counts - 1000.0) ** 2) / 1000 < 49.7  # chi-squared of 23, one in a thousand
-    size = 61
-    orders = jax.jit(jax.vmap(lambda key: train.shuffled(key, jnp.array([0, 1]), size)))(keys)
-    pairs = np.zeros((size, size))
-    np.add.at(pairs, tuple(np.asarray(orders).T), 1)
-    expected = draws / (size * (size - 1))
-    off_diagonal = pairs[~np.eye(size, dtype=bool)]
-    assert np.trace(pairs) == 0
-    assert np.sum((off_diagonal - expected) ** 2) / expected < 3934  # of 3659, one in a thousand
+    step = train.on_minibatches(look, batch_size, drop_last)
+    for _ in range(maps):
+        step, start = jax.vmap(step, (0, None)), jax.vmap(start)
+    state = start(jax.random.key(3) if key is None else key)
+    _, metrics = train.chunked(step)(state, jnp.arange(size), number)
+    return np.asarray(metrics["data"]), np.asarray(metrics["weight"])
 
 
 def rows_of_epoch(epoch, drop_last, batch_size=BATCH):
     """The rows and weights which the steps of an epoch see."""
     per_epoch = train.steps_per_epoch(SIZE, batch_size, drop_last)
-    step = train.on_minibatches(
-        lambda state, batch: (state, batch._asdict()), batch_size, drop_last
+    drawn = shown((epoch + 1) * per_epoch, drop_last, batch_size)
+    return tuple(np.ravel(a[epoch * per_epoch :]) for a in drawn)
+
+
+def test_seeds_under_one_or_two_maps_see_what_each_sees_alone():
+    keys = jax.random.split(jax.random.key(5), (2, 3))
+    twice, _ = shown(20, maps=2, key=keys)
+    once, _ = shown(20, maps=1, key=keys[1])
+    alone, _ = shown(20, key=keys[1, 2])
+    np.testing.assert_array_equal(twice[:, 1], once)
+    np.testing.assert_array_equal(once[:, 2], alone)
+
+
+def test_an_order_is_drawn_in_an_epochs_first_step_only():
+    """Also of seeds under vmap: a sort in every step of 60000 rows would cost more than the step."""
+    step = train.on_minibatches(lambda state, batch: (state, {}), BATCH)
+    state = jax.vmap(lambda key: train.init((), optax.sgd(1.0), key, SIZE))(
+        jax.random.split(jax.random.key(0), 3)
     )
-    state = train.init((), optax.sgd(1.0), jax.random.key(3))
-    steps = epoch * per_epoch + jnp.arange(per_epoch)
-    draw = jax.jit(jax.vmap(lambda i: step(state._replace(step=i), jnp.arange(SIZE))[1]))
-    drawn = draw(steps)
-    return np.ravel(drawn["data"]), np.ravel(drawn["weight"])
+    program = jax.jit(jax.vmap(step, (0, None))).lower(state, jnp.arange(SIZE)).as_text()
+    assert "stablehlo.sort" in program
+    assert (
+        program.count("stablehlo.case") == 1
+    )  # a cond that is mapped over is none: both branches run
+
+
+def test_the_orders_are_uniform():
+    """24 orders of four rows, each as often as the others."""
+    keys = jax.random.split(jax.random.key(1), 24_000)
+    (orders,), _ = shown(1, batch_size=4, size=4, maps=1, key=keys)
+    counts = np.unique(orders @ np.array([64, 16, 4, 1]), return_counts=True)[1]
+    assert len(counts) == 24
+    assert np.sum((counts - 1000.0) ** 2) / 1000 < 49.7  # chi-squared of 23, one in a thousand
 
 
 def test_an_epoch_shows_each_row_once():
@@ -108,6 +118,20 @@ def test_bad_data_is_named():
         step_on_data(drop_last=True)(state, (jnp.zeros((5, 3)), jnp.zeros(5)))
     with pytest.raises(ValueError, match=r"share their leading axis, got \[5, 6\]"):
         step_on_data()(state, (jnp.zeros((5, 3)), jnp.zeros(6)))
+    with pytest.raises(
+        ValueError, match=r"data has 9 rows, but the state .* for rows \[53\]: init"
+    ):
+        step_on_data()(state, (jnp.zeros((9, 3)), jnp.zeros(9)))
+    with pytest.raises(ValueError, match="data has 53 rows, but the state was made for no rows"):
+        step_on_data()(state._replace(order=None), data())
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_has_a_row(batch_size):
+    with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {batch_size}"):
+        train.on_minibatches(lambda state, batch: (state, {}), batch_size)
+    with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {batch_size}"):
+        train.steps_per_epoch(10, batch_size)
 
 
 def test_scan_and_host_loop_give_the_same_numbers():

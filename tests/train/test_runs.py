@@ -1,12 +1,23 @@
 import dataclasses
+import enum
+import functools
 import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
-from geodl import train
+from geodl import flows, nn, train
+from geodl.distributions import WrappedNormal
+from geodl.manifolds import PoincareBall, Sphere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +53,32 @@ def test_a_changed_config_is_an_error_naming_the_fields(tmp_path):
     assert record["config"]["epochs"] == 80 and len(record["starts"]) == 1
 
 
+def test_a_config_may_hold_numpys_numbers_and_nan(tmp_path):
+    config = {
+        "rate": np.float32(0.5),
+        "steps": np.int64(3),
+        "flag": np.bool_(True),
+        "grid": jnp.arange(2),
+        "nested": {"clip": math.inf, "bands": (math.nan, -math.inf)},
+        "none": float("nan"),
+    }
+    for _ in range(2):
+        folder = train.start_run("a", "b", config, root=tmp_path)
+    record = json.loads((folder / "config.json").read_text(), parse_constant=pytest.fail)["config"]
+    assert record == {
+        "rate": 0.5,
+        "steps": 3,
+        "flag": True,
+        "grid": [0, 1],
+        "nested": {"clip": "Infinity", "bands": ["NaN", "-Infinity"]},
+        "none": "NaN",
+    }
+    with pytest.raises(ValueError, match=r"none \(was NaN, now 1.0\)"):
+        train.start_run("a", "b", config | {"none": 1.0}, root=tmp_path)
+    with pytest.raises(TypeError, match=r"cannot hold <function test_a_config.* of type function"):
+        train.start_run("a", "c", {"f": test_a_config_may_hold_numpys_numbers_and_nan}, tmp_path)
+
+
 def test_markdown_table():
     assert train.markdown_table(["model", "nats"], [["N", 57.0], ["P, c = 1.2", "55.6"]]) == (
         "| model      | nats  |\n"
@@ -49,6 +86,7 @@ def test_markdown_table():
         "| N          | 57.00 |\n"
         "| P, c = 1.2 | 55.6  |"
     )
+    assert train.markdown_table(["exponent"], [[-0.001]]).endswith("| 0.00     |")
     with pytest.raises(ValueError, match="2 cells, the header has 1"):
         train.markdown_table(["model"], [["N", 57.0]])
 
@@ -108,3 +146,108 @@ def test_a_map_reads_only_results_of_the_same_inputs(tmp_path):
     with pytest.warns(UserWarning, match=r"00001.npz is damaged"):
         run(jnp.float32(3), (slice(0, 3), slice(2, 5)), seed=1)
     assert calls == [slice(2, 5)]
+
+
+def scaled(scale, chunk):
+    return scale * chunk
+
+
+@jax.jit
+def jitted(x):
+    return x
+
+
+class Power(NamedTuple):
+    apply: Callable
+    exponent: int = 2
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Bound:
+    def method(self):
+        pass
+
+
+def closure(scale):
+    return lambda chunk: scale * chunk
+
+
+# Pairwise different, and each the same in every process.
+LASTING = {
+    "function": scaled,
+    "jitted": jitted,
+    "jit of a function": jax.jit(scaled),
+    "partial": Partial(scaled, jnp.float32(2)),
+    "other partial": Partial(scaled, jnp.float32(3)),
+    "partial of functools": functools.partial(scaled, scale=2),
+    "numpy": np.exp,
+    "jax": jnp.exp,
+    "class": Power,
+    "named tuple": Power(scaled),
+    "named tuple of other": Power(scaled, 3),
+    "record": PoincareBall(2, 1.0),
+    "other record": PoincareBall(2, 2.0),
+    "larger record": PoincareBall(3, 1.0),
+    "space": Sphere(2),
+    "method of a record": Sphere(2).dist,
+    "another method": Sphere(2).sqdist,
+    "law": WrappedNormal(Sphere(2), jnp.array([1.0, 0.0, 0.0]), 1.0),
+    "wider law": WrappedNormal(Sphere(2), jnp.array([1.0, 0.0, 0.0]), 2.0),
+    "enum": Colour.RED,
+    "dtype": np.dtype("f4"),
+    "none": None,
+    "zero": 0,
+    "false": False,
+    "zero as a float": 0.0,
+    "minus zero": -0.0,
+    "text": "0",
+    "numpy zero": np.float32(0),
+    "array": np.zeros(2, np.float32),
+    "other array": np.zeros(2),
+    "list": [0, [1, 2]],
+    "list of other depth": [[0, 1], 2],
+    "tuple": (0, (1, 2)),
+    "mapping": {"a": 1, "b": 2},
+    "key": jax.random.key(1),
+    "key of another kind": jax.random.key(1, impl="rbg"),
+    "slice": slice(0, 3),
+}
+
+PASSING = {
+    "lambda": lambda chunk: chunk,
+    "closure": closure(2),
+    "jit of a closure": jax.jit(closure(2)),
+    "partial of a closure": Partial(closure(2)),
+    "network": nn.mlp([2, 3, 1]),
+    "flow": flows.vector_field(Sphere(2), width=4, depth=1),
+    "object": object(),
+    "objects": np.array([object()]),
+    "method of an object": Bound().method,
+    "nested": {"a": (1, [closure(1)])},
+}
+
+
+def fingerprints():
+    return {name: train.fingerprint(value) for name, value in LASTING.items()}
+
+
+def test_fingerprints_tell_values_apart_and_last():
+    ours = fingerprints()
+    assert len(set(ours.values())) == len(ours)
+    assert train.fingerprint({"b": 2, "a": 1}) == ours["mapping"]
+    assert train.fingerprint(Partial(scaled, np.float32(2))) == ours["partial"]
+    code = "import json; from tests.train.test_runs import fingerprints; print(json.dumps(fingerprints()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == ours
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_what_is_known_by_its_address_is_refused(tmp_path, name):
+    with pytest.raises(TypeError, match=r"^it.* is .*: known by its address in memory"):
+        train.resumable_map(lambda c: {"n": c}, [1], tmp_path, PASSING[name], progress=False)

@@ -10,7 +10,7 @@ from jaxtyping import TypeCheckError
 
 from geodl import datasets, train, vae
 from geodl.distributions import RiemannianNormal, WrappedNormal
-from geodl.manifolds import Euclidean, PoincareBall
+from geodl.manifolds import SO3, Euclidean, Hyperboloid, PoincareBall, Product
 from geodl.nn import mlp
 
 
@@ -67,6 +67,29 @@ def test_every_model_trains_under_jit(name):
         assert jnp.all(jnp.isfinite(leaf)) and jnp.any(leaf != 0)
 
 
+def test_rotations_as_latents():
+    """A linear decoder reads a matrix row by row."""
+    encoder, decoder = mlp([ITEMS, 6]), vae.decoder("linear", 9, [HIDDEN, ITEMS])
+    model = vae.vae(SO3(), WrappedNormal, encoder, decoder, vae.gaussian, prior_scale=0.5)
+    params = model.init(jax.random.key(0))
+    z = SO3().random_uniform(jax.random.key(1), (3,))
+    first, rest = params["decoder"]["first"], params["decoder"]["rest"]["layers"][0]
+    hidden = jax.nn.relu(z.reshape(3, 9) @ first["kernel"] + first["bias"])
+    expected = hidden @ rest["kernel"] + rest["bias"]
+    np.testing.assert_allclose(model.decode(params, z), expected, rtol=1e-5, atol=1e-5)
+    bound = vae.elbo(model, params, DATA, jax.random.key(2)).elbo
+    assert bound.shape == (5,) and jnp.all(jnp.isfinite(bound))
+
+
+@pytest.mark.parametrize("manifold", [Product(PoincareBall(2), PoincareBall(2)), SO3()])
+def test_decoders_that_need_hyperbolic_space(manifold):
+    for first, dim in [("gyroplane", "to_hyperboloid"), ("mobius", "another dimension")]:
+        decoder = vae.decoder(first, manifold.dim, [HIDDEN, ITEMS])
+        params = jax.eval_shape(decoder.init, jax.random.key(0))
+        with pytest.raises((NotImplementedError, TypeError), match=dim):
+            jax.eval_shape(lambda p, d=decoder: d.apply(p, manifold.origin(), manifold), params)
+
+
 def test_kl_is_that_of_quadrature():
     """Monte Carlo KL of Euclidean normals against its closed form."""
     model = make(Euclidean(2), first="linear")
@@ -106,6 +129,47 @@ def test_iwae_is_the_evidence_of_a_linear_model():
     assert np.all(low < exact)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "bfloat16", "float32"])
+@pytest.mark.quick("bool", "bfloat16")
+def test_bounds_of_data_of_any_type(dtype):
+    """Binary images as they come; the bounds are those of the same data in float32."""
+    model = make(Euclidean(2), first="linear", likelihood=vae.bernoulli)
+    params = jax.jit(model.init)(jax.random.key(0))
+    x = DATA > 0.5
+
+    @jax.jit
+    def bounds(x):
+        key = jax.random.key(1)
+        return *vae.elbo(model, params, x, key, 3), vae.iwae(model, params, x, key, samples=50)
+
+    found, expected = bounds(x.astype(dtype)), bounds(x.astype("float32"))
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == jnp.float32
+        np.testing.assert_allclose(a, b, rtol=0.02 if dtype == "bfloat16" else 1e-6)
+
+
+@pytest.mark.parametrize("manifold", [Hyperboloid(2, 0.8), SO3()], ids=str)
+def test_precision_is_the_parameters_whatever_the_default(manifold, x64):
+    """And the linear decoder reads matrices."""
+    sizes = int(np.prod(manifold.event_shape)), [HIDDEN, ITEMS]
+    model = vae.vae(
+        manifold,
+        WrappedNormal,
+        mlp([ITEMS, HIDDEN, manifold.dim + 1]),
+        vae.decoder("linear", *sizes),
+        vae.bernoulli,
+        learn_curvature=bool(jax.tree.leaves(manifold)),
+    )
+
+    def bounds(key, x):
+        params = model.init(key)
+        return params, vae.elbo(model, params, x, key), vae.iwae(model, params, x, key, 50)
+
+    for x in (DATA, DATA > 0.5):
+        found = jax.tree.leaves(jax.eval_shape(bounds, jax.random.key(0), x))
+        assert {a.dtype.name for a in found} == {"float32"}
+
+
 def _affine():
     from geodl.nn import Net
 
@@ -121,6 +185,13 @@ def test_bad_input_is_named():
     model = make()
     with pytest.raises(ValueError, match="chunk 3 and samples 10"):
         vae.iwae(model, model.init(jax.random.key(0)), DATA, jax.random.key(1), 10, chunk=3)
+    for attempt in (
+        lambda: vae.iwae(model, {}, DATA, jax.random.key(1), 0),
+        lambda: vae.iwae(model, {}, DATA, jax.random.key(1), 10, chunk=0),
+        lambda: vae.elbo(model, {}, DATA, jax.random.key(1), 0),
+    ):
+        with pytest.raises(ValueError, match="must be at least 1, got 0"):
+            attempt()
     with pytest.raises((ValueError, TypeCheckError), match="'spline'"):
         vae.decoder("spline", 2, [HIDDEN, ITEMS])
 

@@ -1,0 +1,1 @@
+"""What all parts of geodl share, private to it."""

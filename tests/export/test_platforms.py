@@ -1,0 +1,112 @@
+"""Programs exported for accelerators from a CPU host: no branch and no barrier that is for the CPU is in them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from jax import export
+
+from geodl import counterfactual as cf
+from geodl import distributions, flows, nn, train, vae
+from geodl.manifolds import PoincareBall, poincare
+
+
+IMAGE = (8, 8, 1)
+
+
+def shapes(tree):
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a)), tree)
+
+
+def geometry():
+    points = jax.ShapeDtypeStruct((5, 3), jnp.float32)
+    return jax.grad(lambda x, y: poincare.dist(x, y, 1.0).sum()), (points, points)
+
+
+def convolution():
+    net = nn.conv_net(IMAGE, 16, 2)
+    params = jax.eval_shape(net.init, jax.random.key(0))
+    images = jax.ShapeDtypeStruct((3, *IMAGE), jnp.float32)
+    return jax.grad(lambda p, x: net.apply(p, x).sum()), (params, images)
+
+
+def vae_step():
+    model = vae.vae(
+        PoincareBall(2, 1.2),
+        distributions.RiemannianNormal,
+        nn.mlp([6, 8, 3]),
+        vae.decoder("gyroplane", 2, [8, 6]),
+        vae.gaussian,
+    )
+    optimizer = optax.adam(1e-3)
+
+    def loss(params, x, key):
+        return -vae.elbo(model, params, x, key).elbo.mean(), {}
+
+    state = jax.eval_shape(
+        lambda: train.init(model.init(jax.random.key(0)), optimizer, jax.random.key(1))
+    )
+    return train.make_step(loss, optimizer), (state, jax.ShapeDtypeStruct((4, 6), jnp.float32))
+
+
+def glow_step():
+    net = flows.glow(IMAGE, [(2, 1)], width=8)
+    params = jax.eval_shape(net.init, jax.random.key(0))
+    images = jax.ShapeDtypeStruct((2, *IMAGE), jnp.float32)
+    return jax.grad(lambda p, x: flows.negative_log_density(net.law(p), x).sum()), (
+        params,
+        images,
+    )
+
+
+def search_step():
+    decoder, classifier = nn.conv_decoder(4, IMAGE, (4, 4)), nn.conv_classifier(IMAGE, 3, (4,), 8)
+    params = jax.eval_shape(lambda k: (decoder.init(k), classifier.init(k)), jax.random.key(0))
+
+    def step(params, z, goal):
+        of_decoder, of_classifier = params
+        search = cf.Search(
+            cf.Generator(functools.partial(decoder.apply, of_decoder)),
+            functools.partial(classifier.apply, of_classifier),
+            cf.confidence(0.9),
+            optax.sgd(0.1),
+            steps=3,
+            damping=0.1,
+        )
+        return search.step(search.init(z, goal)).position
+
+    z, goal = jax.ShapeDtypeStruct((3, 4), jnp.float32), jax.ShapeDtypeStruct((3,), jnp.int32)
+    return step, (params, z, goal)
+
+
+PROGRAMS = {f.__name__: f for f in (geometry, convolution, vae_step, glow_step, search_step)}
+CONVOLUTIONAL = ("convolution", "glow_step", "search_step")
+
+
+@functools.cache
+def exported(name, platform):
+    function, arguments = PROGRAMS[name]()
+    return export.export(jax.jit(function), platforms=(platform,))(*arguments).mlir_module()
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_no_branch_of_the_cpu(name, platform):
+    program = exported(name, platform)
+    assert "optimization_barrier" not in program
+    assert "callback" not in program
+    assert "f64" not in program
+    if name in CONVOLUTIONAL:
+        assert "stablehlo.convolution" in program
+    if name == "convolution":  # the shifted copies that it is made of on the CPU
+        assert "stablehlo.pad" not in program
+
+
+@pytest.mark.parametrize("name", ["geometry", "convolution"])
+def test_the_cpu_has_its_own(name):
+    """So that the test above can fail."""
+    program = exported(name, "cpu")
+    assert "optimization_barrier" in program
+    assert "stablehlo.convolution" not in program

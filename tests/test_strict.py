@@ -1,0 +1,179 @@
+"""The strict modes of JAX: no promotion of types, none of ranks. Traced only: that is where they raise.
+
+The optimizers are those of optax that run in strict mode themselves: its Adam raises b ** count, a float to an integer.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from geodl import counterfactual as cf
+from geodl import distributions, flows, train, vae
+from geodl.manifolds import PoincareBall, Sphere
+from geodl.nn import mlp
+from tests.manifolds.spaces import SPACES, evaluate, random_setting
+
+
+MODES = {
+    "types": lambda: jax.numpy_dtype_promotion("strict"),
+    "ranks": lambda: jax.numpy_rank_promotion("raise"),
+}
+N = 4
+
+
+@pytest.fixture(params=MODES)
+def strict(request):
+    """The mode, for what a test does after it has made its arrays."""
+    return MODES[request.param]
+
+
+@pytest.fixture
+def broadcasts(request, strict):
+    """Outside of the manifolds leading axes are broadcast by JAX's own promotion of ranks, as yet."""
+    if request.node.callspec.params["strict"] == "ranks":
+        request.applymarker(pytest.mark.xfail(raises=ValueError, strict=False))
+
+
+def traced(strict, f, *args):
+    """Raises where ``f`` promotes; what it would return."""
+    with strict():
+        return jax.eval_shape(f, *args)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_vocabulary(strict, name):
+    """Values and derivatives of every function."""
+    space = SPACES[name]
+    setting = random_setting(space, (N,))
+    traced(strict, lambda *s: evaluate(space, *s), *setting)
+
+    def scalar(*s):
+        return sum(jnp.sum(a) for a in jax.tree.leaves(evaluate(space, *s)))
+
+    traced(strict, jax.grad(scalar, (0, 1, 2, 3)), *setting)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_origin_and_draws(strict, name):
+    space = SPACES[name]
+    traced(strict, space.origin)
+    traced(strict, lambda key: space.random_uniform(key, (N,)), jax.random.key(0))
+
+
+LAWS = {
+    "wrapped normal": lambda m: distributions.WrappedNormal(m, m.origin(), 1.0),
+    "wrapped normals": lambda m: distributions.WrappedNormal(m, m.origin(), jnp.ones(m.dim)),
+    "Riemannian normal": lambda m: distributions.RiemannianNormal(m, m.origin(), 0.7),
+    "uniform": distributions.Uniform,
+    "von Mises-Fisher": lambda m: distributions.VonMisesFisher(m.origin(), 3.0),
+    "kernel density": lambda m: distributions.KernelDensity(m.origin()[None], 3.0),
+}
+CASES = [
+    *(("wrapped normal", name) for name in SPACES),
+    *(("wrapped normals", name) for name in SPACES),
+    *(("Riemannian normal", name) for name in ("ball", "hyperboloid")),
+    *(("uniform", name) for name in ("sphere", "torus", "so3")),
+    ("von Mises-Fisher", "sphere"),
+    ("kernel density", "sphere"),
+]
+
+
+@pytest.mark.parametrize(("law", "name"), CASES)
+def test_laws(strict, broadcasts, law, name):
+    with strict():
+        made = LAWS[law](SPACES[name])  # where values are concrete, they are checked
+    x = random_setting(SPACES[name], (N,))[0]
+    traced(strict, lambda law, x: law.log_prob(x), made, x)
+    if law != "kernel density":
+        draw = lambda law, key: law.sample_and_log_prob(seed=key, sample_shape=N)  # noqa: E731
+        traced(strict, draw, made, jax.random.key(0))
+
+
+def training_step(strict, loss, params, batch):
+    """A step on minibatches, of two seeds at once."""
+    optimizer = optax.sgd(1e-3, momentum=0.9)
+
+    def on_batch(params, batch, key):
+        value = loss(params, batch.data, key)
+        return jnp.sum(batch.weight) * value, {}
+
+    rows = len(jax.tree.leaves(batch)[0])
+    step = train.on_minibatches(train.make_step(on_batch, optimizer), N)
+    run = train.chunked(jax.vmap(step, (0, None)))
+    states = jax.vmap(lambda key: train.init(params, optimizer, key, rows))(
+        jax.random.split(jax.random.key(0), 2)
+    )
+    traced(strict, lambda states, batch: run(states, batch, 3), states, batch)
+
+
+@pytest.mark.quick("types-sphere")
+@pytest.mark.parametrize("name", ["sphere", "hyperboloid", "so3"])
+def test_a_flow(strict, broadcasts, name):
+    space = SPACES[name]
+    field = flows.vector_field(space, "frame" if name == "so3" else "ambient", width=8, depth=1)
+    params = field.init(jax.random.key(0))
+    base = LAWS["wrapped normal"](space) if name == "hyperboloid" else LAWS["uniform"](space)
+    x = random_setting(space, (N,))[0]
+
+    def matching(params, x1, key):
+        key_base, key_time = jax.random.split(key)
+        x0 = base.sample(seed=key_base, sample_shape=N)
+        velocity = lambda t, x: field.apply(params, t, x)  # noqa: E731
+        t = flows.random_times(key_time, N)
+        return jnp.mean(flows.matching_loss(space, velocity, t, x0, x1))
+
+    training_step(strict, matching, params, x)
+    for solver in (flows.RK4(64), flows.Tsit5()):
+        flow = flows.Flow(space, base, field, params, solver)
+        traced(strict, lambda flow, x: flow.log_prob(x), flow, x)
+        draw = lambda flow, key: flow.sample_and_log_prob(seed=key, sample_shape=N)  # noqa: E731
+        traced(strict, draw, flow, jax.random.key(0))
+
+
+@pytest.mark.quick("types-realnvp")
+@pytest.mark.parametrize("net", ["realnvp", "glow"])
+def test_a_flow_by_couplings(strict, broadcasts, net):
+    if net == "glow":
+        net, x = flows.glow((4, 4, 2), [(1, 1)], 4), jnp.ones((N, 4, 4, 2))
+    else:
+        net, x = flows.realnvp(2, 2, (8,)), jnp.ones((N, 2))
+    params = net.init(jax.random.key(0))
+    training_step(strict, lambda p, x, key: flows.negative_log_density(net.law(p), x), params, x)
+    draw = lambda p, key: net.law(p).sample(seed=key, sample_shape=N)  # noqa: E731
+    traced(strict, draw, params, jax.random.key(0))
+
+
+@pytest.mark.quick("types-wrapped")
+@pytest.mark.parametrize("posterior", ["wrapped", "Riemannian"])
+def test_a_vae(strict, broadcasts, posterior):
+    kind = {"wrapped": distributions.WrappedNormal, "Riemannian": distributions.RiemannianNormal}
+    law, outputs = kind[posterior], {"wrapped": 4, "Riemannian": 3}[posterior]
+    decoder = vae.decoder("gyroplane", 2, [8, 5])
+    model = vae.vae(PoincareBall(2, 1.2), law, mlp([5, 8, outputs]), decoder, vae.gaussian, 1.7)
+    params, x = model.init(jax.random.key(0)), jnp.ones((N, 5))
+
+    training_step(strict, lambda p, x, key: -jnp.sum(vae.elbo(model, p, x, key).elbo), params, x)
+    iwae = lambda p, x, key: vae.iwae(model, p, x, key, 4, 2)  # noqa: E731
+    traced(strict, iwae, params, x, jax.random.key(0))
+
+
+def test_a_search(strict, broadcasts):
+    sphere, optimizer = Sphere(2), optax.sgd(0.1, momentum=0.9)
+    rule = cf.Search(cf.Generator(jnp.sin, manifold=sphere), jnp.sum, cf.interval(), optimizer, 5)
+    z = sphere.project(np.random.default_rng(0).normal(size=(N, 3)).astype(np.float32))
+    goal = jnp.tile(jnp.array([1.0, 2.0]), (N, 1))
+    with strict():
+        state = jax.eval_shape(rule.init, z, goal)
+        jax.eval_shape(rule.step, state)
+
+
+@pytest.mark.slow
+def test_jitter_neighbors_and_mixtures(strict, broadcasts):
+    x = random_setting(SPACES["sphere"], (N,))[0]
+    key = jax.random.key(0)
+    traced(strict, lambda x: flows.jitter(SPACES["sphere"], key, x, jnp.ones(N)), x)
+    with strict():
+        distributions.neighbor_distances(SPACES["sphere"], x, 2)
+        distributions.fit_von_mises_fisher_mixture(key, x, 2, 2, 1)
