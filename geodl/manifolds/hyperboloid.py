@@ -23,6 +23,7 @@ everywhere.
 
 import functools
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,9 +31,9 @@ from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
+from geodl._core.platform import cpu_barrier
 from geodl.manifolds import poincare
 from geodl.manifolds._numerics import (
-    UNROLLED,
     as_shape,
     asinhc,
     check,
@@ -40,7 +41,6 @@ from geodl.manifolds._numerics import (
     check_positive,
     dot,
     log_sinhc,
-    power_of_two_above,
     primitive,
     safe_norm,
     safe_sqrt,
@@ -86,26 +86,47 @@ def _primitive(*points, validate=_validate):
 
 
 # ------------------------------------------------------------------------------------------------------
-# A point from its spatial part; no square of a coordinate is formed
+# A point from its spatial part; where a square overflows it is not used
 # ------------------------------------------------------------------------------------------------------
 
 
-def _size(space):
-    """A power of two >= 1 and a quarter of every coordinate: divided by it, squares do not overflow."""
-    return power_of_two_above(lax.stop_gradient(jnp.maximum(_max(jnp.abs(space)) / 4, 1.0)))
+def _large(dtype) -> float:
+    """Below it squared lengths are safe from overflow."""
+    return float(jnp.finfo(dtype).max) ** 0.75
 
 
-def _norm(space):
-    """|X_{1:}|, gradient 0 at 0."""
-    size = _size(space)
-    return size * safe_norm(scale(1 / size, space))
+@jax.custom_jvp
+def _radii(x, c):
+    """|X_{1:}| and sqrt(c) X_0 = cosh(r), r = sqrt(c) dist(origin, X); the first has gradient 0 at 0."""
+    small = float(jnp.finfo(x.dtype).tiny) ** 0.5  # a power of two
+    square, scaled = dot(x, x), dot(small * x, small * x)
+    far = square > _large(x.dtype)
+    n = jnp.where(far, jnp.sqrt(scaled) / small, jnp.sqrt(square))
+    inverse = jnp.where(far, 1 / n, 1.0)
+    return n, jnp.where(far, n * jnp.sqrt(c + inverse * inverse), jnp.sqrt(1 + c * square))
 
 
-def _cosh(space, c):
-    """sqrt(c) X_0 = cosh(r), r = sqrt(c) dist(origin, X)."""
-    size = _size(space)
-    small = scale(1 / size, space)
-    return size * jnp.sqrt(1 / size / size + c * dot(small, small))
+@_radii.defjvp
+def _radii_jvp(primals, tangents):
+    (x, c), (dx, dc) = primals, tangents
+    n, cosh = _radii(x, c)
+    d_cosh = tangent_dot(scale(c / cosh, x), dx) + dc * (n / cosh) * n / 2
+    return (n, cosh), (tangent_dot(_direction(x, n), dx), d_cosh)
+
+
+def _direction(x, n):
+    """x / |x|, 0 at 0. By a division: on an axis it is 1 or -1 exactly, and a vector in line with it has nothing across
+    it, where exp(r) would multiply a rounding error.
+    """
+    return x / jnp.where(n == 0, 1.0, n)[..., None]
+
+
+def _norm(x, c):
+    return _radii(x, c)[0]
+
+
+def _cosh(x, c):
+    return _radii(x, c)[1]
 
 
 def _time(space, c):
@@ -122,41 +143,10 @@ def _is_far(sinh):
     return sinh > 1
 
 
-@jax.custom_jvp
-def _split(x, v):
-    """v = across + along x / |x|, across orthogonal to x: across, along; at x = 0 all is across.
-
-    At its largest coordinate b = x / max_i |x_i| is 1 or -1 exactly, and v - v_i / b_i b is 0 exactly: a vector in line
-    with an axis has nothing across it, where exp(r) would multiply a rounding error.
-    """
-    size = _max(jnp.abs(x))
-    sign = jnp.where(jnp.abs(x) == size[..., None], jnp.sign(x), 0.0)
-    nothing = (size == 0).astype(x.dtype)
-    b = jnp.where(sign == 0, scale(1 / (size + nothing), x), sign)
-    top, bb = dot(sign, v) / (dot(sign, sign) + nothing), dot(b, b) + nothing
-    oblique = v - scale(top, b)
-    rest = dot(oblique, b) / bb
-    return oblique - scale(rest, b), (top + rest) * jnp.sqrt(bb)
-
-
-@_split.defjvp
-def _split_jvp(primals, tangents):
-    """Away from x = 0."""
-    (x, v), (dx, dv) = primals, tangents
-    across, along = _split(x, v)
-    n, least = _norm(x), float(jnp.finfo(x.dtype).tiny) ** 0.25
-    n = jnp.where(n < least, 1.0, n)
-    u = scale(1 / n, x)
-    du = scale(1 / n, dx - scale(tangent_dot(u, dx), u))
-    d_along = tangent_dot(u, dv) + tangent_dot(v, du)
-    return (across, along), (dv - scale(d_along, u) - scale(along, du), d_along)
-
-
-def _max(a):
-    """Over the last axis; short ones by slices, as in :func:`dot`."""
-    if 0 < a.shape[-1] <= UNROLLED:
-        return functools.reduce(jnp.maximum, (a[..., i] for i in range(a.shape[-1])))
-    return jnp.max(a, -1)
+def _split(u, v):
+    """v = across + along u: across, along."""
+    along = dot(u, v)
+    return v - scale(along, u), along
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -164,43 +154,68 @@ def _max(a):
 # ------------------------------------------------------------------------------------------------------
 
 
-def _polar(x, y, cosh_x, cosh_y):
-    """Of X, Y, the vectors x and y, from their difference and the shorter of them:
+class _Pair(NamedTuple):
+    """X and Y by the vectors x and y, their lengths and their angle; 0 has no direction."""
 
-    sinh(r_y - r_x) / sqrt(c), sqrt(|x| |y|) sin(angle / 2), and y / |y| - x / |x| (0 has no direction).
-    """
-    nx, ny = _norm(x), _norm(y)
-    x_is_shorter = nx < ny
-    sign = jnp.where(x_is_shorter, 1.0, -1.0).astype(x.dtype)
-    base = jnp.where(x_is_shorter[..., None], x, y)
-    across, along = _split(base, y - x)
-    along = sign * along  # from the shorter to the longer
-    shorter, longer = jnp.minimum(nx, ny), jnp.maximum(nx, ny)
-    nothing = (longer == 0).astype(x.dtype)
-    longer = longer + nothing
-    tilt = scale(1 / longer, across)
-    step = dot(tilt, across) + along * ((along + 2 * shorter) / longer)  # (|.|^2 - |.|^2) / longer
-    sinh = sign * step / (nx / longer * cosh_y + ny / longer * cosh_x + nothing)
-    cos = (shorter + along) / longer
-    versine = jnp.where(cos > 0, dot(tilt, tilt) / (1 + cos), 1 - cos)
-    side = jnp.where(
-        cos > 0,
-        _norm(scale(jnp.sqrt(shorter / longer), across)) / jnp.sqrt(2 * (1 + cos)),
-        jnp.sqrt(shorter) * jnp.sqrt(longer) * jnp.sqrt(versine / 2),
+    nx: Array  # |x|
+    ny: Array
+    cosh_x: Array
+    cosh_y: Array
+    u: Array  # x / |x|
+    across: Array  # the part of y orthogonal to u
+    cos: Array  # of the angle
+    versine: Array  # 1 - cos
+    side: Array  # sqrt(|x| |y|) sin(angle / 2)
+    sinh: Array  # sinh(r_y - r_x) / sqrt(c)
+    rise: Array  # (cosh(r_y) - cosh(r_x)) / c
+
+
+def _polar(x, y, c):
+    """From y - x, unless y is so much shorter that it tells of itself by itself."""
+    (nx, cosh_x), (ny, cosh_y) = cpu_barrier((_radii(x, c), _radii(y, c)))
+    u = _direction(x, nx)
+    close = nx <= 2 * ny
+    across, along = _split(u, jnp.where(close[..., None], y - x, y))
+
+    nothing = (ny == 0).astype(x.dtype)
+    inverse, unit = 1 / (ny + nothing), 2.0**20  # whose tilt's square does not underflow
+    tilt = scale(unit * inverse, across)
+    square, tilt2 = dot(across, across), dot(tilt, tilt)
+    length = jnp.where(
+        square < _large(x.dtype), jnp.sqrt(square), jnp.sqrt(tilt2) * (ny / unit)
     )
-    turn = tilt - scale(sign * versine / jnp.where(shorter == 0, 1.0, shorter), base)
-    return sinh, side, turn
+    cos = jnp.where(close, along + nx, along) * inverse
+    versine = jnp.where(cos > 0, tilt2 / unit / unit / (1 + cos), 1 - cos)
+    side = jnp.sqrt(nx) * jnp.where(
+        cos > 0, length * jnp.sqrt(inverse / (2 + 2 * cos)), jnp.sqrt(ny * versine / 2)
+    )
+
+    longer = jnp.maximum(nx, ny)
+    nothing = (longer == 0).astype(x.dtype)
+    weight = 1 / (longer + nothing)
+    near = length * (length * weight) + along * ((along + 2 * nx) * weight)
+    step = jnp.where(close, near, (ny - nx) * ((ny + nx) * weight))  # (|y|^2 - |x|^2) / longer
+    sinh = step / (nx * weight * cosh_y + ny * weight * cosh_x + nothing)
+    rise = step * (longer / (cosh_x + cosh_y))
+    return _Pair(nx, ny, cosh_x, cosh_y, u, across, cos, versine, side, sinh, rise)
+
+
+def _hypotenuse(s):
+    """sqrt(1 + s^2), which for large s is |s|."""
+    return jnp.where(jnp.abs(s) < 1e10, jnp.sqrt(1 + s * s), jnp.abs(s))
+
+
+def _chord_of(pair, c):
+    """h = sinh(sqrt(c) dist / 2) / sqrt(c): h^2 = sinh^2((r_x - r_y) / 2) / c + |x| |y| sin^2(angle / 2)."""
+    radial = jnp.abs(pair.sinh) * lax.rsqrt(2 + 2 * _hypotenuse(jnp.sqrt(c) * pair.sinh))
+    longer, shorter = jnp.maximum(radial, pair.side), jnp.minimum(radial, pair.side)
+    return longer * jnp.sqrt(1 + jnp.square(shorter / jnp.where(longer == 0, 1.0, longer)))
 
 
 @jax.custom_jvp
 def _chord(x, y, c):
-    """h = sinh(sqrt(c) dist / 2) / sqrt(c), and its square, which is smooth, as long as that is below 1 / c.
-
-    h^2 = sinh^2((r_x - r_y) / 2) / c + |x| |y| sin^2(angle / 2). Its derivative belongs to h away from 0.
-    """
-    sinh, side, _ = _polar(x, y, _cosh(x, c), _cosh(y, c))
-    radial = sinh / jnp.sqrt(2 + 2 * _cosh(sinh[..., None], c))
-    h = _norm(jnp.stack([radial, side], -1))
+    """h, and its square, which is smooth, as long as that is below 4 / c. The derivative is that of h away from 0."""
+    h = _chord_of(_polar(x, y, c), c)
     return jnp.square(jnp.minimum(h, 2 * lax.rsqrt(c))), h
 
 
@@ -208,53 +223,65 @@ def _chord(x, y, c):
 def _chord_jvp(primals, tangents):
     """Of h^2 = (x_0 y_0 - <x, y> - 1/c) / 2; divided by h where that may overflow."""
     (x, y, c), (dx, dy, dc) = primals, tangents
-    square, h = _chord(x, y, c)
-    size = lax.stop_gradient(jnp.maximum(h, 1.0))
-    cosh_x, cosh_y, (from_x, from_y) = _cosh(x, c), _cosh(y, c), _slopes(x, y, c)
-    rise = _rise(x, y, cosh_x, cosh_y)
-    change = tangent_dot(dx, scale(1 / size, from_x)) + tangent_dot(dy, scale(1 / size, from_y))
-    change = change - dc * (rise / cosh_x) * (rise / cosh_y / size) / 2
+    h, size, from_x, from_y, from_c = _slopes(x, y, c)
+    change = tangent_dot(dx, from_x) + tangent_dot(dy, from_y) + dc * from_c
     least = lax.rsqrt(c) / 8
+    square = jnp.square(jnp.minimum(h, 2 * lax.rsqrt(c)))
     return (square, h), (change * size / 2, change * (size / (4 * jnp.where(h > least, h, least))))
-
-
-def _rise(x, y, cosh_x, cosh_y):
-    """(cosh(r_y) - cosh(r_x)) / c."""
-    return dot(scale(1 / (cosh_x + cosh_y), y - x), x + y)
 
 
 @jax.custom_jvp
 def _slopes(x, y, c):
-    """The derivatives of 2 h^2 in x and in y: y_0 / x_0 x - y and x_0 / y_0 y - x, in polar form."""
-    cosh_x, cosh_y, nx, ny = _cosh(x, c), _cosh(y, c), _norm(x), _norm(y)
-    sinh, _, turn = _polar(x, y, cosh_x, cosh_y)
-    along_x, along_y = (
-        sinh / cosh / jnp.where(n == 0, 1.0, n) for cosh, n in ((cosh_x, nx), (cosh_y, ny))
-    )
-    return -scale(ny, turn) - scale(along_x, x), scale(nx, turn) + scale(along_y, y)
+    """h, the size max(h, 1), and, divided by it, the derivatives of 2 h^2:
+
+    y_0 / x_0 x - y, x_0 / y_0 y - x and -(y_0 - x_0)^2 / (c x_0 y_0).
+    """
+    pair = _polar(x, y, c)
+    h = _chord_of(pair, c)
+    size = jnp.maximum(h, 1.0)
+    nothing = (pair.ny == 0).astype(x.dtype)
+    back = (pair.ny * pair.versine - pair.sinh / pair.cosh_x) / size
+    out = pair.sinh / pair.cosh_y
+    there = (pair.cos * out - pair.nx * pair.versine) / size
+    tilt = (pair.nx + out) / (pair.ny + nothing) / size
+    from_x = scale(back, pair.u) - scale(1 / size, pair.across)
+    from_y = scale(there, pair.u) + scale(tilt, pair.across)
+    return h, size, from_x, from_y, -pair.rise / pair.cosh_x * (pair.rise / pair.cosh_y / size)
 
 
 @_slopes.defjvp
 def _slopes_jvp(primals, tangents):
-    """Of the plain form, which is smooth everywhere."""
+    """Of the plain form, which is smooth everywhere; the size is a unit, without a derivative."""
     (x, y, c), (dx, dy, dc) = primals, tangents
-    cosh_x, cosh_y = _cosh(x, c), _cosh(y, c)
+    h, size, from_x, from_y, from_c = _slopes(x, y, c)
+    change = tangent_dot(dx, from_x) + tangent_dot(dy, from_y) + dc * from_c
+    least = lax.rsqrt(c) / 8
+    d_h = change * (size / (4 * jnp.where(h > least, h, least)))
+    (nx, cosh_x), (ny, cosh_y) = _radii(x, c), _radii(y, c)
     d_cosh_x, d_cosh_y = (
-        tangent_dot(dp, scale(c / cosh, p)) + dc * (_norm(p) / cosh) * _norm(p) / 2
-        for p, dp, cosh in ((x, dx, cosh_x), (y, dy, cosh_y))
+        tangent_dot(scale(c / cosh, p), dp) + dc * (n / cosh) * n / 2
+        for p, dp, n, cosh in ((x, dx, nx, cosh_x), (y, dy, ny, cosh_y))
     )
     ratio = cosh_x / cosh_y
     inverse = cosh_y / cosh_x
     d_y = scale(ratio, dy) - dx + scale(d_cosh_x - ratio * d_cosh_y, scale(1 / cosh_y, y))
     d_x = scale(inverse, dx) - dy + scale(d_cosh_y - inverse * d_cosh_x, scale(1 / cosh_x, x))
-    return _slopes(x, y, c), (d_x, d_y)
+    rise = dot(scale(1 / (cosh_x + cosh_y), y - x), x + y)
+    # of -rise^2 / (cosh_x cosh_y), rise = (cosh_y - cosh_x) / c
+    d_rise = (d_cosh_y - d_cosh_x - dc * rise) / c
+    d_c = -rise / cosh_x * (
+        (2 * d_rise - rise * (d_cosh_x / cosh_x + d_cosh_y / cosh_y)) / cosh_y / size
+    )
+    tangents = (d_h, jnp.zeros_like(size), scale(1 / size, d_x), scale(1 / size, d_y), d_c)
+    return (h, size, from_x, from_y, from_c), tangents
 
 
 @jax.custom_jvp
 def _turned(x, y, c):
     """sinh(r_y - r_x) / sqrt(c) and y / |y| - x / |x|."""
-    sinh, _, turn = _polar(x, y, _cosh(x, c), _cosh(y, c))
-    return sinh, turn
+    pair = _polar(x, y, c)
+    turn = scale(1 / jnp.where(pair.ny == 0, 1.0, pair.ny), pair.across)
+    return pair.sinh, turn - scale(pair.versine, pair.u)
 
 
 @_turned.defjvp
@@ -262,14 +289,14 @@ def _turned_jvp(primals, tangents):
     """Away from the origin."""
     (x, y, c), (dx, dy, dc) = primals, tangents
     sinh, turn = _turned(x, y, c)
-    cosh = _cosh(sinh[..., None], c)
+    cosh = _hypotenuse(jnp.sqrt(c) * sinh)
 
     def change(p, dp):  # of sqrt(c) r and of the direction
-        n = _norm(p)
+        n, cosh = _radii(p, c)
         n = jnp.where(jnp.sqrt(c) * n > 0.5, n, lax.rsqrt(c))
         u = scale(1 / n, p)
         dn = tangent_dot(u, dp)
-        return (dn + dc * n / (2 * c)) / _cosh(p, c), scale(1 / n, dp - scale(dn, u))
+        return (dn + dc * n / (2 * c)) / cosh, scale(1 / n, dp - scale(dn, u))
 
     (rise_x, turn_x), (rise_y, turn_y) = change(x, dx), change(y, dy)
     return (sinh, turn), (cosh * (rise_y - rise_x) - dc * sinh / (2 * c), turn_y - turn_x)
@@ -283,13 +310,14 @@ def _log_frame(x, y, c):
     That form where both ends are far; by y - x where both are near, else as the boost of Y by -X.
     """
     square, h = _chord(x, y, c)
-    cosh_x, cosh_y, nx, ny, root = _cosh(x, c), _cosh(y, c), _norm(x), _norm(y), jnp.sqrt(c)
+    (nx, cosh_x), (ny, cosh_y), root = _radii(x, c), _radii(y, c), jnp.sqrt(c)
     longer = asinhc(c * square, root * h)
-    shorter = _cosh(h[..., None], c)  # D / sinh(D) is their ratio
+    shorter = _hypotenuse(root * h)  # D / sinh(D) is their ratio
     weight = longer / shorter
 
     w = y - x
-    back = dot(scale(c / (1 + cosh_x), x), w) - c * _rise(x, y, cosh_x, cosh_y)
+    rise = dot(scale(1 / (cosh_x + cosh_y), w), x + y)
+    back = dot(scale(c / (1 + cosh_x), x), w) - c * rise
     near = w + scale(back, x)
     mixed = y + scale(dot(scale(c / (1 + cosh_x), x), y) - cosh_y, x)
 
@@ -333,30 +361,26 @@ def expmap_frame(x: Vector, a: Space, c: Curvature) -> Vector:
 
 
 def _exp_frame(x, a, c):
-    root = jnp.sqrt(c)
-    q, cosh, sinh = c * dot(a, a), _cosh(x, c), root * _norm(x)
+    root, (n, cosh) = jnp.sqrt(c), _radii(x, c)
+    q, sinh = c * dot(a, a), root * n
     is_far = _is_far(sinh) & (q > 1)
     q_near = jnp.where(is_far, 1.0, q)
     near = q_near / 2 * jnp.square(sinhc(q_near / 4))  # cosh(r) - 1
     near = 1 + near + sinhc(q_near) * dot(scale(c / (1 + cosh), x), a)
     near = scale(near, x) + scale(sinhc(q_near), a)
 
-    (across, along), length = _split(x, a), safe_norm(a)
+    u = _direction(x, n)
+    (across, along), length = _split(u, a), safe_norm(a)
     back = along < 0
     outward = jnp.where(
         back, dot(across, across) / jnp.where(back, length - along, 1.0), length + along
     )
     q_far = jnp.where(is_far, q, 1.0)
-    r, inverse = jnp.sqrt(q_far), 1 / jnp.where(is_far, sinh, 1.0)
-    coth = jnp.sqrt(1 + jnp.square(inverse))
-    half, other = (
-        sinhc(q_far / 4),
-        jnp.cosh(r / 2),
-    )  # sinhc(q), which may overflow, is their product
-    grown = jnp.exp(-r) + other * (
-        half * (coth * root * outward - r * inverse / (jnp.where(is_far, cosh, 1.0) + sinh))
-    )
-    far = scale(grown, x) + scale(other, scale(half, across))
+    half, other = sinhc(q_far / 4), jnp.cosh(jnp.sqrt(q_far) / 2)
+    # sinhc(q), which may overflow, is their product
+    grown = half * (cosh * outward - length / (cosh + sinh))
+    far = scale(other, scale(grown, u) + scale(half, across))
+    far = scale(jnp.exp(-jnp.sqrt(q_far)), x) + far
     return _point(jnp.where(is_far[..., None], far, near), c)
 
 
@@ -384,7 +408,7 @@ def logmap_frame(x: Vector, y: Vector, c: Curvature) -> Space:
 def logmap0(y: Vector, c: Curvature) -> Vector:
     """logmap at the origin."""
     space = y[..., 1:]
-    n = _norm(space)
+    n = _norm(space, c)
     q = jnp.square(jnp.minimum(jnp.sqrt(c) * n, 1.0))
     near = c * dot(jnp.where((q < 1)[..., None], space, 0.0), space)
     v = scale(asinhc(near + jnp.where(q < 1, 0.0, 1.0), jnp.sqrt(c) * n), space)
@@ -407,9 +431,7 @@ def _sqdist(x, y, c):
     square, h = _chord(x[..., 1:], y[..., 1:], c)
     near = c * square < 1
     r = jnp.where(near, 1.0, jnp.sqrt(c) * h)
-    far = jnp.log(r) + jnp.log(
-        1 + jnp.sqrt(1 + jnp.square(1 / r))
-    )  # asinh(r), whose derivative squares r
+    far = jnp.log(r * (1 + jnp.sqrt(1 + jnp.square(1 / r))))  # asinh(r), whose derivative squares r
     close = square * jnp.square(asinhc(jnp.where(near, c * square, 0.0)))
     return 4 * jnp.where(near, close, jnp.square(far) / c)
 
@@ -472,7 +494,7 @@ def _rotate(x, y, a, c):
     |p ^ q| / (sqrt(1 + |p|^2) sqrt(1 + |q|^2) - <p, q>). Where both are far the wedge comes from directions.
     """
     root = jnp.sqrt(c)
-    cosh_x, cosh_y, nx, ny = _cosh(x, c), _cosh(y, c), _norm(x), _norm(y)
+    (nx, cosh_x), (ny, cosh_y) = _radii(x, c), _radii(y, c)
     far = _is_far(root * nx) & _is_far(root * ny)
     half_x, half_y = jnp.sqrt((1 + cosh_x) / 2), jnp.sqrt((1 + cosh_y) / 2)  # cosh(r / 2)
     p, q = scale(root / (2 * half_x), x), scale(root / (2 * half_y), y)
@@ -482,7 +504,7 @@ def _rotate(x, y, a, c):
     versine = dot(turn, turn) / 2
     u = scale(1 / jnp.where(far, nx, lax.rsqrt(c)), x)
     product = root * nx / (2 * half_x) * (root * ny / (2 * half_y))
-    cosh = jnp.sqrt((1 + _cosh(sinh[..., None], c)) / 2)
+    cosh = jnp.sqrt((1 + _hypotenuse(root * sinh)) / 2)
     polar = scale(product / (cosh + product * versine), turn + scale(versine, u))
 
     q = jnp.where(far[..., None], polar, scale(1 / jnp.where(far, 1.0, plain), q))
@@ -541,14 +563,35 @@ def to_frame(x: Vector, v: Vector, c: Curvature) -> Space:
     return _to_frame(x[..., 1:], v[..., 1:], c)
 
 
+@jax.custom_jvp
 def _to_frame(x, v, c):
-    """v without its stretch along x, which is cosh(r)-fold; far out from the two parts of v."""
-    cosh = _cosh(x, c)
-    far = cosh > 1.5
-    across, along = _split(x, v)
-    short = along / cosh / jnp.where(far, _norm(x), 1.0)
-    near = v - scale(dot(scale(c / cosh / (cosh + 1), x), v), x)
-    return jnp.where(far[..., None], across + scale(short, x), near)
+    """v without its stretch along x, which is cosh(r)-fold."""
+    n, cosh = _radii(x, c)
+    return _shrink(_direction(x, n), 1 / cosh, v)
+
+
+def _shrink(u, s, v):
+    """v with its part along u times s."""
+    across, along = _split(u, v)
+    return across + scale(s * along, u)
+
+
+@_to_frame.defjvp
+def _to_frame_jvp(primals, tangents):
+    """Of v - k <x, v> x, k = c / (cosh (1 + cosh)): by the parts of dx along x and across it, which have no common
+    terms that cancel.
+    """
+    (x, v, c), (dx, dv, dc) = primals, tangents
+    n, cosh = _radii(x, c)
+    u = _direction(x, n)
+    along, dn = dot(u, v), tangent_dot(u, dx)
+    turn, k = dx - scale(dn, u), c / (cosh * (1 + cosh))
+    stretch = (dn * c / cosh + dc * (n / cosh) / 2) * (n / cosh) / cosh
+    d_along = tangent_dot(u, dv)
+    a = v - scale(along, u) + scale(along / cosh, u)
+    da = dv - scale(d_along, u) + scale(d_along / cosh - along * stretch, u)
+    da = da - scale(k * tangent_dot(v, turn), x) - scale(k * n * along, turn)
+    return a, da
 
 
 @_primitive("x")
