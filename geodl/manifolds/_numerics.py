@@ -257,20 +257,20 @@ def safe_norm(v: Array) -> Array:
 # ---------------------------------------------------------------------------------------------------
 
 
-def even(closed: Callable[[Array], Array], series: tuple[float | int, ...]) -> Callable[..., Array]:
+def even(
+    closed: Callable[[Array], Array], series: tuple[float | int, ...]
+) -> Callable[[Array], Array]:
     """phi(q) = closed(sqrt(q)) for q >= 0, near 0 by its power series sum_k series[k] q**k.
 
-    The series is there for the derivatives, of which the closed form loses the digits like eps/q. Where q may
-    overflow, ``phi(q, r)`` takes its root r too, which counts away from 0.
+    The series is there for the derivatives, of which the closed form loses the digits like eps/q.
     """
 
-    def phi(q: Array, r: Array | None = None) -> Array:
+    def phi(q: Array) -> Array:
         radius, terms = (0.05, 7) if q.dtype.itemsize <= 4 else (0.005, 9)
         small = q < radius
         near = jnp.where(small, q, 0.0)
         taylor = functools.reduce(lambda total, a: total * near + a, series[:terms][::-1])
-        root = jnp.sqrt(jnp.where(small, 1.0, q)) if r is None else jnp.where(small, 1.0, r)
-        return jnp.where(small, taylor, closed(root))
+        return jnp.where(small, taylor, closed(jnp.sqrt(jnp.where(small, 1.0, q))))
 
     return phi
 

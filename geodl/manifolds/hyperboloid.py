@@ -115,14 +115,11 @@ def _radii_jvp(primals, tangents):
 
 
 def _direction(x, n):
-    """x / |x|, 0 at 0. By a division: on an axis it is 1 or -1 exactly, and a vector in line with it has nothing across
-    it, where exp(r) would multiply a rounding error.
+    """x / |x|, 0 at 0. On an axis it is 1 or -1 exactly, so that a vector in line with it has nothing across it, where
+    exp(r) would multiply a rounding error.
     """
-    return x / jnp.where(n == 0, 1.0, n)[..., None]
-
-
-def _norm(x, c):
-    return _radii(x, c)[0]
+    u = x / jnp.where(n == 0, 1.0, n)[..., None]
+    return jnp.where(jnp.abs(x) == n[..., None], jnp.sign(x), u)
 
 
 def _cosh(x, c):
@@ -302,16 +299,33 @@ def _turned_jvp(primals, tangents):
     return (sinh, turn), (cosh * (rise_y - rise_x) - dc * sinh / (2 * c), turn_y - turn_x)
 
 
+@jax.custom_jvp
 def _log_frame(x, y, c):
     """Components of logmap(x, y) in the frame at x: D / sinh(D) times (c = 1, D the distance)
 
-    sinh(r_y) (y / |y| - cos(angle) x / |x|) + (sinh(r_y - r_x) - cosh(r_x) sinh(r_y) (1 - cos(angle))) x / |x|.
+    y - <u, y> u + (sinh(r_y - r_x) - cosh(r_x) sinh(r_y) (1 - cos(angle))) u,  u = x / |x|.
+    """
+    pair = _polar(x, y, c)
+    h = _chord_of(pair, c)
+    longer = _asinhc(jnp.square(jnp.minimum(h, 2 * lax.rsqrt(c))), h, c)
+    shorter = _hypotenuse(jnp.sqrt(c) * h)  # D / sinh(D) is their ratio
+    side, weight = pair.side, 2 * pair.cosh_x / jnp.where(pair.nx == 0, 1.0, pair.nx)
+    radial = longer * pair.sinh / shorter - longer * side / shorter * (side * weight)
+    return scale(1 / shorter, scale(longer, pair.across)) + scale(radial, pair.u)
 
-    That form where both ends are far; by y - x where both are near, else as the boost of Y by -X.
+
+@_log_frame.defjvp
+def _log_frame_jvp(primals, tangents):
+    return _log_frame(*primals), jax.jvp(_plain_log_frame, primals, tangents)[1]
+
+
+def _plain_log_frame(x, y, c):
+    """The same by formulas whose derivatives keep their digits: by y - x where both ends are near, in polar form where
+    both are far, else as the boost of Y by -X.
     """
     square, h = _chord(x, y, c)
     (nx, cosh_x), (ny, cosh_y), root = _radii(x, c), _radii(y, c), jnp.sqrt(c)
-    longer = asinhc(c * square, root * h)
+    longer = _asinhc(square, h, c)
     shorter = _hypotenuse(root * h)  # D / sinh(D) is their ratio
     weight = longer / shorter
 
@@ -408,10 +422,10 @@ def logmap_frame(x: Vector, y: Vector, c: Curvature) -> Space:
 def logmap0(y: Vector, c: Curvature) -> Vector:
     """logmap at the origin."""
     space = y[..., 1:]
-    n = _norm(space, c)
-    q = jnp.square(jnp.minimum(jnp.sqrt(c) * n, 1.0))
-    near = c * dot(jnp.where((q < 1)[..., None], space, 0.0), space)
-    v = scale(asinhc(near + jnp.where(q < 1, 0.0, 1.0), jnp.sqrt(c) * n), space)
+    n = _radii(space, c)[0]
+    near = jnp.sqrt(c) * n < 1
+    inside = jnp.where(near[..., None], space, 0.0)
+    v = scale(_asinhc(jnp.where(near, dot(inside, inside), 2 / c), n, c), space)
     return jnp.concatenate([jnp.zeros_like(y[..., :1]), v], -1)
 
 
@@ -430,10 +444,21 @@ def sqdist(x: Vector, y: Vector, c: Curvature) -> Scalar:
 def _sqdist(x, y, c):
     square, h = _chord(x[..., 1:], y[..., 1:], c)
     near = c * square < 1
-    r = jnp.where(near, 1.0, jnp.sqrt(c) * h)
-    far = jnp.log(r * (1 + jnp.sqrt(1 + jnp.square(1 / r))))  # asinh(r), whose derivative squares r
+    far = _asinh_far(jnp.where(near, 1.0, jnp.sqrt(c) * h))
     close = square * jnp.square(asinhc(jnp.where(near, c * square, 0.0)))
-    return 4 * jnp.where(near, close, jnp.square(far) / c)
+    return 4 * jnp.where(near, close, jnp.square(far) / jnp.where(near, 1.0, c))
+
+
+def _asinh_far(r):
+    """asinh(r) for r >= 1; neither it nor its derivative squares r."""
+    return jnp.log(r * (1 + jnp.sqrt(1 + jnp.square(1 / r))))
+
+
+def _asinhc(square, h, c):
+    """asinh(sqrt(c) h) / (sqrt(c) h); ``square`` is h^2 where that is below 1 / c."""
+    near = c * square < 1
+    r = jnp.where(near, 1.0, jnp.sqrt(c) * h)
+    return jnp.where(near, asinhc(jnp.where(near, c * square, 0.0)), _asinh_far(r) / r)
 
 
 @_primitive("x", "y")
@@ -512,7 +537,7 @@ def _rotate(x, y, a, c):
     tangent2 = dot(p, p) * dot(q, q) - jnp.where(far, 0.0, jnp.square(dot(p, q)))
 
     def turned(a):
-        return scale(dot(p, a), q) - scale(dot(q, a), p)
+        return scale(dot(q, a), p) - scale(dot(p, a), q)
 
     first = turned(a)
     return a + scale(2 / (1 + tangent2), first + turned(first))
@@ -573,7 +598,8 @@ def _to_frame(x, v, c):
 def _shrink(u, s, v):
     """v with its part along u times s."""
     across, along = _split(u, v)
-    return across + scale(s * along, u)
+    rest = dot(u, across)  # rounding leaves eps |v| of it, which must shrink too
+    return across + scale(s * (along + rest) - rest, u)
 
 
 @_to_frame.defjvp
@@ -588,7 +614,7 @@ def _to_frame_jvp(primals, tangents):
     turn, k = dx - scale(dn, u), c / (cosh * (1 + cosh))
     stretch = (dn * c / cosh + dc * (n / cosh) / 2) * (n / cosh) / cosh
     d_along = tangent_dot(u, dv)
-    a = v - scale(along, u) + scale(along / cosh, u)
+    a = _shrink(u, 1 / cosh, v)
     da = dv - scale(d_along, u) + scale(d_along / cosh - along * stretch, u)
     da = da - scale(k * tangent_dot(v, turn), x) - scale(k * n * along, turn)
     return a, da

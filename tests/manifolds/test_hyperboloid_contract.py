@@ -50,6 +50,7 @@ def cases(d, reach, dtype, n, seed=0):
     x, y = np.swapaxes([pair(rng, kind, d, reach) for kind in KINDS for _ in range(n)], 0, 1)
     c = rng.choice([0.3, 1.0, 1.4], len(x)).astype(dtype)
     x, y = ((p / np.sqrt(c.astype(float))[:, None]).astype(dtype) for p in (x, y))
+    y = np.where((x == y).all(-1, keepdims=True), 2 * x, y)
     return *(np.asarray(points(p, c)) for p in (x, y)), c
 
 
@@ -236,8 +237,8 @@ def test_its_own_points_at_half_precision(half):
 def test_types():
     c = jnp.float32(0.7)
     key = jax.random.key(0)
-    assert hyperboloid.origin(2, c).dtype == np.float32
-    assert hyperboloid.random_uniform(key, (4, 3), c).dtype == np.float32
+    assert hyperboloid.origin(2, c, np.float32).dtype == np.float32
+    assert Hyperboloid(2, c).origin(np.float32).dtype == np.float32
     assert hyperboloid.origin(2).dtype == np.float64
     assert hyperboloid.origin(2, dtype=jnp.float32).dtype == np.float32
     assert hyperboloid.random_uniform(key, (4, 3), dtype=jnp.float32).dtype == np.float32

@@ -79,10 +79,9 @@ def one_nan_a_row(space, dtype):
     return arguments, np.array([name for name, _, _ in where] + [""])
 
 
-WAITING = {  # for what these spaces mend: the ball's project_tangent, the hyperboloid's time coordinate
+WAITING = {  # for what these spaces mend: the ball's project_tangent
     "ball",
     "product",
-    "hyperboloid",
 }
 
 
