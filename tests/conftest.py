@@ -7,6 +7,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import zlib
 from pathlib import Path
 
 import jax
@@ -26,9 +27,16 @@ def x64():
         yield
 
 
+def pytest_addoption(parser):
+    parser.addoption("--fifth", type=int, help="0 to 4: run that fifth of the tests, by their names")
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """``@pytest.mark.quick("sphere", ...)``: the other cases of that test are slow ones."""
+    fifth = config.getoption("--fifth")
+    if fifth is not None:
+        items[:] = [item for item in items if zlib.crc32(item.nodeid.encode()) % 5 == fifth]
     for item in items:
         for mark in item.iter_markers("quick"):
             if item.callspec.id not in mark.args:

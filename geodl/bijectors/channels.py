@@ -5,13 +5,14 @@ Events are (height, width, channels), and (channels,) where ``event_ndims`` = 1.
 
 import math
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jax import Array
 from jax.typing import ArrayLike
+
+from geodl._core import distrax
 
 
 class ActNorm(distrax.Bijector):
@@ -119,7 +120,7 @@ def plu_of_rotation(rng: np.random.Generator, channels: int) -> dict[str, np.nda
     By NumPy, so that the "permutation" and the "sign", which are not to be trained, can be made with an architecture.
     """
     rotation, _ = np.linalg.qr(rng.normal(size=(channels, channels)))
-    p, lower, upper = scipy.linalg.lu(rotation)
+    p, lower, upper = scipy.linalg.lu(rotation)  # type: ignore[misc]
     diagonal = np.diag(upper)
     arrays = {
         "permutation": p,

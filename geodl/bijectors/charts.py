@@ -4,15 +4,16 @@ Log-determinants are those of the differential between orthonormal frames of R^d
 that ``log_prob`` is with respect to the Riemannian volume.
 """
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core import distrax
+from geodl._core.checks import float_dtype
+from geodl._core.reductions import dot
 from geodl.manifolds import Manifold, sphere
-from geodl.manifolds._numerics import dot, float_dtype
 
 
 class Stereographic(distrax.Bijector):

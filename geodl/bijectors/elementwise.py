@@ -12,12 +12,12 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core import distrax
 from geodl._core.platform import cpu_barrier
 
 

@@ -5,14 +5,14 @@ An image is a point of [0, 1]^d in which the grey value v = 0, ..., 255 is the b
 
 import math
 
-import distrax
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, UInt8
 
-from geodl.manifolds._numerics import check, float_dtype
+from geodl._core import distrax
+from geodl._core.checks import check, float_dtype
 
 
 LEVELS = 256

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
+from geodl._core.checks import float_dtype
+from geodl._core.records import register_record
+from geodl._core.reductions import dot, safe_norm
 from geodl.manifolds import Manifold
-from geodl.manifolds._numerics import dot, float_dtype, safe_norm
-from geodl.manifolds._record import register_record
 from geodl.manifolds.base import Point
 
 

@@ -32,10 +32,10 @@ from jax import Array
 from jax.tree_util import Partial
 from jaxtyping import PRNGKeyArray
 
+from geodl._core.checks import check
+from geodl._core.records import register_record
 from geodl.counterfactual.generator import Generator, as_floats, identity, linearise
 from geodl.counterfactual.targets import Target
-from geodl.manifolds._numerics import check
-from geodl.manifolds._record import register_record
 from geodl.manifolds.base import Point
 
 

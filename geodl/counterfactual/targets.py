@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from geodl.manifolds._numerics import check, float_dtype
+from geodl._core.checks import check, float_dtype
 
 
 class Target(NamedTuple):

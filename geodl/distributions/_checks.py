@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.manifolds._numerics import is_concrete
+from geodl._core.checks import is_concrete
 from geodl.manifolds.base import Manifold, Point
 
 

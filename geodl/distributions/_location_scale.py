@@ -1,15 +1,15 @@
 """What the normal laws on manifolds share: parameters, shapes, checks."""
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core import distrax
+from geodl._core.checks import check, float_dtype
 from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes
 from geodl.manifolds import Manifold, Point
-from geodl.manifolds._numerics import check, float_dtype
 
 
 class LocationScale(distrax.Distribution):
@@ -37,23 +37,15 @@ class LocationScale(distrax.Distribution):
             raise ValueError(
                 f"{name}: scale must be a scalar or have a last axis of {sizes}, got {scale.shape}"
             )
-        dtype = float_dtype(*jax.tree.leaves((manifold, loc, scale)))
-        manifold, loc, scale = jax.tree.map(
-            lambda a: jnp.asarray(a, jnp.promote_types(dtype, jnp.float32)), (manifold, loc, scale)
+        dtype = jnp.promote_types(
+            float_dtype(*jax.tree.leaves((manifold, loc, scale))), jnp.float32
         )
+        arrays = jax.tree.map(lambda a: jnp.asarray(a, dtype), (manifold, loc, scale))
+        self._manifold, self._loc, scale = _with_equal_axes(name, *arrays)
+        points_on(f"{name}: loc", self._manifold, self._loc)
         valid = (scale > 0) & (scale < jnp.inf)
         check(valid, f"{name}: scale must be positive and finite", scale)
-        points_on(f"{name}: loc", manifold, loc)
-
-        batch = np.broadcast_shapes(manifold.batch_shape(loc), scale.shape[:-1])
-        for c in jax.tree.leaves(manifold):
-            check_no_column(name, "the curvature", c.shape, batch)
-        axes = len(np.broadcast_shapes(batch, *(c.shape for c in jax.tree.leaves(manifold))))
-        self._manifold = jax.tree.map(lambda c: with_axes(c, axes), manifold)
-        self._loc = jax.tree.map(
-            lambda p, shape: with_axes(p, axes + len(shape)), loc, manifold.event_shape
-        )
-        self._scale = with_axes(jnp.where(valid, scale, jnp.nan), axes + 1)
+        self._scale = jnp.where(valid, scale, jnp.nan)
 
     @property
     def manifold(self) -> Manifold:
@@ -88,3 +80,17 @@ class LocationScale(distrax.Distribution):
         return jax.tree.map(
             lambda p, shape: jnp.broadcast_to(p, (*batch, *shape)), self._loc, self.event_shape
         )
+
+
+def _with_equal_axes(name: str, manifold: Manifold, loc: Point, scale: Array):
+    """The parameters with as many batch axes in each."""
+    curvatures = [c.shape for c in jax.tree.leaves(manifold)]
+    batch = np.broadcast_shapes(manifold.batch_shape(loc), scale.shape[:-1])
+    for shape in curvatures:
+        check_no_column(name, "the curvature", shape, batch)
+    axes = len(np.broadcast_shapes(batch, *curvatures))
+    return (
+        jax.tree.map(lambda c: with_axes(c, axes), manifold),
+        jax.tree.map(lambda p, s: with_axes(p, axes + len(s)), loc, manifold.event_shape),
+        with_axes(scale, axes + 1),
+    )

@@ -6,7 +6,6 @@ point's kernel is proportional to the distance to one of its nearest neighbours.
 
 from collections.abc import Callable, Sequence
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,10 +14,12 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from geodl._core import distrax
+from geodl._core.checks import check, check_positive
+from geodl._core.reductions import dot
 from geodl.distributions._checks import points_on
 from geodl.distributions.von_mises_fisher import VonMisesFisher
 from geodl.manifolds import Manifold, Point, Sphere, sphere
-from geodl.manifolds._numerics import check, check_positive, dot
 
 
 PAIRS = 2**22  # as many pairs of points are in memory at a time
@@ -86,17 +87,17 @@ class KernelDensity(distrax.Distribution):
         Raises ``ValueError`` for another last axis and, where values are concrete, for points off the sphere.
         """
         points, kappa = self._single()
-        value = points_on("KernelDensity", Sphere(points.shape[-1] - 1), value)
+        x = points_on("KernelDensity", Sphere(points.shape[-1] - 1), value)
         peak = self._kernels.log_prob(points) + jnp.log1p(-self._uniform_weight)
 
         def log_kernels(x):
             w = x - points
             return logsumexp(peak - kappa * dot(w, w) / 2)
 
-        queries = value.reshape(-1, value.shape[-1])
+        queries = x.reshape(-1, x.shape[-1])
         mixed = _over_rows(jax.checkpoint(log_kernels), queries, len(points)) - jnp.log(len(points))
         uniform = jnp.log(self._uniform_weight) - sphere.log_area(points.shape[-1] - 1)
-        return jnp.logaddexp(mixed, uniform).reshape(value.shape[:-1])
+        return jnp.logaddexp(mixed, uniform).reshape(x.shape[:-1])
 
     def _single(self):
         """Points and concentrations of one estimate."""

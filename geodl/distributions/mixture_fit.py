@@ -1,15 +1,16 @@
 """Mixtures of von Mises-Fisher laws by expectation maximisation (Banerjee, Dhillon, Ghosh & Sra 2005)."""
 
-import distrax
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from geodl._core import distrax
+from geodl._core.checks import check_positive, float_dtype
+from geodl._core.reductions import dot
 from geodl.distributions._checks import points_on
 from geodl.distributions.von_mises_fisher import VonMisesFisher, concentration_from_gap
 from geodl.manifolds import Sphere, sphere
-from geodl.manifolds._numerics import check_positive, dot, float_dtype
 
 
 def fit_von_mises_fisher_mixture(

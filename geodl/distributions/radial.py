@@ -20,8 +20,9 @@ from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
 from jaxtyping import Real
 
+from geodl._core.checks import float_dtype
+from geodl._core.special import even, log_sinhc, sinhc
 from geodl.distributions import _quadrature
-from geodl.manifolds._numerics import even, float_dtype, log_sinhc, sinhc
 
 
 Scalar = Real[ArrayLike, "*#batch"]

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core.checks import check
 from geodl.distributions import radial
 from geodl.distributions._checks import points_on, zeros
 from geodl.distributions._location_scale import LocationScale
 from geodl.manifolds import Manifold, Point, sphere
-from geodl.manifolds._numerics import check
 
 
 class RiemannianNormal(LocationScale):

@@ -1,10 +1,10 @@
 """The uniform law on a manifold of finite volume."""
 
-import distrax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core import distrax
 from geodl.distributions._checks import points_on, zeros
 from geodl.manifolds import Manifold
 

@@ -6,21 +6,23 @@ quadrature of that around its mode.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Real
-from tensorflow_probability.substrates import jax as tfp
 
+from geodl._core import distrax
+from geodl._core.checks import check, float_dtype
+from geodl._core.reductions import dot, safe_sqrt
+from geodl._core.special import even
 from geodl.distributions import _quadrature
 from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes, zeros
 from geodl.distributions.uniform import Uniform
 from geodl.manifolds import Sphere, sphere
-from geodl.manifolds._numerics import check, dot, even, float_dtype, safe_sqrt
 
 
 Scalar = Real[ArrayLike, "*#batch"]
@@ -176,22 +178,23 @@ class VonMisesFisher(distrax.Distribution):
         kappa = jnp.broadcast_to(self._concentration, self.batch_shape)
         return _log_normalizer(kappa, self._dim) + kappa * _mean_gap(kappa, self._dim)
 
-
-@tfp.distributions.RegisterKL(VonMisesFisher, VonMisesFisher)
-def _kl_vmf(p: VonMisesFisher, q: VonMisesFisher, *_, **__) -> Array:
-    """E_p[log p - log q], with E<loc_q, x> = A(kappa_p) <loc_p, loc_q>."""
-    w = p.loc - as_points("KL(VonMisesFisher || VonMisesFisher)", p.event_shape, q.loc)
-    gap = _mean_gap(p.concentration, p._dim)
-    gap_q = gap + (1 - gap) * dot(w, w) / 2
-    return q.concentration * gap_q + _log_normalizer(q.concentration, q._dim) - p.entropy()
-
-
-@tfp.distributions.RegisterKL(VonMisesFisher, Uniform)
-def _kl_uniform(p: VonMisesFisher, q: Uniform, *_, **__) -> Array:
-    """log area - entropy."""
-    if q.manifold != Sphere(p._dim):
-        raise ValueError(f"KL(VonMisesFisher || Uniform): on S^{p._dim} and on {q.manifold}")
-    return sphere.log_area(p._dim) - p.entropy()
+    def kl_divergence(self, other_dist: "VonMisesFisher | Uniform", **kwargs: Any) -> Array:
+        """KL(self || other) of another one, E[log p - log q], or of the uniform distribution, log area - entropy."""
+        if isinstance(other_dist, Uniform):
+            if other_dist.manifold != Sphere(self._dim):
+                raise ValueError(
+                    f"KL(VonMisesFisher || Uniform): on S^{self._dim} and on {other_dist.manifold}"
+                )
+            return sphere.log_area(self._dim) - self.entropy()
+        if not isinstance(other_dist, VonMisesFisher):
+            return super().kl_divergence(other_dist, **kwargs)
+        # E<loc_q, x> = A(kappa_p) <loc_p, loc_q>
+        w = self.loc - as_points(
+            "KL(VonMisesFisher || VonMisesFisher)", self.event_shape, other_dist.loc
+        )
+        gap, kappa = _mean_gap(self.concentration, self._dim), other_dist.concentration
+        gap = gap + (1 - gap) * dot(w, w) / 2
+        return kappa * gap + _log_normalizer(kappa, self._dim) - self.entropy()
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -9,10 +9,11 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
+from geodl._core.checks import check
+from geodl._core.reductions import safe_norm
 from geodl.distributions._checks import points_on, zeros
 from geodl.distributions._location_scale import LocationScale
 from geodl.manifolds import Manifold
-from geodl.manifolds._numerics import check, safe_norm
 
 
 class WrappedNormal(LocationScale):

@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
-from geodl.manifolds._numerics import float_dtype
+from geodl._core.checks import float_dtype
 
 
 Function: TypeAlias = Callable[[Array], Array]

@@ -12,18 +12,18 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import distrax
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core import distrax
+from geodl._core.checks import float_dtype, is_concrete
 from geodl.flows import divergence
 from geodl.flows.clock import by_clock, clock
 from geodl.flows.integrate import RK4, Stats, Tsit5
 from geodl.flows.vector_field import VectorField
 from geodl.manifolds import Manifold
-from geodl.manifolds._numerics import float_dtype, is_concrete
 from geodl.manifolds.base import Point
 
 

@@ -6,11 +6,11 @@ Batch statistics couple the points of a batch, and the inverse with running stat
 from collections.abc import Sequence
 from typing import Literal
 
-import distrax
 import jax
 import jax.numpy as jnp
 
 from geodl import bijectors
+from geodl._core import distrax
 from geodl.bijectors import Elementwise, Logit, Squeeze, channel_mask, checkerboard_mask
 from geodl.flows.invertible import (
     InvertibleNet,

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-import distrax
 import numpy as np
 
+from geodl._core import distrax
 from geodl.bijectors import Elementwise, Logit, Squeeze, affine
 from geodl.flows.coupling import Coupling, check_divisible, elementwise
 from geodl.flows.invertible import (

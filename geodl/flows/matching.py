@@ -14,9 +14,9 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from geodl._core.checks import float_dtype
 from geodl._core.platform import cpu_barrier
 from geodl.manifolds import Manifold
-from geodl.manifolds._numerics import float_dtype
 from geodl.manifolds.base import Point, Tangent
 
 

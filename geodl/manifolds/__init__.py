@@ -1,7 +1,7 @@
 """Riemannian manifolds: one module of pure functions each, and a record with the curvature bound."""
 
+from geodl._core.records import register_record
 from geodl.manifolds import euclidean, hyperboloid, poincare, so3, sphere, torus
-from geodl.manifolds._record import register_record
 from geodl.manifolds.base import Manifold, Point, Tangent, Winding
 from geodl.manifolds.euclidean import Euclidean
 from geodl.manifolds.hyperboloid import Hyperboloid

@@ -19,7 +19,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from geodl.manifolds._numerics import float_dtype, safe_norm
+from geodl._core.checks import float_dtype
+from geodl._core.reductions import safe_norm
 
 
 # Arrays; a product's points and tangent vectors are tuples of its factors'.

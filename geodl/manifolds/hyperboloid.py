@@ -27,28 +27,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
+from geodl._core.checks import as_shape, check, check_dim, check_positive, primitive
 from geodl._core.platform import cpu_barrier
+from geodl._core.records import register_record
+from geodl._core.reductions import dot, safe_norm, safe_sqrt, scale, tangent_dot
+from geodl._core.special import asinhc, log_sinhc, sinhc
 from geodl.manifolds import poincare
-from geodl.manifolds._numerics import (
-    as_shape,
-    asinhc,
-    check,
-    check_dim,
-    check_positive,
-    dot,
-    log_sinhc,
-    primitive,
-    safe_norm,
-    safe_sqrt,
-    scale,
-    sinhc,
-    tangent_dot,
-)
-from geodl.manifolds._record import register_record
 from geodl.manifolds.base import ModuleManifold, Winding
 
 
@@ -62,9 +51,9 @@ def _validate(c, **arguments):
     check_positive("curvature parameter c of the hyperboloid (sectional curvature is -c)", c)
     for name in ("x", "y"):
         if name in arguments:
-            point = arguments[name]
-            time = _time(point[..., 1:], c)
-            off = jnp.abs(point[..., 0] - time) / time
+            point = np.asarray(arguments[name], np.longdouble)
+            time = np.sqrt(1 / c + np.sum(np.square(point[..., 1:]), -1))
+            off = np.abs(point[..., 0] - time) / time
             check(
                 off < 1e-2,  # the rounding of bfloat16
                 f"{name} must lie on the hyperboloid: relative error of its time coordinate",

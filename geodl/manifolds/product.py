@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl.manifolds._numerics import safe_sqrt
-from geodl.manifolds._record import register_record
+from geodl._core.records import register_record
+from geodl._core.reductions import safe_sqrt
 from geodl.manifolds.base import Manifold
 
 

@@ -19,8 +19,9 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl.manifolds._numerics import as_shape, check_dim, dot, primitive, safe_norm, scale
-from geodl.manifolds._record import register_record
+from geodl._core.checks import as_shape, check_dim, primitive
+from geodl._core.records import register_record
+from geodl._core.reductions import dot, safe_norm, scale
 from geodl.manifolds.base import ModuleManifold, Winding
 from geodl.manifolds.euclidean import (  # noqa: F401
     egrad_to_rgrad,

@@ -102,7 +102,7 @@ def _relu_jvp(primals, tangents):
     return y, jnp.where(positive, tangent, 0)
 
 
-def check_images(name: str, x: Array, shape: tuple[int, int, int]) -> None:
+def check_images(name: str, x: Array, shape: tuple[int, ...]) -> None:
     """Raise ``ValueError`` unless x holds images (..., *shape)."""
     if x.shape[-3:] != shape:
         raise ValueError(f"{name}: images (..., {shape}) are needed, got {x.shape}")

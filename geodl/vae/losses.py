@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from geodl.manifolds._numerics import float_dtype
+from geodl._core.checks import float_dtype
 from geodl.vae.model import VAE
 
 

@@ -10,8 +10,8 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core.checks import float_dtype
 from geodl.manifolds import Manifold
-from geodl.manifolds._numerics import float_dtype
 from geodl.nn import MLP, Gyroplane, MobiusLinear, Net, functional, linear
 
 
@@ -91,7 +91,7 @@ def vae(
 
 def _dtype(params):
     """The parameters' precision, whatever the default one is."""
-    return float_dtype(*jax.tree.leaves(params["encoder"]))
+    return float_dtype(0.0, *jax.tree.leaves(params))
 
 
 def _origin(manifold, dtype):

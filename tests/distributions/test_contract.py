@@ -253,7 +253,7 @@ def test_points_off_the_sphere_raise_in_mixtures_and_estimates():
 
 
 @every_law
-@pytest.mark.quick("wrapped sphere", "von mises-fisher 4")
+@pytest.mark.quick("von mises-fisher 4")
 def test_second_derivatives_at_loc_and_origin(name):
     """Reverse over reverse, which is where a branch's NaN shows; against forward over reverse."""
     make, loc = LAWS[name][0], origin(name)

@@ -1,0 +1,114 @@
+"""What makes a formula a public function: types, shapes, checks of what is concrete."""
+
+import functools
+import inspect
+import operator
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.core import Tracer
+from jax.typing import ArrayLike
+
+
+T = TypeVar("T")
+
+
+def is_concrete(*arrays) -> bool:
+    """True when every array holds values that Python may look at (not inside jit, vmap or grad)."""
+    return not any(isinstance(a, Tracer) for a in arrays)
+
+
+def check(ok: ArrayLike, message: str, value) -> None:
+    """Raise ``ValueError(message + offending value)`` where concrete values break a condition.
+
+    Inside jit, vmap and grad nothing is checked: values are not known there, and each function documents
+    what it does with bad ones.
+    """
+    # NumPy: under jit, jnp traces concrete values too
+    if is_concrete(ok, value) and not np.all(ok):
+        values, oks = np.broadcast_arrays(value, ok)
+        raise ValueError(f"{message}, got {values[~oks].ravel()[0]}")
+
+
+def check_positive(name: str, value) -> None:
+    """Raise where a concrete number is not a finite positive one."""
+    if is_concrete(value):
+        value = np.asarray(value)
+        check((value > 0) & (value < np.inf), f"{name} must be positive", value)
+
+
+def check_dim(name: str, dim) -> None:
+    """Raise where a dimension is not a positive integer: ``check_dim("PoincareBall", dim)``."""
+    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < 1:
+        raise ValueError(f"{name}: dim must be a positive integer, got {dim!r}")
+
+
+def check_nonnegative(name: str, value) -> None:
+    """Raise where a concrete number is not a finite one >= 0."""
+    if is_concrete(value):
+        value = np.asarray(value)
+        check((value >= 0) & (value < np.inf), f"{name} must be at least 0", value)
+
+
+def primitive(
+    *points: str,
+    validate: Callable[..., None] | None = None,
+    store: Callable[..., Array] | None = None,
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Make a formula a public function: one dtype inside, the inputs' dtype outside, clear errors.
+
+    ``points`` names the arguments whose last axis holds coordinates: their lengths must agree. Inputs are
+    promoted to one floating dtype; half precision is computed in float32 and returned as it came.
+    ``validate(**arguments)`` sees them as NumPy arrays when all are concrete. ``store(result, dtype, **arguments)``,
+    where given, rounds the result to the inputs' dtype.
+    """
+
+    def decorate(function: Callable[..., T]) -> Callable[..., T]:
+        signature = inspect.signature(function)
+        # Operation by operation an eager call takes milliseconds; inside a traced function nothing is left of it.
+        compiled = jax.jit(function, inline=True)
+
+        @functools.wraps(function)
+        def wrapper(*args, **kwargs) -> T:
+            arguments = signature.bind(*args, **kwargs).arguments
+            arrays = {name: jnp.asarray(a) for name, a in arguments.items()}
+            _check_last_axes(function.__name__, {n: arrays[n] for n in points if n in arrays})
+            dtype = jnp.result_type(float_dtype(*arrays.values()))
+            inside = jnp.float32 if dtype.itemsize < 4 else dtype
+            arrays = {n: lax.convert_element_type(a, inside) for n, a in arrays.items()}
+            if validate is not None and is_concrete(*arrays.values()):
+                validate(**{n: np.asarray(a) for n, a in arrays.items()})
+            with jax.numpy_rank_promotion("allow"):  # leading axes broadcast in any mode
+                result = compiled(**arrays)
+                if store is not None:
+                    return store(result, dtype, **arrays)  # type: ignore
+            return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), result)  # type: ignore
+
+        wrapper.is_primitive = True  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate
+
+
+def as_shape(shape: int | Iterable[int]) -> tuple[int, ...]:
+    """A shape as NumPy takes it: the integer n means (n,)."""
+    return tuple(shape) if isinstance(shape, Iterable) else (operator.index(shape),)
+
+
+def float_dtype(*arrays):
+    """Common floating dtype of the arrays; integers count as the default float."""
+    dtype = jnp.result_type(*arrays)
+    return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(dtype, float)
+
+
+def _check_last_axes(name: str, arrays: dict[str, Array]) -> None:
+    for key, a in arrays.items():
+        if a.ndim == 0:
+            raise ValueError(f"{name}: {key} needs coordinates on its last axis, got a scalar")
+    if len({a.shape[-1] for a in arrays.values()}) > 1:
+        shapes = ", ".join(f"{key} {a.shape}" for key, a in arrays.items())
+        raise ValueError(f"{name}: last axes (coordinates) must be equal, got {shapes}")
