@@ -92,7 +92,8 @@ def _radii(x, c):
     far = square > _large(x.dtype)
     n = jnp.where(far, jnp.sqrt(scaled) / small, jnp.sqrt(square))
     inverse = jnp.where(far, 1 / n, 1.0)
-    return n, jnp.where(far, n * jnp.sqrt(c + inverse * inverse), jnp.sqrt(1 + c * square))
+    cosh = jnp.where(far, n * jnp.sqrt(c + inverse * inverse), jnp.sqrt(1 + c * square))
+    return cpu_barrier((n, cosh))
 
 
 @_radii.defjvp
@@ -158,7 +159,7 @@ class _Pair(NamedTuple):
 
 def _polar(x, y, c):
     """From y - x, unless y is so much shorter that it tells of itself by itself."""
-    (nx, cosh_x), (ny, cosh_y) = cpu_barrier((_radii(x, c), _radii(y, c)))
+    (nx, cosh_x), (ny, cosh_y) = _radii(x, c), _radii(y, c)
     u = _direction(x, nx)
     close = nx <= 2 * ny
     across, along = _split(u, jnp.where(close[..., None], y - x, y))
