@@ -131,9 +131,11 @@ def _is_far(sinh):
 
 
 def _split(u, v):
-    """v = across + along u: across, along."""
+    """v = across + along u: across, along; twice, since rounding leaves eps |v| of u in across."""
     along = dot(u, v)
-    return v - scale(along, u), along
+    across = v - scale(along, u)
+    rest = dot(u, across)
+    return across - scale(rest, u), along + rest
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -162,7 +164,9 @@ def _polar(x, y, c):
     (nx, cosh_x), (ny, cosh_y) = _radii(x, c), _radii(y, c)
     u = _direction(x, nx)
     close = nx <= 2 * ny
-    across, along = _split(u, jnp.where(close[..., None], y - x, y))
+    v = jnp.where(close[..., None], y - x, y)
+    along = dot(u, v)
+    across = v - scale(along, u)
 
     nothing = (ny == 0).astype(x.dtype)
     inverse, unit = 1 / (ny + nothing), 2.0**20  # whose tilt's square does not underflow
@@ -227,12 +231,12 @@ def _slopes(x, y, c):
     h = _chord_of(pair, c)
     size = jnp.maximum(h, 1.0)
     nothing = (pair.ny == 0).astype(x.dtype)
-    back = (pair.ny * pair.versine - pair.sinh / pair.cosh_x) / size
+    back = pair.ny * pair.versine - pair.sinh / pair.cosh_x
     out = pair.sinh / pair.cosh_y
-    there = (pair.cos * out - pair.nx * pair.versine) / size
-    tilt = (pair.nx + out) / (pair.ny + nothing) / size
-    from_x = scale(back, pair.u) - scale(1 / size, pair.across)
-    from_y = scale(there, pair.u) + scale(tilt, pair.across)
+    there = pair.cos * out - pair.nx * pair.versine
+    tilt = (pair.nx + out) / (pair.ny + nothing)
+    from_x = scale(1 / size, scale(back, pair.u) - pair.across)
+    from_y = scale(1 / size, scale(there, pair.u) + scale(tilt, pair.across))
     return h, size, from_x, from_y, -pair.rise / pair.cosh_x * (pair.rise / pair.cosh_y / size)
 
 
@@ -588,8 +592,7 @@ def _to_frame(x, v, c):
 def _shrink(u, s, v):
     """v with its part along u times s."""
     across, along = _split(u, v)
-    rest = dot(u, across)  # rounding leaves eps |v| of it, which must shrink too
-    return across + scale(s * (along + rest) - rest, u)
+    return across + scale(s * along, u)
 
 
 @_to_frame.defjvp
