@@ -118,7 +118,20 @@ def _cosh(x, c):
 
 def _time(space, c):
     """X_0 of the point with the given spatial part."""
-    return _cosh(space, c) * lax.rsqrt(c)
+    return _cosh(space, c) * _curvature_radius(c)
+
+
+@jax.custom_jvp
+def _curvature_radius(c):
+    """1 / sqrt(c); where its derivative overflows that is the largest number, so that 0 times it is 0."""
+    return lax.rsqrt(c)
+
+
+@_curvature_radius.defjvp
+def _curvature_radius_jvp(primals, tangents):
+    (c,), (dc,) = primals, tangents
+    radius = _curvature_radius(c)
+    return radius, -jnp.minimum(radius / c / 2, float(jnp.finfo(c.dtype).max)) * dc
 
 
 def _point(space, c):
@@ -130,12 +143,46 @@ def _is_far(sinh):
     return sinh > 1
 
 
-def _split(u, v):
-    """v = across + along u: across, along; twice, since rounding leaves eps |v| of u in across."""
-    along = dot(u, v)
-    across = v - scale(along, u)
-    rest = dot(u, across)
-    return across - scale(rest, u), along + rest
+@jax.custom_jvp
+def _split(x, v):
+    """v = across + along x / |x|, across orthogonal to x: across, along; at x = 0 all is across.
+
+    At its largest coordinate b = x / max_i |x_i| is 1 or -1 exactly, and v - v_i / b_i b is 0 exactly; the rounding of
+    x / |x|, of which v may have exp(r), does not enter.
+    """
+    size = jnp.max(jnp.abs(x), -1)
+    sign = jnp.where(jnp.abs(x) == size[..., None], jnp.sign(x), 0.0)
+    nothing = (size == 0).astype(x.dtype)
+    b = jnp.where(sign == 0, scale(1 / (size + nothing), x), sign)
+    top, bb = dot(sign, v) / (dot(sign, sign) + nothing), dot(b, b) + nothing
+    oblique = v - scale(top, b)
+    rest = dot(oblique, b) / bb
+    return oblique - scale(rest, b), (top + rest) * jnp.sqrt(bb)
+
+
+@_split.defjvp
+def _split_jvp(primals, tangents):
+    """Away from x = 0."""
+    (x, v), (dx, dv) = primals, tangents
+    across, along = _split(x, v)
+    n = _radii(x, jnp.ones((), x.dtype))[0]
+    least = float(jnp.finfo(x.dtype).tiny) ** 0.25
+    n = jnp.where(n < least, 1.0, n)
+    u = scale(1 / n, x)
+    du = scale(1 / n, dx - scale(tangent_dot(u, dx), u))
+    d_along = tangent_dot(u, dv) + tangent_dot(v, du)
+    return (across, along), (dv - scale(d_along, u) - scale(along, du), d_along)
+
+
+@jax.custom_jvp
+def _inverse(a):
+    """1 / a; its derivative does not square a."""
+    return 1 / a
+
+
+_inverse.defjvp(
+    lambda primals, tangents: (1 / primals[0], -(tangents[0] / primals[0]) / primals[0])
+)
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -172,9 +219,7 @@ def _polar(x, y, c):
     inverse, unit = 1 / (ny + nothing), 2.0**20  # whose tilt's square does not underflow
     tilt = scale(unit * inverse, across)
     square, tilt2 = dot(across, across), dot(tilt, tilt)
-    length = jnp.where(
-        square < _large(x.dtype), jnp.sqrt(square), jnp.sqrt(tilt2) * (ny / unit)
-    )
+    length = jnp.where(square < _large(x.dtype), jnp.sqrt(square), jnp.sqrt(tilt2) * (ny / unit))
     cos = jnp.where(close, along + nx, along) * inverse
     versine = jnp.where(cos > 0, tilt2 / unit / unit / (1 + cos), 1 - cos)
     side = jnp.sqrt(nx) * jnp.where(
@@ -260,8 +305,10 @@ def _slopes_jvp(primals, tangents):
     rise = dot(scale(1 / (cosh_x + cosh_y), y - x), x + y)
     # of -rise^2 / (cosh_x cosh_y), rise = (cosh_y - cosh_x) / c
     d_rise = (d_cosh_y - d_cosh_x - dc * rise) / c
-    d_c = -rise / cosh_x * (
-        (2 * d_rise - rise * (d_cosh_x / cosh_x + d_cosh_y / cosh_y)) / cosh_y / size
+    d_c = (
+        -rise
+        / cosh_x
+        * ((2 * d_rise - rise * (d_cosh_x / cosh_x + d_cosh_y / cosh_y)) / cosh_y / size)
     )
     tangents = (d_h, jnp.zeros_like(size), scale(1 / size, d_x), scale(1 / size, d_y), d_c)
     return (h, size, from_x, from_y, from_c), tangents
@@ -320,22 +367,23 @@ def _plain_log_frame(x, y, c):
     square, h = _chord(x, y, c)
     (nx, cosh_x), (ny, cosh_y), root = _radii(x, c), _radii(y, c), jnp.sqrt(c)
     longer = _asinhc(square, h, c)
-    shorter = _hypotenuse(root * h)  # D / sinh(D) is their ratio
-    weight = longer / shorter
-
-    w = y - x
-    rise = dot(scale(1 / (cosh_x + cosh_y), w), x + y)
-    back = dot(scale(c / (1 + cosh_x), x), w) - c * rise
-    near = w + scale(back, x)
-    mixed = y + scale(dot(scale(c / (1 + cosh_x), x), y) - cosh_y, x)
+    inverse = _inverse(_hypotenuse(root * h))  # D / sinh(D) is their product
+    weight = longer * inverse
 
     far = _is_far(root * nx) & _is_far(root * ny)
+    p, q = (jnp.where(far[..., None], 0.0, a) for a in (x, y))  # their products may overflow
+    w = q - p
+    rise = dot(scale(1 / (cosh_x + cosh_y), w), p + q)
+    back = dot(scale(c / (1 + cosh_x), p), w) - c * rise
+    near = w + scale(back, p)
+    mixed = q + scale(dot(scale(c / (1 + cosh_x), p), q) - cosh_y, p)
+
     apart = root * jnp.maximum(nx, ny) > 2  # so that y - x is not short where one is near
     sinh, turn = _turned(x, y, c)
-    out = longer * ny / shorter
+    out = longer * ny * inverse
     versine = dot(turn, turn) / 2
-    radial = longer * sinh / shorter - out * (cosh_x * versine) + out * versine
-    polar = scale(out, turn) + scale(radial / jnp.where(far, nx, lax.rsqrt(c)), x)
+    radial = longer * sinh * inverse - out * (cosh_x * versine) + out * versine
+    polar = scale(out, turn) + scale(radial * _inverse(jnp.where(far, nx, lax.rsqrt(c))), x)
     plain = scale(weight, jnp.where(apart[..., None], mixed, near))
     return jnp.where(far[..., None], polar, plain)
 
@@ -378,7 +426,7 @@ def _exp_frame(x, a, c):
     near = scale(near, x) + scale(sinhc(q_near), a)
 
     u = _direction(x, n)
-    (across, along), length = _split(u, a), safe_norm(a)
+    (across, along), length = _split(x, a), safe_norm(a)
     back = along < 0
     outward = jnp.where(
         back, dot(across, across) / jnp.where(back, length - along, 1.0), length + along
@@ -386,7 +434,7 @@ def _exp_frame(x, a, c):
     q_far = jnp.where(is_far, q, 1.0)
     half, other = sinhc(q_far / 4), jnp.cosh(jnp.sqrt(q_far) / 2)
     # sinhc(q), which may overflow, is their product
-    grown = half * (cosh * outward - length / (cosh + sinh))
+    grown = half * (cosh * outward - length * _inverse(cosh + sinh))
     far = scale(other, scale(grown, u) + scale(half, across))
     far = scale(jnp.exp(-jnp.sqrt(q_far)), x) + far
     return _point(jnp.where(is_far[..., None], far, near), c)
@@ -452,7 +500,7 @@ def _asinhc(square, h, c):
     """asinh(sqrt(c) h) / (sqrt(c) h); ``square`` is h^2 where that is below 1 / c."""
     near = c * square < 1
     r = jnp.where(near, 1.0, jnp.sqrt(c) * h)
-    return jnp.where(near, asinhc(jnp.where(near, c * square, 0.0)), _asinh_far(r) / r)
+    return jnp.where(near, asinhc(jnp.where(near, c * square, 0.0)), _asinh_far(r) * _inverse(r))
 
 
 @_primitive("x", "y")
@@ -586,13 +634,8 @@ def to_frame(x: Vector, v: Vector, c: Curvature) -> Space:
 def _to_frame(x, v, c):
     """v without its stretch along x, which is cosh(r)-fold."""
     n, cosh = _radii(x, c)
-    return _shrink(_direction(x, n), 1 / cosh, v)
-
-
-def _shrink(u, s, v):
-    """v with its part along u times s."""
-    across, along = _split(u, v)
-    return across + scale(s * along, u)
+    across, along = _split(x, v)
+    return across + scale(along / cosh, _direction(x, n))
 
 
 @_to_frame.defjvp
@@ -607,10 +650,9 @@ def _to_frame_jvp(primals, tangents):
     turn, k = dx - scale(dn, u), c / (cosh * (1 + cosh))
     stretch = (dn * c / cosh + dc * (n / cosh) / 2) * (n / cosh) / cosh
     d_along = tangent_dot(u, dv)
-    a = _shrink(u, 1 / cosh, v)
     da = dv - scale(d_along, u) + scale(d_along / cosh - along * stretch, u)
     da = da - scale(k * tangent_dot(v, turn), x) - scale(k * n * along, turn)
-    return a, da
+    return _to_frame(x, v, c), da
 
 
 @_primitive("x")
