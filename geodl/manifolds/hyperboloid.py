@@ -52,7 +52,7 @@ def _validate(c, **arguments):
     for name in ("x", "y"):
         if name in arguments:
             point = np.asarray(arguments[name], np.longdouble)
-            time = np.sqrt(1 / c + np.sum(np.square(point[..., 1:]), -1))
+            time = np.sqrt(1 / np.asarray(c, np.longdouble) + np.sum(np.square(point[..., 1:]), -1))
             off = np.abs(point[..., 0] - time) / time
             check(
                 off < 1e-2,  # the rounding of bfloat16
