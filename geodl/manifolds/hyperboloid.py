@@ -88,9 +88,11 @@ def _large(dtype) -> float:
 def _radii(x, c):
     """|X_{1:}| and sqrt(c) X_0 = cosh(r), r = sqrt(c) dist(origin, X); the first has gradient 0 at 0."""
     small = float(jnp.finfo(x.dtype).tiny) ** 0.5  # a power of two
-    square, scaled = dot(x, x), dot(small * x, small * x)
+    square = dot(x, x)
     far = square > _large(x.dtype)
-    n = jnp.where(far, jnp.sqrt(scaled) / small, jnp.sqrt(square))
+    unit = jnp.where(far, small, 1.0)  # no constant, which the compiler would take out of the square
+    scaled = unit[..., None] * x
+    n = jnp.sqrt(dot(scaled, scaled)) / unit
     inverse = jnp.where(far, 1 / n, 1.0)
     cosh = jnp.where(far, n * jnp.sqrt(c + inverse * inverse), jnp.sqrt(1 + c * square))
     return cpu_barrier((n, cosh))
