@@ -35,7 +35,7 @@ from jaxtyping import Float
 from geodl._core.checks import as_shape, check, check_dim, check_positive, primitive
 from geodl._core.platform import cpu_barrier
 from geodl._core.records import register_record
-from geodl._core.reductions import dot, safe_norm, safe_sqrt, scale, tangent_dot
+from geodl._core.reductions import UNROLLED, dot, safe_norm, safe_sqrt, scale, tangent_dot
 from geodl._core.special import asinhc, log_sinhc, sinhc
 from geodl.manifolds import poincare
 from geodl.manifolds.base import ModuleManifold, Winding
@@ -90,7 +90,9 @@ def _radii(x, c):
     small = float(jnp.finfo(x.dtype).tiny) ** 0.5  # a power of two
     square = dot(x, x)
     far = square > _large(x.dtype)
-    unit = jnp.where(far, small, 1.0)  # no constant, which the compiler would take out of the square
+    unit = jnp.where(
+        far, small, 1.0
+    )  # no constant, which the compiler would take out of the square
     scaled = unit[..., None] * x
     n = jnp.sqrt(dot(scaled, scaled)) / unit
     inverse = jnp.where(far, 1 / n, 1.0)
@@ -152,7 +154,7 @@ def _split(x, v):
     At its largest coordinate b = x / max_i |x_i| is 1 or -1 exactly, and v - v_i / b_i b is 0 exactly; the rounding of
     x / |x|, of which v may have exp(r), does not enter.
     """
-    size = jnp.max(jnp.abs(x), -1)
+    size = _max(jnp.abs(x))
     sign = jnp.where(jnp.abs(x) == size[..., None], jnp.sign(x), 0.0)
     nothing = (size == 0).astype(x.dtype)
     b = jnp.where(sign == 0, scale(1 / (size + nothing), x), sign)
@@ -174,6 +176,13 @@ def _split_jvp(primals, tangents):
     du = scale(1 / n, dx - scale(tangent_dot(u, dx), u))
     d_along = tangent_dot(u, dv) + tangent_dot(v, du)
     return (across, along), (dv - scale(d_along, u) - scale(along, du), d_along)
+
+
+def _max(a):
+    """Over the last axis; short ones by slices, as in :func:`dot`."""
+    if 0 < a.shape[-1] <= UNROLLED:
+        return functools.reduce(jnp.maximum, (a[..., i] for i in range(a.shape[-1])))
+    return jnp.max(a, -1)
 
 
 @jax.custom_jvp
@@ -369,7 +378,10 @@ def _plain_log_frame(x, y, c):
     square, h = _chord(x, y, c)
     (nx, cosh_x), (ny, cosh_y), root = _radii(x, c), _radii(y, c), jnp.sqrt(c)
     longer = _asinhc(square, h, c)
-    inverse = _inverse(_hypotenuse(root * h))  # D / sinh(D) is their product
+    close = c * square < 1  # where only the square has a derivative
+    beyond = _hypotenuse(jnp.where(close, 1.0, root * h))
+    cosh = jnp.where(close, jnp.sqrt(1 + c * jnp.where(close, square, 0.0)), beyond)
+    inverse = _inverse(cosh)  # D / sinh(D) is the product with it
     weight = longer * inverse
 
     far = _is_far(root * nx) & _is_far(root * ny)
