@@ -57,7 +57,7 @@ class WrappedNormal(LocationScale):
         """Log-density at points (..., *event_shape) that broadcast against the batch."""
         manifold, loc = self._manifold, self._loc
         value = points_on(type(self).__name__, manifold, value)
-        return self._log_prob(manifold.to_frame(loc, manifold.logmap(loc, value)))
+        return self._log_prob(manifold.logmap_frame(loc, value))
 
     def _log_prob(self, a):
         return _log_density(self._manifold, self._loc, a, self._scales)

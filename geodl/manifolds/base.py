@@ -145,6 +145,10 @@ class Manifold(ABC):
         """expmap of the tangent vector at x with frame components a (..., dim)."""
         return self.expmap(x, self.from_frame(x, a))
 
+    def logmap_frame(self, x: Point, y: Point) -> Array:
+        """Frame components (..., dim) of logmap(x, y): inverse of expmap_frame."""
+        return self.to_frame(x, self.logmap(x, y))
+
     def logdetexp_frame(self, x: Point, a: ArrayLike) -> Array:
         """logdetexp at the tangent vector with frame components a (..., dim)."""
         return self.logdetexp(x, self.from_frame(x, a))
@@ -159,7 +163,7 @@ class Manifold(ABC):
     def normal_coordinates(self, x: Point) -> Array:
         """Frame components (..., dim) of log_0(x), 0 the origin: inverse of ``expmap_frame(origin, a)``."""
         origin = self.origin(float_dtype(*jax.tree.leaves(x)))
-        return self.to_frame(origin, self.logmap(origin, x))
+        return self.logmap_frame(origin, x)
 
     def batch_shape(self, x: Point) -> tuple[int, ...]:
         """Shape of an array of points x without the axes of a point, broadcast over a product's factors."""

@@ -137,6 +137,9 @@ class Product(Manifold):
     def to_frame(self, x, v):
         return jnp.concatenate(self._each(lambda f, x, v: f.to_frame(x, v), x, v), -1)
 
+    def logmap_frame(self, x, y):
+        return jnp.concatenate(self._each(lambda f, x, y: f.logmap_frame(x, y), x, y), -1)
+
     def expmap_frame(self, x, a):
         return self._each(lambda f, x, a: f.expmap_frame(x, a), x, self.split(a))
 

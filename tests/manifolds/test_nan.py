@@ -79,18 +79,11 @@ def one_nan_a_row(space, dtype):
     return arguments, np.array([name for name, _, _ in where] + [""])
 
 
-WAITING = {  # for what these spaces mend: the hyperboloid's time coordinate
-    "product",
-    "hyperboloid",
-}
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.xfail(strict=False)) if n in WAITING else n for n in SPACES],
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.quick(
+    *(f"{name}-float32" for name in ("ball", "euclidean", "hyperboloid", "sphere", "torus", "product"))
 )
-@pytest.mark.quick("euclidean-float32", "sphere-float32", "torus-float32", "product-float32")
 def test_nan_in_is_nan_out(name, dtype):
     space = SPACES[name]
     with jax.enable_x64(dtype == np.float64):

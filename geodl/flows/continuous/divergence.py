@@ -35,7 +35,7 @@ def exact(manifold: Manifold, field: Field) -> Rate:
     def rate(t, x):
         def along(unit, push):
             e = manifold.from_frame(x, jnp.broadcast_to(unit, _shape(manifold, x)))
-            return manifold.inner(x, e, push(e))
+            return manifold.inner(x, e, manifold.project_tangent(x, push(e)))
 
         v, div = _total(lambda x: field(t, x), x, manifold.dim, along)
         return v, div + _volume_drift(manifold, x, v)
@@ -77,7 +77,8 @@ def hutchinson(
         a = draw[noise](key, _shape(manifold, x), _dtype(x))
         e = manifold.from_frame(x, a)
         v, derivative = jax.jvp(lambda x: field(t, x), (x,), (e,))
-        return v, manifold.inner(x, e, derivative) + _volume_drift(manifold, x, v)
+        trace = manifold.inner(x, e, manifold.project_tangent(x, derivative))
+        return v, trace + _volume_drift(manifold, x, v)
 
     return rate
 

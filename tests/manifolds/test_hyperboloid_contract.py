@@ -1,0 +1,256 @@
+"""What the hyperboloid promises far out, in line with the origin, at the origin, and for bad input."""
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+
+from geodl.distributions import WrappedNormal
+from geodl.manifolds import Hyperboloid, hyperboloid
+
+
+pytestmark = pytest.mark.optimised
+
+mp = type(mpmath.mp)()  # a context of its own
+mp.dps = 120
+
+KINDS = ("any", "axis", "close on an axis", "opposite on an axis", "opposite", "next to an axis")
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    with jax.enable_x64(request.param is np.float64):
+        yield request.param
+
+
+def pair(rng, kind, d, reach):
+    """Spatial parts of two points, at distances up to ``reach`` from the origin, for c = 1."""
+    g, h = rng.standard_normal((2, d))
+    g, h = g / np.linalg.norm(g), h / np.linalg.norm(h)
+    axis = np.eye(d)[rng.integers(d)] * rng.choice([-1, 1])
+    r, s = np.sinh(rng.uniform(0, reach, 2))
+    match kind:
+        case "any":
+            return r * g, s * h
+        case "axis":
+            return r * axis, s * axis
+        case "close on an axis":
+            return r * axis, r * (1 + 10 ** rng.uniform(-5, 0)) * axis
+        case "opposite on an axis":
+            return r * axis, -s * axis
+        case "opposite":
+            return r * g, -s * g
+        case _:
+            return r * axis, r * axis + np.where(axis == 0, h, 0) * 10 ** rng.uniform(-3, 1)
+
+
+def cases(d, reach, dtype, n, seed=0):
+    rng = np.random.default_rng((seed, d, reach))
+    x, y = np.swapaxes([pair(rng, kind, d, reach) for kind in KINDS for _ in range(n)], 0, 1)
+    c = rng.choice([0.3, 1.0, 1.4], len(x)).astype(dtype)
+    x, y = ((p / np.sqrt(c.astype(float))[:, None]).astype(dtype) for p in (x, y))
+    y = np.where((x == y).all(-1, keepdims=True), 2 * x, y)
+    return *(np.asarray(points(p, c)) for p in (x, y)), c
+
+
+def points(space, c):
+    """With the time coordinate, from numpy alone."""
+    scale = np.maximum(np.abs(space).max(-1, keepdims=True), 1).astype(np.longdouble)
+    square = np.sum(np.square(space / scale), -1, keepdims=True)
+    time = scale * np.sqrt(1 / (c.astype(np.longdouble)[:, None] * scale**2) + square)
+    return np.concatenate([time, space], -1).astype(space.dtype)
+
+
+def dot(x, y):
+    return mp.fdot(zip(x, y, strict=True))
+
+
+def exact(x, y, c):
+    """Distance and frame components of the logarithm from the textbook's Minkowski products, by 120 digits."""
+    x, y = ([mp.mpf(float(a)) for a in p[1:]] for p in (x, y))
+    c = mp.mpf(float(c))
+    cosh_x, cosh_y = (mp.sqrt(1 + c * dot(p, p)) for p in (x, y))
+    dist = mp.acosh(max(cosh_x * cosh_y - c * dot(x, y), 1)) / mp.sqrt(c)
+    shift = c * dot(x, y) / (1 + cosh_x) - cosh_y
+    boosted = [b + shift * a for a, b in zip(x, y, strict=True)]
+    length = mp.sqrt(dot(boosted, boosted))
+    return dist, [a * dist / length for a in boosted]
+
+
+def errors(x, y, c, dist, frame):
+    """Relative ones of distances and of frame components."""
+    found = []
+    for i in range(len(x)):
+        right, components = exact(x[i], y[i], c[i])
+        off = [mp.mpf(float(a)) - b for a, b in zip(frame[i], components, strict=True)]
+        found.append((abs(mp.mpf(float(dist[i])) - right) / right, mp.sqrt(dot(off, off)) / right))
+    return np.asarray(found, float).max(0)
+
+
+@pytest.mark.parametrize("reach", [15, 43, 87])
+@pytest.mark.parametrize("d", [1, 2, 5])
+@pytest.mark.quick("float32-1-43", "float32-2-87", "float64-2-15")
+def test_distances_and_logarithms(d, reach, dtype):
+    """To the rounding of the result, in line with the origin too, compiled and not."""
+    x, y, c = cases(d, reach, dtype, 12)
+    for way in (lambda f: f, jax.jit):
+        dist, frame = way(hyperboloid.dist)(x, y, c), way(hyperboloid.logmap_frame)(x, y, c)
+        assert dist.dtype == frame.dtype == dtype
+        assert (errors(x, y, c, dist, frame) <= np.asarray([6, 16]) * np.finfo(dtype).eps).all()
+
+
+@pytest.mark.parametrize("r", [4.0, 15.0, 25.0, 43.0, 80.0])
+def test_vectors_in_line_with_the_origin(r):
+    """Norm, product and components of a unit vector along an axis, and its transport."""
+    for d in (1, 3):
+        space = Hyperboloid(d)
+        axis = jnp.eye(d)[0]
+        x, y = (space.expmap_frame(space.origin(), a * axis) for a in (r, r - 1))
+        v = space.from_frame(x, axis)
+        for way in (lambda f: f, jax.jit):
+            np.testing.assert_allclose(way(space.dist)(x, y), 1.0, rtol=1e-5)
+            np.testing.assert_allclose(way(space.norm)(x, v), 1.0, rtol=1e-6)
+            np.testing.assert_allclose(way(space.inner)(x, v, v), 1.0, rtol=1e-6)
+            np.testing.assert_allclose(way(space.to_frame)(x, v), axis, atol=1e-6)
+            there = space.to_frame(y, way(space.transport)(x, y, v))
+            np.testing.assert_allclose(there, axis, atol=1e-6)
+            np.testing.assert_allclose(
+                way(space.expmap)(x, -v)[1:], y[1:], rtol=1e-5, atol=1e-6 * float(y[0])
+            )
+
+
+@pytest.mark.parametrize("r", [32.0, 50.0, 80.0])
+def test_far_and_opposite(r):
+    space = Hyperboloid(2)
+    u = jnp.asarray([0.6, 0.8])
+    x, y = (space.expmap_frame(space.origin(), a * u) for a in (r, -r))
+    np.testing.assert_allclose(space.dist(x, y), 2 * r, rtol=1e-6)
+    assert space.dist(x, x) == 0
+    np.testing.assert_allclose(space.geodesic(0.5, x, y), space.origin(), atol=1e-4)
+    np.testing.assert_allclose(space.logmap_frame(x, y), -2 * r * u, rtol=1e-5)
+    np.testing.assert_allclose(jnp.linalg.norm(space.to_ball(x)), 1.0, atol=1e-5)
+    slope = jax.grad(lambda a: space.dist(space.expmap_frame(space.origin(), a), y))(r * u)
+    np.testing.assert_allclose(slope, u, rtol=1e-4)
+    q = WrappedNormal(space, x, 1.0)
+    z, density = q.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(50,))
+    assert np.isfinite(density).all() and np.isfinite(q.log_prob(z)).all()
+    assert (np.abs(np.asarray(space.dist(x, z))) < 2 * r).all()
+
+
+@pytest.mark.parametrize("inner", [jax.jacfwd, jax.jacrev])
+@pytest.mark.parametrize("outer", [jax.jacfwd, jax.jacrev])
+def test_second_derivatives_at_the_origin(inner, outer):
+    space = Hyperboloid(2)
+    o, plane = space.origin(), jnp.diag(jnp.asarray([0.0, 1.0, 1.0]))
+    np.testing.assert_allclose(outer(inner(lambda x: space.sqdist(x, o)))(o), 2 * plane, atol=1e-6)
+    curved = {
+        "dist": lambda x: space.dist(x, o),
+        "logmap": lambda x: space.logmap(x, o),
+        "geodesic": lambda x: space.geodesic(0.5, x, o),
+        "density": lambda x: WrappedNormal(space, o, 1.0).log_prob(x),
+        "density of loc": lambda x: WrappedNormal(space, x, 1.0).log_prob(o),
+    }
+    for name, f in curved.items():
+        assert np.isfinite(outer(inner(f))(o)).all(), name
+
+
+def functions():
+    """Every function of the module of (x, y, v) and the curvature."""
+    h = hyperboloid
+    return {
+        "expmap": lambda x, y, v, c: h.expmap(x, v, c),
+        "expmap_frame": lambda x, y, v, c: h.expmap_frame(x, v[..., 1:], c),
+        "expmap0": lambda x, y, v, c: h.expmap0(v, c),
+        "logmap": lambda x, y, v, c: h.logmap(x, y, c),
+        "logmap_frame": lambda x, y, v, c: h.logmap_frame(x, y, c),
+        "logmap0": lambda x, y, v, c: h.logmap0(x, c),
+        "dist": lambda x, y, v, c: h.dist(x, y, c),
+        "sqdist": lambda x, y, v, c: h.sqdist(x, y, c),
+        "geodesic": lambda x, y, v, c: h.geodesic(0.3, x, y, c),
+        "logdetexp": lambda x, y, v, c: h.logdetexp(x, v, c),
+        "inner": lambda x, y, v, c: h.inner(x, v, v, c),
+        "norm": lambda x, y, v, c: h.norm(x, v, c),
+        "transport": lambda x, y, v, c: h.transport(x, y, v, c),
+        "transport0": lambda x, y, v, c: h.transport0(x, v, c),
+        "egrad_to_rgrad": lambda x, y, v, c: h.egrad_to_rgrad(x, v, c),
+        "project_tangent": lambda x, y, v, c: h.project_tangent(x, v, c),
+        "from_frame": lambda x, y, v, c: h.from_frame(x, v[..., 1:], c),
+        "to_frame": lambda x, y, v, c: h.to_frame(x, v, c),
+        "tangent_basis": lambda x, y, v, c: h.tangent_basis(x, c),
+        "project": lambda x, y, v, c: h.project(x, c),
+        "to_ball": lambda x, y, v, c: h.to_ball(x, c),
+    }
+
+
+def test_nan_and_curvatures_that_are_not_positive():
+    """NaN in, NaN out; a bad curvature raises by name, and is NaN under jit."""
+    x = hyperboloid.project(jnp.asarray([0.0, 0.5, -0.2]), 1.0)
+    y = hyperboloid.project(jnp.asarray([0.0, 0.1, 0.7]), 1.0)
+    v = hyperboloid.from_frame(x, jnp.asarray([0.3, 0.4]), 1.0)
+
+    @jax.jit
+    def all_of(x, y, v, c):
+        return {name: f(x, y, v, c) for name, f in functions().items()}
+
+    for c in (-1.0, 0.0, jnp.nan):
+        for name, value in all_of(x, y, v, c).items():
+            assert np.isnan(value).any(), (name, c)
+        for f in functions().values():
+            with pytest.raises(ValueError, match="curvature parameter c"):
+                f(x, y, v, c)
+    bad = jnp.asarray([jnp.nan, jnp.nan, 0.3])
+    for name, value in all_of(bad, bad, bad, 1.0).items():
+        assert np.isnan(value).any(), name
+    for name in ("logmap", "logmap_frame", "dist", "sqdist", "geodesic", "transport"):
+        assert np.isnan(all_of(x, bad, v, 1.0)[name]).any(), name
+    for name in ("expmap", "expmap_frame", "inner", "norm", "to_frame", "from_frame", "transport"):
+        assert np.isnan(all_of(x, y, bad, 1.0)[name]).any(), name
+
+
+def test_small_curvatures():
+    """No jump for c -> 0: flat space, in value and in the derivative by c."""
+    a, b = jnp.asarray([0.3, -0.7]), jnp.asarray([1.1, 0.2])
+
+    def between(c):
+        o = hyperboloid.origin(2, c)
+        x, y = (hyperboloid.expmap_frame(o, p, c) for p in (a, b))
+        return hyperboloid.dist(x, y, c)
+
+    flat = np.linalg.norm(np.asarray(a) - np.asarray(b))
+    for c in (1e-6, 1e-12, 1e-20, 1e-30, 1e-36):
+        value, slope = jax.value_and_grad(between)(jnp.float32(c))
+        np.testing.assert_allclose(value, flat, rtol=1e-5)
+        np.testing.assert_allclose(slope, jax.grad(between)(jnp.float32(1e-6)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("half", [jnp.bfloat16, jnp.float16])
+def test_its_own_points_at_half_precision(half):
+    space = Hyperboloid(3, 0.7)
+    a = jax.random.normal(jax.random.key(0), (50, 3)).astype(half)
+    x = space.expmap_frame(space.origin().astype(half), a)
+    assert x.dtype == half
+    assert np.isfinite(np.asarray(space.dist(x, x[::-1]), np.float32)).all()
+
+
+@pytest.mark.usefixtures("x64")
+def test_types():
+    c = jnp.float32(0.7)
+    key = jax.random.key(0)
+    assert hyperboloid.origin(2, c, np.float32).dtype == np.float32
+    assert Hyperboloid(2, c).origin(np.float32).dtype == np.float32
+    assert hyperboloid.origin(2).dtype == np.float64
+    assert hyperboloid.origin(2, dtype=jnp.float32).dtype == np.float32
+    assert hyperboloid.random_uniform(key, (4, 3), dtype=jnp.float32).dtype == np.float32
+
+
+@pytest.mark.parametrize("bad", [0, -1, True])
+def test_dimensions_are_positive_integers(bad):
+    with pytest.raises(ValueError, match="dim must be a positive integer"):
+        Hyperboloid(bad)
+
+
+def test_points_off_the_sheet_raise():
+    x = jnp.asarray([1.5, 0.1, 0.2])
+    with pytest.raises(ValueError, match="must lie on the hyperboloid"):
+        hyperboloid.dist(x, x, 1.0)
