@@ -44,7 +44,9 @@ def _validate(**arguments):
     for name in ("x", "y"):
         if name in arguments:
             q = np.sum(np.square(arguments[name]), -1)
-            check(~(np.abs(q - 1) >= 2e-2), f"{name} must lie on the unit sphere, |{name}|^2 = 1", q)
+            check(
+                ~(np.abs(q - 1) >= 2e-2), f"{name} must lie on the unit sphere, |{name}|^2 = 1", q
+            )
 
 
 def _primitive(*points):
