@@ -32,8 +32,8 @@ def linearize(
         z: one base point.
 
     Returns:
-        The data point x; ``push``, from the components a (dim,) of a tangent vector to the change of x along it; and ``pull``,
-        from a data vector v to the components (dim,) of the Riemannian gradient of <v, x>.
+        The data point x; ``push``, from the components a (dim,) of a tangent vector to the change of x along it; and
+        ``pull``, from a data vector v to the components (dim,) of the Riemannian gradient of <v, x>.
     """
     space, z = generator.manifold, as_floats(z)
     # From z and not by jnp.zeros: in shard_map the gradient in what all devices share is summed over them.
