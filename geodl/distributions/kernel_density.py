@@ -182,6 +182,8 @@ def neighbor_distances(
             f"neighbor_distances: m must be at least 1 and below the {n} points, got {m}"
         )
     manifold.sqdist(others, others)  # raises where a point is off the manifold
+    for leaf in jax.tree.leaves(others):
+        check(jnp.isfinite(leaf), "neighbor_distances: points must be finite", leaf)
 
     def nearest(row):
         index, x = row

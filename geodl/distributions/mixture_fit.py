@@ -6,7 +6,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from geodl._core import distrax
-from geodl._core.checks import check_positive, float_dtype
+from geodl._core.checks import check, check_positive, float_dtype
 from geodl._core.reductions import dot
 from geodl.distributions._checks import points_on
 from geodl.distributions.von_mises_fisher import VonMisesFisher, concentration_from_gap
@@ -41,6 +41,7 @@ def fit_von_mises_fisher_mixture(
         )
     check_positive("max_concentration", max_concentration)
     points_on("fit_von_mises_fisher_mixture", Sphere(points.shape[-1] - 1), points)
+    check(jnp.isfinite(points), "fit_von_mises_fisher_mixture: points must be finite", points)
 
     def run(key):
         law = initial_mixture(key, points, components, max_concentration)

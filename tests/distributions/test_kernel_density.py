@@ -206,7 +206,7 @@ def test_the_best_on_validation_is_selected():
         (lambda: neighbor_distances(Sphere(2), POINTS, 0), "300 points, got 0"),
         (lambda: neighbor_distances(Sphere(2), POINTS, 300), "300 points, got 300"),
         (lambda: neighbor_distances(Sphere(2), 2 * POINTS, 1), "unit sphere"),
-        (lambda: adaptive_concentrations(POINTS * np.nan), "unit sphere"),
+        (lambda: adaptive_concentrations(POINTS * np.nan), "finite"),
         (lambda: adaptive_concentrations(POINTS, (0, 2)), r"neighbors.*\(0, 2\)"),
         (lambda: adaptive_concentrations(POINTS, scales=(1.0, -0.5)), "scales.*-0.5"),
     ],
