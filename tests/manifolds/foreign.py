@@ -34,8 +34,8 @@ class ClockTorus(Manifold):
     def event_shape(self):
         return (self.dim,)
 
-    def origin(self):
-        return jnp.zeros(self.dim)
+    def origin(self, dtype=None):
+        return jnp.zeros(self.dim, dtype)
 
     def project(self, x):
         return x - jnp.floor(x)
@@ -70,8 +70,8 @@ class ClockTorus(Manifold):
     def log_volume(self):
         return 0.0
 
-    def random_uniform(self, key, batch_shape=()):
-        return jax.random.uniform(key, (*batch_shape, self.dim))
+    def random_uniform(self, key, batch_shape=(), dtype=None):
+        return jax.random.uniform(key, (*batch_shape, self.dim), dtype or float)
 
     def log_volume_element(self, x):
         return 0 * x[..., 0]
@@ -103,8 +103,8 @@ class HalfSpace(Manifold):
     def curvature(self):
         return -1.0
 
-    def origin(self):
-        return jnp.zeros(self.dim).at[-1].set(1.0)
+    def origin(self, dtype=None):
+        return jnp.zeros(self.dim, dtype).at[-1].set(1.0)
 
     def project(self, x):
         return x.at[..., -1].set(jnp.maximum(x[..., -1], 1e-20))
