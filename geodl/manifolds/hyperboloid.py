@@ -67,6 +67,9 @@ def _primitive(*points, validate=_validate):
     def decorate(function):
         @functools.wraps(function)
         def allowed(*, c, **arguments):
+            for name in points:  # formulas read X_{1:} only; a NaN in X_0 is one all the same
+                if name in arguments:
+                    arguments[name] += 0 * arguments[name][..., :1]
             return function(**arguments, c=jnp.where(c > 0, c, jnp.nan))
 
         return primitive(*points, validate=validate)(allowed)
