@@ -53,7 +53,7 @@ def test_the_flat_ball_is_the_normal_of_four_times_the_euclidean_metric(family, 
 
 
 @pytest.mark.parametrize("family", [WrappedNormal, RiemannianNormal])
-@pytest.mark.quick("WrappedNormal")
+@pytest.mark.quick()
 def test_derivatives_in_the_curvature_at_zero(family, x64):
     """Of densities and of samples, from the right, against one-sided differences."""
 

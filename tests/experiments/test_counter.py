@@ -63,6 +63,7 @@ def test_bad_shapes_are_named():
             jax.eval_shape(net.apply, params, jnp.zeros((3, *shape)))
 
 
+@pytest.mark.slow
 def test_no_images():
     """Empty batches in, empty batches out, and gradients of 0."""
     net = unet_counter((8, 8, 2), (3, 4))

@@ -52,6 +52,7 @@ def test_a_mixture_needs_its_parts(tmp_path):
         earth.run(config)
 
 
+@pytest.mark.slow
 def test_every_baseline_has_the_same_floor():
     x = np.array([[0.0, 0, 1], [0, 0, -1], [1, 0, 0]], np.float32)
     kappa, weights = np.array([50.0, 1e3]), np.array([0.3, 0.7])
@@ -122,6 +123,7 @@ def test_batches_are_of_one_size_and_kept(tmp_path):
     assert shapes == [(4,)] * 3
 
 
+@pytest.mark.slow
 def test_a_mixture_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     x = np.asarray(data.load("mixture")[:60], np.float32)
     fit, validation, key = x[:40], x[40:], jax.random.key(0)

@@ -208,7 +208,7 @@ MIXED = {
 
 
 @pytest.mark.parametrize("name", MIXED)
-@pytest.mark.quick("each its own")
+@pytest.mark.quick()
 def test_products_with_a_sphere(name, x64):
     """Tangent to every factor; divergence by central differences along geodesics of what transport brings back."""
     manifold, kind = MIXED[name]

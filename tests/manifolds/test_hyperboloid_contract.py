@@ -101,6 +101,7 @@ def test_distances_and_logarithms(d, reach, dtype):
 
 
 @pytest.mark.parametrize("r", [4.0, 15.0, 25.0, 43.0, 80.0])
+@pytest.mark.quick("25.0")
 def test_vectors_in_line_with_the_origin(r):
     """Norm, product and components of a unit vector along an axis, and its transport."""
     for d in (1, 3):
@@ -121,6 +122,7 @@ def test_vectors_in_line_with_the_origin(r):
 
 
 @pytest.mark.parametrize("r", [32.0, 50.0, 80.0])
+@pytest.mark.quick("50.0")
 def test_far_and_opposite(r):
     space = Hyperboloid(2)
     u = jnp.asarray([0.6, 0.8])
@@ -140,6 +142,7 @@ def test_far_and_opposite(r):
 
 @pytest.mark.parametrize("inner", [jax.jacfwd, jax.jacrev])
 @pytest.mark.parametrize("outer", [jax.jacfwd, jax.jacrev])
+@pytest.mark.quick("jacrev-jacrev")
 def test_second_derivatives_at_the_origin(inner, outer):
     space = Hyperboloid(2)
     o, plane = space.origin(), jnp.diag(jnp.asarray([0.0, 1.0, 1.0]))

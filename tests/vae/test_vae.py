@@ -67,6 +67,7 @@ def test_every_model_trains_under_jit(name):
         assert jnp.all(jnp.isfinite(leaf)) and jnp.any(leaf != 0)
 
 
+@pytest.mark.slow
 def test_rotations_as_latents():
     """A linear decoder reads a matrix row by row."""
     encoder, decoder = mlp([ITEMS, 6]), vae.decoder("linear", 9, [HIDDEN, ITEMS])
