@@ -35,18 +35,37 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
-from scipy.special import gammaln, xlogy
 
 from geodl._core.checks import check_dim
 from geodl._core.records import register_record
 from geodl._core.reductions import safe_norm
+from geodl.equivariant import _wigner
+from geodl.equivariant._wigner import along, default_dtype, wigner_d
 
+
+__all__ = [
+    "Grid",
+    "HealpixTransform",
+    "RotationTransform",
+    "Rotator",
+    "SphereTransform",
+    "driscoll_healy",
+    "euler_angles",
+    "gauss_legendre",
+    "healpix_centers",
+    "healpix_transform",
+    "rotation_pack",
+    "rotation_transform",
+    "rotation_unpack",
+    "rotator",
+    "sphere_pack",
+    "sphere_transform",
+    "sphere_unpack",
+    "wigner_d",
+]
 
 # Operation by operation an eager call takes milliseconds; inside a traced function nothing is left of it.
 _compiled = partial(jax.jit, inline=True)
-
-DENSE = 64  # degrees: above, the tables of SO(3) are regenerated in blocks
-BLOCK = 16
 
 
 # -------------------------------------------------------------------------------------------------
@@ -129,177 +148,6 @@ def _legendre(n, z):
 
 
 # -------------------------------------------------------------------------------------------------
-# Wigner's small d
-# -------------------------------------------------------------------------------------------------
-
-
-def wigner_d(degrees: int, orders: int, betas: ArrayLike) -> np.ndarray:
-    """Wigner's d^l_mn(beta) for 0 <= m < L and 0 <= n <= N, in double precision: (L, N + 1, L, betas), m, n, l, beta.
-
-    The sign is Sakurai's, d^1_10 = -sin(beta) / sqrt(2); 0 where l < max(m, n). By the three-term recurrence in l from
-    l = max(m, n), stable at any order. The others follow from d_nm = d_-m,-n = (-1)^(m - n) d_mn and
-    d_m,-n(beta) = (-1)^(l + m) d_mn(pi - beta).
-
-    Args:
-        degrees: L.
-        orders: N.
-        betas: angles (betas,) in [0, pi].
-    """
-    table = np.stack(list(_degrees(degrees, orders, np.asarray(betas, float))), 2)
-    return table * _sign(np.add.outer(np.arange(degrees), np.arange(orders + 1)))[..., None, None]
-
-
-def _sign(power):
-    """(-1)^power."""
-    return 1 - 2 * (power % 2)
-
-
-def _degrees(degrees, orders, betas):
-    """(-1)^(m + n) d^l_mn (L, N + 1, betas) for l = 0, 1, ..., in turn: the signs of real harmonics."""
-    m, n = np.arange(degrees)[:, None], np.arange(orders + 1)
-    first, start = _first_degrees(m, n, betas)
-    previous, current = np.zeros_like(start), np.where(first == 0, start, 0)
-    for l in range(degrees):
-        yield current
-        previous, current = current, _next_degree(l, m, n, np.cos(betas), current, previous, np)
-        current = np.where(first == l + 1, start, current)
-
-
-def _first_degrees(m, n, betas):
-    """max(m, n), the degree with which the recurrence starts, and the values there."""
-    high, low = np.maximum(m, n)[..., None], np.minimum(m, n)[..., None]
-    binomial = gammaln(2 * high + 1) - gammaln(high + low + 1) - gammaln(high - low + 1)
-    cosine, sine = np.cos(betas / 2), np.sin(betas / 2)
-    log_size = binomial / 2 + xlogy(high + low, cosine) + xlogy(high - low, sine)
-    return high, np.where(high == m[..., None], 1, _sign(high - low)) * np.exp(log_size)
-
-
-def _next_degree(l, m, n, cosine, current, previous, np):
-    """d^(l + 1) from d^l and d^(l - 1) for l >= max(m, n), 0 below."""
-    fits = (l >= m) & (l >= n)
-    up = np.sqrt(np.where(fits, ((l + 1.0) ** 2 - m**2) * ((l + 1.0) ** 2 - n**2), np.inf))
-    down = np.sqrt(np.where(fits, 1.0 * (l**2 - m**2) * (l**2 - n**2), 0.0))
-    safe = np.maximum(l, 1)
-    slope = ((2 * l + 1) * (l + 1) / up)[..., None]
-    offset = ((2 * l + 1) * m * n / (safe * up))[..., None]
-    return (slope * cosine - offset) * current - ((l + 1) / safe * down / up)[..., None] * previous
-
-
-def _tabulated(degrees, orders, betas, dtype=float):
-    """c_m c_n (-1)^(m + n) d^l_mn(beta) by (m, n, l, beta), where c_0 = 1 / sqrt(2) and else c_m = 1."""
-    table = np.empty((degrees, orders + 1, degrees, len(betas)), dtype)
-    for l, value in enumerate(_degrees(degrees, orders, np.asarray(betas))):
-        table[:, :, l] = value * _halves(degrees, orders)
-    return table
-
-
-@register_record
-@dataclass(frozen=True)
-class _Dense:
-    """The table as one array (m, n, l, beta)."""
-
-    values: Array
-
-    def to_degrees(self, x):
-        """sum_beta of the table times x (m, n, beta, ...): (m, n, l, ...)."""
-        return _batched(self.values, x, 3)
-
-    def to_betas(self, x):
-        """sum_l of the table times x (m, n, l, ...): (m, n, beta, ...)."""
-        return _batched(self.values, x, 2)
-
-
-def _batched(table, x, axis):
-    """For each (m, n) the product of the table, or its transpose, with x."""
-    columns = x.reshape(*x.shape[:3], -1)
-    y = lax.dot_general(table, columns, (((axis,), (2,)), ((0, 1), (0, 1))), precision="highest")
-    return y.reshape(*y.shape[:3], *x.shape[3:])
-
-
-def _halves(degrees, orders):
-    """c_m c_n (m, n, 1)."""
-    c = np.where(np.arange(degrees) == 0, np.sqrt(0.5), 1.0)
-    return (c[:, None] * c[: orders + 1])[..., None]
-
-
-@register_record
-@dataclass(frozen=True)
-class _Blocks:
-    """The same table, of which each sixteenth pair of degrees is kept; those between are made when they are needed.
-
-    A pair is right to double precision before it is rounded, so that neither rounding nor underflow of a long
-    recurrence in float32 comes in.
-    """
-
-    pairs: Array  # d^(l - 1) and d^l at the beginning of each block: (blocks, 2, m, n, beta)
-    start: Array  # d^l for l = max(m, n): (m, n, beta)
-    cosine: Array
-    degrees: int = field(metadata={"static": True})
-
-    @classmethod
-    def of(cls, degrees, orders, betas, dtype):
-        pairs, previous = [], 0
-        for l, value in enumerate(_degrees(degrees, orders, betas)):
-            value = value * _halves(degrees, orders)
-            if l % BLOCK == 0:
-                pairs.append(np.stack([np.broadcast_to(previous, value.shape), value]))
-            previous = value
-        m, n = np.arange(degrees)[:, None], np.arange(orders + 1)
-        start = _first_degrees(m, n, betas)[1] * _halves(degrees, orders)
-        arrays = (np.stack(pairs), start, np.cos(betas))
-        return cls(*(jnp.asarray(a, dtype) for a in arrays), degrees)
-
-    def _block(self, first, pair):
-        """The table of the degrees ``first`` to ``first + 15``."""
-        m, n = jnp.arange(self.start.shape[0])[:, None], jnp.arange(self.start.shape[1])
-        begin = jnp.maximum(m, n)[..., None]
-
-        def step(pair, l):
-            previous, current = pair
-            following = _next_degree(l, m, n, self.cosine, current, previous, jnp)
-            following = jnp.where(begin == l + 1, self.start, following).astype(current.dtype)
-            return (current, following), current
-
-        _, values = lax.scan(step, (pair[0], pair[1]), first + jnp.arange(BLOCK))
-        return jnp.moveaxis(values, 0, 2)
-
-    def to_degrees(self, x):
-        def block(_, block):
-            return None, _batched(self._block(*block), x, 3)
-
-        _, y = lax.scan(block, None, (jnp.arange(0, self.degrees, BLOCK), self.pairs))
-        y = jnp.moveaxis(y, 0, 2)
-        return y.reshape(*y.shape[:2], -1, *y.shape[4:])[:, :, : self.degrees]
-
-    def to_betas(self, x):
-        padding = [(0, 0)] * x.ndim
-        padding[2] = (0, -self.degrees % BLOCK)
-        x = jnp.pad(x, padding)
-        x = jnp.moveaxis(x.reshape(*x.shape[:2], -1, BLOCK, *x.shape[3:]), 2, 0)
-
-        def block(total, block):
-            first, pair, x = block
-            return total + _batched(self._block(first, pair), x, 2), None
-
-        zero = jnp.zeros((*self.start.shape, *x.shape[4:]), x.dtype)
-        firsts = jnp.arange(0, self.degrees, BLOCK)
-        return lax.scan(block, zero, (firsts, self.pairs, x))[0]
-
-
-def _table(degrees, orders, betas, dtype):
-    if degrees <= DENSE or orders == 0:
-        return _Dense(jnp.asarray(_tabulated(degrees, orders, betas, dtype)))
-    return _Blocks.of(degrees, orders, np.asarray(betas), dtype)
-
-
-def _fourier(orders, points, dtype):
-    """The real Fourier matrix (2, orders, points): cos(m alpha_j), then sin(m alpha_j)."""
-    turns = np.outer(np.arange(orders), np.arange(points)) % points
-    angles = turns * (2 * np.pi / points)
-    return jnp.asarray(np.stack([np.cos(angles), np.sin(angles)]), dtype)
-
-
-# -------------------------------------------------------------------------------------------------
 # The sphere
 # -------------------------------------------------------------------------------------------------
 
@@ -314,7 +162,7 @@ class SphereTransform:
         degrees: L.
     """
 
-    table: _Dense
+    table: _wigner.DenseTable | _wigner.BlockTable
     fourier: Array
     grid: Grid = field(metadata={"static": True})
     degrees: int = field(metadata={"static": True})
@@ -342,16 +190,16 @@ class SphereTransform:
     def analyze(self, f: Float[Array, "longitudes rings *rest"]) -> Float[Array, "L L 2 *rest"]:
         """:meth:`analysis` in the order of the computation: (m, l, cosine or sine, ...) of (longitudes, rings, ...)."""
         weights = np.asarray(self.grid.weights) * (2 * np.pi / self.grid.longitudes)
-        f = f * _along(weights, f, 1)
-        x = _matmul(self.fourier, f)  # (2, m, beta, ...)
+        f = f * along(weights, f, 1)
+        x = _wigner.matmul(self.fourier, f)  # (2, m, beta, ...)
         x = self.table.to_degrees(jnp.moveaxis(x, 0, 2)[:, None])[:, 0]
-        return x * _along(_orthonormal(self.degrees), x, 1)
+        return x * along(orthonormal(self.degrees), x, 1)
 
     def synthesize(self, x: Float[Array, "L L 2 *rest"]) -> Float[Array, "longitudes rings *rest"]:
         """:meth:`synthesis` in the order of the computation."""
-        x = x * _along(_orthonormal(self.degrees), x, 1)
+        x = x * along(orthonormal(self.degrees), x, 1)
         x = jnp.moveaxis(self.table.to_betas(x[:, None])[:, 0], 2, 0)
-        return _matmul(self.fourier, x, transposed=True)
+        return _wigner.matmul(self.fourier, x, transposed=True)
 
 
 def sphere_transform(
@@ -370,9 +218,9 @@ def sphere_transform(
     Reference:
         Driscoll & Healy, *Computing Fourier transforms and convolutions on the 2-sphere* (1994).
     """
-    grid, dtype = _grid("sphere_transform", degrees, grid), _dtype(dtype)
-    table = _table(degrees, 0, grid.betas, dtype)
-    return SphereTransform(table, _fourier(degrees, grid.longitudes, dtype), grid, degrees)
+    grid, dtype = _grid("sphere_transform", degrees, grid), default_dtype(dtype)
+    table = _wigner.table_of(degrees, 0, grid.betas, dtype)
+    return SphereTransform(table, _wigner.fourier(degrees, grid.longitudes, dtype), grid, degrees)
 
 
 def _grid(name, degrees, grid):
@@ -381,10 +229,6 @@ def _grid(name, degrees, grid):
     if grid.degrees < degrees:
         raise ValueError(f"{name}: the grid carries {grid.degrees} degrees, asked for {degrees}")
     return grid
-
-
-def _dtype(dtype):
-    return jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
 
 
 def _checked(name, x, shape, table):
@@ -397,24 +241,9 @@ def _checked(name, x, shape, table):
     return x
 
 
-def _along(values, x, axis):
-    """A vector as an array that multiplies x along an axis."""
-    return np.expand_dims(np.asarray(values, x.dtype), tuple(range(1, x.ndim - axis)))
-
-
-def _orthonormal(degrees):
+def orthonormal(degrees):
     """What makes harmonics Y_lm of the table's functions: 2 sqrt((2l + 1) / 4 pi)."""
     return np.sqrt((2 * np.arange(degrees) + 1) / np.pi)
-
-
-def _matmul(fourier, x, transposed=False):
-    """The Fourier matrix (2, m, points) along the leading axis, or leading two axes, of x."""
-    matrix = fourier.reshape(-1, fourier.shape[-1])
-    if transposed:
-        y = jnp.matmul(matrix.T, x.reshape(len(matrix), -1), precision="highest")
-        return y.reshape(-1, *x.shape[2:])
-    y = jnp.matmul(matrix, x.reshape(len(x), -1), precision="highest")
-    return y.reshape(*fourier.shape[:2], *x.shape[1:])
 
 
 def sphere_pack(x: Float[Array, "L L 2 *rest"]) -> Float[Array, "*rest LL"]:
@@ -473,7 +302,7 @@ class HealpixTransform:
     method of conjugate gradients from that quadrature on.
     """
 
-    table: _Dense
+    table: _wigner.DenseTable | _wigner.BlockTable
     fourier: (
         Array  # cosines and sines (rings, 2 m, pixels of the longest ring), 0 beyond a ring's end
     )
@@ -509,7 +338,7 @@ class HealpixTransform:
         """
         c = _checked("synthesis", coefficients, (self.degrees**2,), self.fourier)
         x = sphere_unpack(c, self.degrees)
-        x = x * _along(_orthonormal(self.degrees), x, 1)
+        x = x * along(orthonormal(self.degrees), x, 1)
         waves = jnp.moveaxis(self.table.to_betas(x[:, None])[:, 0], (1, 2), (0, 1))
         flat = waves.reshape(*self.fourier.shape[:2], -1)
         y = lax.dot_general(self.fourier, flat, (((1,), (1,)), ((0,), (0,))), precision="highest")
@@ -543,9 +372,9 @@ def healpix_transform(degrees: int, nside: int, dtype: DTypeLike | None = None) 
     alphas = starts[:, None] + 2 * np.pi * j / counts[:, None]
     angles = np.arange(degrees)[:, None] * alphas[:, None]
     waves = np.concatenate([np.cos(angles), np.sin(angles)], 1) * (j < counts[:, None])[:, None]
-    dtype = _dtype(dtype)
+    dtype = default_dtype(dtype)
     return HealpixTransform(
-        _table(degrees, 0, betas, dtype), jnp.asarray(waves, dtype), nside, degrees
+        _wigner.table_of(degrees, 0, betas, dtype), jnp.asarray(waves, dtype), nside, degrees
     )
 
 
@@ -566,7 +395,7 @@ class RotationTransform:
         turns: n_gamma, the points in the third angle.
     """
 
-    table: _Dense | _Blocks
+    table: _wigner.DenseTable | _wigner.BlockTable
     of_alpha: Array
     of_gamma: Array
     grid: Grid = field(metadata={"static": True})
@@ -578,6 +407,21 @@ class RotationTransform:
     def shape(self) -> tuple[int, int, int]:
         """Of a function on the grid, (rings, longitudes, turns)."""
         return (*self.grid.shape, self.turns)
+
+    def below(self, degrees: int) -> "RotationTransform":
+        """The transform of fewer degrees on the same grid."""
+        if degrees == self.degrees:
+            return self
+        orders = min(self.orders, degrees - 1)
+        return RotationTransform(
+            self.table.below(degrees),
+            self.of_alpha[:, :degrees],
+            self.of_gamma[:, : orders + 1],
+            self.grid,
+            degrees,
+            orders,
+            self.turns,
+        )
 
     @property
     def size(self) -> int:
@@ -617,23 +461,23 @@ class RotationTransform:
             t = 1.
         """
         weights = np.asarray(self.grid.weights) / (2 * self.grid.longitudes * self.turns)
-        f = f * _along(weights, f, 2)
-        return self._to_degrees(_sines(f, self.of_alpha, self.of_gamma))
+        f = f * along(weights, f, 2)
+        return self._to_degrees(_wigner.sines(f, self.of_alpha, self.of_gamma))
 
     def _to_degrees(self, waves):
-        u, v = _split(waves)
+        u, v = _wigner.split(waves)
         v = jnp.flip(v, 2)  # the grid is its own mirror image
         x = self.table.to_degrees(jnp.stack([u, v], 3))
-        return _join(x[:, :, :, 0], _mirrored(x[:, :, :, 1]))
+        return _wigner.join(x[:, :, :, 0], _wigner.mirrored(x[:, :, :, 1]))
 
     def synthesize(
         self, x: Float[Array, "L N1 L 2 2 *rest"]
     ) -> Float[Array, "longitudes turns rings *rest"]:
         """:meth:`synthesis` in the order of the computation."""
-        u, v = _join_transposed(x * _along(2 * np.arange(self.degrees) + 1, x, 2))
-        y = self.table.to_betas(jnp.stack([u, _mirrored(v)], 3))
-        waves = _split_transposed(y[:, :, :, 0], jnp.flip(y[:, :, :, 1], 2))
-        return _sines_transposed(waves, self.of_alpha, self.of_gamma)
+        u, v = _wigner.join_transposed(x * along(2 * np.arange(self.degrees) + 1, x, 2))
+        y = self.table.to_betas(jnp.stack([u, _wigner.mirrored(v)], 3))
+        waves = _wigner.split_transposed(y[:, :, :, 0], jnp.flip(y[:, :, :, 1], 2))
+        return _wigner.sines_transposed(waves, self.of_alpha, self.of_gamma)
 
 
 def rotation_transform(
@@ -661,7 +505,7 @@ def rotation_transform(
     Reference:
         Kostelec & Rockmore, *FFTs on the rotation group* (2008).
     """
-    grid, dtype = _grid("rotation_transform", degrees, grid), _dtype(dtype)
+    grid, dtype = _grid("rotation_transform", degrees, grid), default_dtype(dtype)
     orders = degrees - 1 if orders is None else orders
     if not 0 <= orders < degrees:
         raise ValueError(f"rotation_transform: orders must be 0 to {degrees - 1}, got {orders}")
@@ -671,70 +515,14 @@ def rotation_transform(
             f"rotation_transform: orders to {orders} need {2 * orders + 1} turns, got {turns}"
         )
     return RotationTransform(
-        _table(degrees, orders, grid.betas, dtype),
-        _fourier(degrees, grid.longitudes, dtype),
-        _fourier(orders + 1, turns, dtype),
+        _wigner.table_of(degrees, orders, grid.betas, dtype),
+        _wigner.fourier(degrees, grid.longitudes, dtype),
+        _wigner.fourier(orders + 1, turns, dtype),
         grid,
         degrees,
         orders,
         turns,
     )
-
-
-# With c = cos and s = sin of m alpha and n gamma, in that order, and d and d' the small d of (m, n) and (m, -n),
-# without Condon and Shortley's signs:     D_mn = d (cc - ss) + d' (cc + ss),    D_m,-n = -d (sc + cs) + d' (sc - cs),
-# D_-m,-n = d (cc - ss) - d' (cc + ss),  D_-m,n = d (sc + cs) + d' (sc - cs), times 1 / sqrt(2) for m = 0 and for n =
-# 0.
-
-
-def _sines(f, of_alpha, of_gamma):
-    """Products with the sines and cosines: (s, m, t, n, beta, ...) of (alpha, gamma, beta, ...)."""
-    x = _matmul(of_alpha, f)
-    flat = x.reshape(-1, x.shape[2], math.prod(x.shape[3:]))
-    matrix = of_gamma.reshape(-1, of_gamma.shape[-1])
-    matrices = jnp.broadcast_to(matrix, (len(flat), *matrix.shape))
-    y = lax.dot_general(matrices, flat, (((2,), (1,)), ((0,), (0,))), precision="highest")
-    return y.reshape(*of_alpha.shape[:2], *of_gamma.shape[:2], *f.shape[2:])
-
-
-def _sines_transposed(waves, of_alpha, of_gamma):
-    """(alpha, gamma, beta, ...) of (s, m, t, n, beta, ...)."""
-    matrix = of_gamma.reshape(-1, of_gamma.shape[-1])
-    flat = waves.reshape(math.prod(waves.shape[:2]), len(matrix), -1)
-    matrices = jnp.broadcast_to(matrix, (len(flat), *matrix.shape))
-    y = lax.dot_general(matrices, flat, (((1,), (1,)), ((0,), (0,))), precision="highest")
-    y = y.reshape(*waves.shape[:2], matrix.shape[-1], *waves.shape[4:])
-    return _matmul(of_alpha, y, transposed=True)
-
-
-def _split(waves):
-    """What d and d' multiply, each (m, n, beta, 2, ...): of waves (s, m, t, n, beta, ...)."""
-    cc, cs, sc, ss = (waves[s, :, t] for s in (0, 1) for t in (0, 1))
-    return jnp.stack([cc - ss, sc + cs], 3), jnp.stack([cc + ss, sc - cs], 3)
-
-
-def _split_transposed(u, v):
-    u1, u2, v1, v2 = u[:, :, :, 0], u[:, :, :, 1], v[:, :, :, 0], v[:, :, :, 1]
-    cosines = jnp.stack([u1 + v1, u2 - v2], 1)
-    sines = jnp.stack([u2 + v2, v1 - u1], 1)
-    return jnp.stack([cosines, sines])
-
-
-def _join(u, v):
-    """The blocks (m, n, l, s, t, ...) of the sums over d and d', each (m, n, l, 2, ...)."""
-    u1, u2, v1, v2 = u[:, :, :, 0], u[:, :, :, 1], v[:, :, :, 0], v[:, :, :, 1]
-    return jnp.stack([jnp.stack([u1 + v1, v2 - u2], 3), jnp.stack([u2 + v2, u1 - v1], 3)], 3)
-
-
-def _join_transposed(x):
-    pp, pm, mp, mm = (x[:, :, :, s, t] for s in (0, 1) for t in (0, 1))
-    return jnp.stack([pp + mm, mp - pm], 3), jnp.stack([pp - mm, mp + pm], 3)
-
-
-def _mirrored(x):
-    """x (m, n, l, ...) times (-1)^(l + m + n): d_m,-n(beta) is d_mn(pi - beta) with this sign."""
-    powers = sum(np.ogrid[: x.shape[0], : x.shape[1], : x.shape[2]])
-    return x * np.expand_dims(_sign(powers).astype(x.dtype), tuple(range(3, x.ndim)))
 
 
 def rotation_pack(x: Float[Array, "L N1 L 2 2 *rest"]) -> Float[Array, "*rest size"]:
@@ -837,11 +625,11 @@ def rotator(degrees: int, dtype: DTypeLike | None = None) -> Rotator:
         Pinchon & Hoggan, *Rotation matrices for real spherical harmonics* (2007).
     """
     check_dim("rotator: degrees", degrees)
-    table = _tabulated(degrees, degrees - 1, [np.pi / 2])
+    table = _wigner.tabulated(degrees, degrees - 1, [np.pi / 2])
     d = np.moveaxis(table[..., 0], 2, 0)  # (l, m, n)
-    mirror = _sign(sum(np.ogrid[:degrees, :degrees, :degrees])) * d
+    mirror = _wigner.sign(sum(np.ogrid[:degrees, :degrees, :degrees])) * d
     quarter = np.stack([d + mirror, d - mirror])
-    return Rotator(jnp.asarray(quarter, _dtype(dtype)))
+    return Rotator(jnp.asarray(quarter, default_dtype(dtype)))
 
 
 def _about_z(x, angle):
@@ -857,7 +645,8 @@ def _broadcast(coefficients, rotation):
     rotation = jnp.asarray(rotation, coefficients.dtype)
     batch = jnp.broadcast_shapes(coefficients.shape[:-1], rotation.shape[:-2])
     coefficients = jnp.broadcast_to(coefficients, (*batch, coefficients.shape[-1]))
-    return coefficients, tuple(jnp.broadcast_to(a, batch) for a in euler_angles(rotation))
+    alpha, beta, gamma = (jnp.broadcast_to(a, batch) for a in euler_angles(rotation))
+    return coefficients, (alpha, beta, gamma)
 
 
 def euler_angles(rotation: ArrayLike) -> tuple[Array, Array, Array]:

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from geodl._core.records import as_pytree
+
 
 Params = dict[str, Any]
 
@@ -25,9 +27,14 @@ class Net(NamedTuple):
     def bind(self, params: Params) -> jax.tree_util.Partial:
         """The function of the inputs, ``inputs -> apply(params, *inputs)``, a pytree whose leaves are ``params``.
 
-        Passed to a function under ``jit``, its parameters are arguments of the compiled program, not constants in it.
+        Passed to a function under ``jit``, its parameters are arguments of the compiled program, not constants in it;
+        so are the arrays that ``apply`` itself has bound, where it is a ``Partial`` (tables of a transform, say).
         """
-        return jax.tree_util.Partial(self.apply, params)
+        return jax.tree_util.Partial(_applied, as_pytree(self.apply), params)
+
+
+def _applied(apply, params, *inputs):
+    return apply(params, *inputs)
 
 
 def functional(make: Callable[[nnx.Rngs], nnx.Module]) -> Net:

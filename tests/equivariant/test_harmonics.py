@@ -8,7 +8,7 @@ import pytest
 import scipy.special
 from scipy.spatial.transform import Rotation
 
-from geodl.equivariant import harmonics
+from geodl.equivariant import _wigner, harmonics
 
 
 RNG = np.random.default_rng(0)
@@ -158,7 +158,7 @@ def test_few_orders_are_the_columns_of_all():
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_blocks_of_degrees_are_the_dense_table(dtype, monkeypatch):
     dense = harmonics.rotation_transform(37, 3, dtype=dtype)
-    monkeypatch.setattr(harmonics, "DENSE", 8)
+    monkeypatch.setattr(_wigner, "DENSE", 8)
     blocked = harmonics.rotation_transform(37, 3, dtype=dtype)
     assert type(blocked.table) is not type(dense.table)
     c = RNG.normal(size=(2, dense.size)).astype(dtype)
