@@ -1,7 +1,7 @@
 """Networks that commute with symmetries: of the sphere, of SO(3), of the plane.
 
-``harmonics`` has the transforms, ``spherical`` the layers and networks on the sphere, ``checks`` says how equivariant any
-network is.
+``harmonics`` has the transforms, ``spherical`` the layers and networks on the sphere, ``checks`` says how equivariant
+any network is.
 """
 
 from geodl.equivariant import checks, harmonics, spherical

@@ -38,33 +38,37 @@ def equivariance_gap(
     degrees: Sequence[int] | None = None,
     rotations: int = 4,
 ) -> EquivarianceGap:
-    """How far a network is from commuting with rotations of the sphere, by rotations that are exact in coefficient space.
+    """How far a network is from commuting with rotations of the sphere, by rotations that are exact, in coefficients.
 
-    An image of few degrees rotates without any interpolation, so that what is measured is the network's own: 1e-7 for linear
-    layers in float32, more where a nonlinearity acts on a grid (less on a finer one), of order 1 for a planar network.
+    An image of few degrees rotates without any interpolation, so that what is measured is the network's own: 1e-7 for
+    linear layers in float32, more where a nonlinearity acts on a grid (less on a finer one), of order 1 for a planar
+    network.
 
     Args:
-        net: from images (batch, rings, longitudes, channels) to vectors (batch, entries), which should not change, or to
+        net: from images (batch, rings, longitudes, channels) to vectors (batch, entries), which should not change, or
+            to
             images (batch, rings, longitudes, entries) on the same grid, which should rotate. ``net.bind(params)`` of a
             network; any function will do.
         x: images.
         key: of the random rotations, the same for every row.
         grid: of the images, by default Gauss and Legendre's.
-        degrees: the inputs are cut to these numbers of degrees in turn, one row each: how the gap depends on the resolution.
+        degrees: the inputs are cut to these numbers of degrees in turn, one row each: how the gap depends on the
+            resolution.
             By default all that the grid carries, the half and the quarter of them.
         rotations: number of rotations of each image.
 
     Raises:
-        ValueError: Images that are not on the grid, more degrees than it carries, or a result of another kind.
+        ValueError: Images that are not on the grid, other degrees than 2 to those that it carries, or a result of
+            another kind.
 
     Reference:
         Cohen, Geiger, Koehler & Welling, *Spherical CNNs* (2018), section 5.1.
     """
     grid = gauss_legendre(x.shape[1]) if grid is None else grid
     most = grid.degrees
-    degrees = [d for d in (most // 4, most // 2, most) if d] if degrees is None else degrees
-    if not all(1 <= d <= most for d in degrees):
-        raise ValueError(f"equivariance_gap: degrees must be 1 to {most}, got {tuple(degrees)}")
+    degrees = [d for d in (most // 4, most // 2, most) if d > 1] if degrees is None else degrees
+    if not all(2 <= d <= most for d in degrees):
+        raise ValueError(f"equivariance_gap: degrees must be 2 to {most}, got {tuple(degrees)}")
     transform, turn = sphere_transform(most, grid, x.dtype), rotator(most, x.dtype)
     turns = SO3().random_uniform(key, (rotations,), dtype=x.dtype)
     coefficients = transform.analysis(jnp.moveaxis(x, -1, 1))

@@ -124,7 +124,7 @@ class RotationKernel:
     @property
     def degrees(self) -> int:
         """L."""
-        return len(self.plus)
+        return self.plus.shape[2]
 
     def init(self, key: Array, channels_in: int, channels_out: int) -> Array:
         """Random weights that keep the mean square of positive features (He et al. 2015)."""
@@ -211,15 +211,15 @@ def lift(f: Array, spectrum: Array) -> Array:
 
     Args:
         f: coefficients (m, l, s, batch, in).
-        spectrum: of the kernel, :meth:`SphereKernel.spectrum`, of at least as many degrees.
+        spectrum: of the kernel, :meth:`SphereKernel.spectrum`, of as many degrees; its first N + 1 orders where the
+            result
+            shall have no more.
 
     Returns:
-        Coefficients (m, n, l, s, t, batch, out), of the degrees that both have.
+        Coefficients (m, n, l, s, t, batch, out).
     """
-    degrees = min(len(f), len(spectrum))
-    f, psi = f[:degrees, :degrees], spectrum[:, :degrees]
-    f = f / _wigner.along(2 * np.arange(degrees) + 1, f, 1)
-    return jnp.einsum("mlsbi,nltio->mnlstbo", f, psi[:degrees], precision="highest")
+    f = f / _wigner.along(2 * np.arange(len(f)) + 1, f, 1)
+    return jnp.einsum("mlsbi,nltio->mnlstbo", f, spectrum, precision="highest")
 
 
 def convolve(f: Array, spectrum: tuple[Array, ...]) -> Array:
@@ -328,7 +328,7 @@ class _Layers:
         f = self.image.analyze(jnp.transpose(images, (2, 1, 0, 3)))
         if rotation is not None:
             f = self.rotator.rotate(f, _angles(rotation))
-        f = lift(f, _spectrum(self.kernels[0], params["layer0"]))
+        f = lift(f, _spectrum(self.kernels[0], params["layer0"])[: self.grids[0].orders + 1])
         for i, kernel in enumerate(self.kernels[1:], 1):
             layer = params[f"layer{i}"]
             f = self.nonlinear(params, i - 1, f, kernel.degrees)
