@@ -132,7 +132,7 @@ def _bounded(log_scale):
 
 
 def _of_few_channels(function, x):
-    """An elementwise function of x; on the CPU as of one row, along which XLA vectorises: six times as fast."""
+    """An elementwise function of x; on the CPU as of one row, along which XLA vectorizes: six times as fast."""
     if x.shape[-1] >= _VECTOR:
         return function(x)
     row = cpu_barrier(x.reshape(-1))

@@ -22,7 +22,7 @@ from geodl.manifolds import Manifold
 
 
 class Neighbors(NamedTuple):
-    """Labelled data to look for neighbors in, by the Euclidean distance of all axes (of pixels, or of features)."""
+    """Labeled data to look for neighbors in, by the Euclidean distance of all axes (of pixels, or of features)."""
 
     x: Any
     """(m, ...)"""

@@ -14,7 +14,7 @@ from geodl.datasets.files import data_dir, fetch
 
 
 class Images(NamedTuple):
-    """Images, 0 black to 255 white, grey or with an axis of colours, and their labels."""
+    """Images, 0 black to 255 white, gray or with an axis of colors, and their labels."""
 
     train_images: UInt8[np.ndarray, "train height width *rgb"]
     train_labels: UInt8[np.ndarray, " train"]
@@ -107,7 +107,7 @@ def read_idx(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "..."]:
 def digits() -> Images:
     """The 1797 digits that come with scikit-learn, 8 x 8, without any download.
 
-    Their 17 grey levels are scaled to 0..255; a fifth of them, fixed, is the test set.
+    Their 17 gray levels are scaled to 0..255; a fifth of them, fixed, is the test set.
     """
     from sklearn.datasets import load_digits
 

@@ -1,4 +1,4 @@
-"""What the normal laws on manifolds share: parameters, shapes, checks."""
+"""What the normal distributions on manifolds share: parameters, shapes, checks."""
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +13,12 @@ from geodl.manifolds import Manifold, Point
 
 
 class LocationScale(distrax.Distribution):
-    """A law on a manifold around ``loc``, with ``scale`` a scalar or an array with a trailing axis.
+    """A distribution on a manifold around ``loc``, with ``scale`` a scalar or an array with a trailing axis.
 
     All leading axes, those of ``loc`` before the point's, of ``scale`` before its last and of the
     manifold's curvature, are batch axes and broadcast. Half-precision parameters become float32.
 
-    All parameters are kept with the same number of batch axes, a scalar ``scale`` as (1,): so laws that
+    All parameters are kept with the same number of batch axes, a scalar ``scale`` as (1,): so distributions that
     ``vmap`` or a stack puts together have the new axis first in each of them, and are a batch.
     """
 
@@ -75,7 +75,7 @@ class LocationScale(distrax.Distribution):
         return np.broadcast_shapes(locs, self._scale.shape[:-1], *curvatures)
 
     def mean(self) -> Point:
-        """The Fréchet mean, loc: the law is symmetric about it."""
+        """The Fréchet mean, loc: the distribution is symmetric about it."""
         batch = self.batch_shape
         return jax.tree.map(
             lambda p, shape: jnp.broadcast_to(p, (*batch, *shape)), self._loc, self.event_shape

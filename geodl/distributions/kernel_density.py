@@ -1,7 +1,7 @@
 """Kernel density estimates on the sphere, with one concentration for all kernels or one for each.
 
 The adaptive estimate is the sample-point estimator of Breiman, Meisel & Purcell (1977): the width of a
-point's kernel is proportional to the distance to one of its nearest neighbours.
+point's kernel is proportional to the distance to one of its nearest neighbors.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ PAIRS = 2**22  # as many pairs of points are in memory at a time
 
 
 class KernelDensity(distrax.Distribution):
-    """Equal mixture of von Mises-Fisher laws at given points of S^d, and a uniform part.
+    """Equal mixture of von Mises-Fisher distributions at given points of S^d, and a uniform part.
 
     ``log_prob`` is with respect to the area, needs memory for PAIRS pairs of points (its derivatives too),
     and has no cancellation: a kernel is exp(-kappa |x - x_i|^2 / 2), so that in float32 concentrations up
@@ -145,14 +145,14 @@ def adaptive_concentrations(
     scales: Sequence[float] = (0.3, 1.0, 3.0),
     max_concentration: float = 1e10,
 ) -> Float[Array, "k n"]:
-    """min(max_concentration, scale / distance to the m-th neighbour^2) of points (n, d + 1) of S^d.
+    """min(max_concentration, scale / distance to the m-th neighbor^2) of points (n, d + 1) of S^d.
 
     One row for each m in ``neighbors`` and each of ``scales``: candidates for :func:`select_kernel_density`.
 
     The cap is what duplicates of points get. It matters: the likelihood of data with duplicates, among
     themselves or of test points in the training set, grows with it without bound. A concentration kappa is
     a width of 1 / sqrt(kappa) rad, on the Earth 64 m for 1e10 and 64 km for 1e4.
-    Raises ``ValueError`` for neighbours below 1 or too many for n, and scales or caps that are not positive.
+    Raises ``ValueError`` for neighbors below 1 or too many for n, and scales or caps that are not positive.
     """
     if min(neighbors) < 1:
         raise ValueError(f"adaptive_concentrations: neighbors must be at least 1, got {neighbors}")
@@ -171,7 +171,7 @@ def neighbor_distances(
 ) -> Float[Array, "n m"]:
     """Geodesic distances from each of n points to its m nearest others, in increasing order.
 
-    Points are (n, *event_shape), a tuple of such on a product; duplicates are neighbours at distance 0.
+    Points are (n, *event_shape), a tuple of such on a product; duplicates are neighbors at distance 0.
     All n^2 distances are taken, PAIRS at a time. Raises ``ValueError`` unless 1 <= m < n
     and, where values are concrete, for points off the manifold.
     """

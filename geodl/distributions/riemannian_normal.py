@@ -1,4 +1,4 @@
-"""The Riemannian normal on hyperbolic space: the maximum-entropy law of given mean squared distance."""
+"""The Riemannian normal on hyperbolic space: the maximum-entropy distribution of given mean squared distance."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from geodl.manifolds import Manifold, Point, sphere
 class RiemannianNormal(LocationScale):
     """Density exp(-dist(loc, z)^2 / 2 scale^2) / Z with respect to the Riemannian volume.
 
-    Mathieu et al. (2019), section 3.2. A draw is r > 0 along a uniform direction, r by the law of
+    Mathieu et al. (2019), section 3.2. A draw is r > 0 along a uniform direction, r by the distribution of
     :mod:`~geodl.distributions.radial`; samples have exact pathwise derivatives in loc, scale and the
     curvature. Densities of samples come from r itself, so that they are right also where the float
     coordinates of a far point are not (on the ball; prefer the hyperboloid there).

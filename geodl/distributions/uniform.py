@@ -1,4 +1,4 @@
-"""The uniform law on a manifold of finite volume."""
+"""The uniform distribution on a manifold of finite volume."""
 
 import jax.numpy as jnp
 from jax import Array

@@ -1,7 +1,7 @@
-"""The von Mises-Fisher law on the sphere of any dimension, at any concentration.
+"""The von Mises-Fisher distribution on the sphere of any dimension, at any concentration.
 
 Mardia & Jupp, *Directional Statistics* (2000), 9.3.2. The angle from loc has density proportional to
-exp(kappa cos(t)) sin(t)^(dim - 1): normaliser (otherwise a Bessel function), mean and samples all come from
+exp(kappa cos(t)) sin(t)^(dim - 1): normalizer (otherwise a Bessel function), mean and samples all come from
 quadrature of that around its mode.
 """
 
@@ -45,8 +45,8 @@ def _float(kappa):
 
 def _log_normalizer(kappa, dim):
     """log of the integral of exp(-kappa (1 - <loc, x>)): without the part that is kappa itself."""
-    law = AngleLaw(dim - 1)
-    return sphere.log_area(dim - 1) + law.log_peak(kappa) + _quadrature.log_mass(law, kappa)
+    family = AngleFamily(dim - 1)
+    return sphere.log_area(dim - 1) + family.log_peak(kappa) + _quadrature.log_mass(family, kappa)
 
 
 def _mean_gap(kappa, dim):
@@ -59,7 +59,7 @@ def _mean_length(kappa, dim):
     low = kappa < dim
     small = jnp.where(low, kappa, dim)
     square = _quadrature.mean(
-        AngleLaw(dim - 1), lambda offset, mode: jnp.square(jnp.sin(mode + offset)), small
+        AngleFamily(dim - 1), lambda offset, mode: jnp.square(jnp.sin(mode + offset)), small
     )
     return jnp.where(low, small / dim * square, 1 - _mean_gap(kappa, dim))
 
@@ -111,7 +111,7 @@ class VonMisesFisher(distrax.Distribution):
         valid = (concentration >= 0) & (concentration < jnp.inf)
         check(valid, "VonMisesFisher: concentration must be >= 0 and finite", concentration)
         points_on("VonMisesFisher: loc", Sphere(loc.shape[-1] - 1), loc)
-        # the same number of batch axes in both, so that laws stacked by vmap are a batch
+        # the same number of batch axes in both, so that distributions stacked by vmap are a batch
         axes = max(loc.ndim - 1, concentration.ndim)
         self._loc = with_axes(loc.astype(dtype), axes + 1)
         kappa = jnp.where(valid, concentration.astype(dtype), jnp.nan)
@@ -204,8 +204,8 @@ class VonMisesFisher(distrax.Distribution):
 
 def _sample_angle(key, shape, kappa, dim):
     if dim != 2:
-        law, score = AngleLaw(dim - 1), jax.random.normal(key, shape, kappa.dtype)
-        return law.mode(kappa) + _quadrature.quantile(law, score, kappa)
+        family, score = AngleFamily(dim - 1), jax.random.normal(key, shape, kappa.dtype)
+        return family.mode(kappa) + _quadrature.quantile(family, score, kappa)
     # On S^2, 1 - cos(angle) = -log(1 - u (1 - exp(-2 kappa))) / kappa, smooth also at kappa = 0.
     u = jax.random.uniform(key, shape, kappa.dtype, minval=jnp.finfo(kappa.dtype).tiny)
     gap = 2 * u * _decay(2 * kappa) * _log_ratio(-u * jnp.expm1(-2 * kappa))
@@ -222,8 +222,8 @@ _log_ratio = even(  # -log(1 - z) / z, as a function of z
 
 
 @dataclass(frozen=True)
-class AngleLaw:
-    """The law of the angle t, kappa cos(t) + power log sin(t), in the offset from its mode; theta is kappa."""
+class AngleFamily:
+    """The density of the angle t, of logarithm kappa cos(t) + power log sin(t), in the offset from its mode; theta is kappa."""
 
     power: int
 

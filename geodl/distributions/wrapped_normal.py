@@ -1,4 +1,4 @@
-"""The wrapped normal: a normal law in the tangent space at loc, carried to the manifold by expmap."""
+"""The wrapped normal: a normal distribution in the tangent space at loc, carried to the manifold by expmap."""
 
 import functools
 
@@ -17,7 +17,7 @@ from geodl.manifolds import Manifold
 
 
 class WrappedNormal(LocationScale):
-    """The law of expmap(loc, v), v normal with standard deviations ``scale`` in the frame at loc.
+    """The distribution of expmap(loc, v), v normal with standard deviations ``scale`` in the frame at loc.
 
     ``log_prob`` is with respect to the Riemannian volume (Nagano et al. 2019; Mathieu et al. 2019,
     appendix B), log N(v; 0, scale^2) - logdetexp(loc, v), v = logmap(loc, z). Samples have exact

@@ -119,7 +119,7 @@ def _supplement(h2):
 
 @_primitive("x", "v")
 def expmap(x: Vector, v: Vector) -> Vector:
-    """cos(r) x + sin(r) v / r, r = |v|; normalised, so that long chains stay on it."""
+    """cos(r) x + sin(r) v / r, r = |v|; normalized, so that long chains stay on it."""
     q = dot(v, v)
     return _project(x + scale(cos_minus_one(q), x) + scale(sinc(q), v))
 

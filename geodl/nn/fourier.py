@@ -23,7 +23,7 @@ def sincos_2pi(turns: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[A
     """(sin 2 pi y, cos 2 pi y) of angles y (...) in turns; whole turns are subtracted without error.
 
     float32: by one odd polynomial, within 4e-7, an order of magnitude faster on CPUs than ``jnp.sin`` and ``jnp.cos``,
-    which XLA does not vectorise there. Other types: by ``jnp.sin`` and ``jnp.cos``.
+    which XLA does not vectorize there. Other types: by ``jnp.sin`` and ``jnp.cos``.
     """
     r = turns - jnp.round(turns)
     if r.dtype != jnp.float32:

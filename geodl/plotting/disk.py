@@ -70,7 +70,7 @@ class Disk:
         """Gyroplanes through p = expmap0(w b), normal to w (Mathieu et al. 2019, section 3.2).
 
         The plane is the arc through p that meets the boundary at right angles: a chord of the Klein
-        model at height tanh(2 s), s = sqrt(c) |w| b, mapped to the disk. Unlike the circle's centre
+        model at height tanh(2 s), s = sqrt(c) |w| b, mapped to the disk. Unlike the circle's center
         and radius, coth(2 s) and 1 / sinh(2 s), it has no pole where the arc is a diameter.
 
         Args:

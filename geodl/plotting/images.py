@@ -18,10 +18,10 @@ def tile(images: ArrayLike, border: int = 1, fill: float = 1.0) -> Float[np.ndar
     """One picture of a grid of images, a border of `border` pixels of value `fill` between them.
 
     Args:
-        images: (rows, columns, height, width) grey or (rows, columns, height, width, 3) colour, in
+        images: (rows, columns, height, width) gray or (rows, columns, height, width, 3) color, in
             [0, 1]; NaN stays NaN, which `imshow` leaves transparent.
         border: width in pixels.
-        fill: grey value of the border.
+        fill: gray value of the border.
 
     Raises:
         ValueError: if the shape is neither of the two.
@@ -39,7 +39,7 @@ def tile(images: ArrayLike, border: int = 1, fill: float = 1.0) -> Float[np.ndar
 
 
 def image_grid(ax: Axes, images: ArrayLike, border: int = 1, **style: Any) -> AxesImage:
-    """Show a grid of images (see `tile`); grey images in ink on paper, 0 white and 1 black."""
+    """Show a grid of images (see `tile`); gray images in ink on paper, 0 white and 1 black."""
     return _show(ax, tile(images, border, fill=0.35), style)
 
 
@@ -84,7 +84,7 @@ def quantile_lattice(n: int, scale: float = 1.0) -> Float[np.ndarray, "n n 2"]:
 
 
 def square_lattice(chart: Chart, n: int) -> Float[np.ndarray, "n n 2"]:
-    """Centres of the n x n cells of the chart's window, top row first; some lie outside a disk."""
+    """Centers of the n x n cells of the chart's window, top row first; some lie outside a disk."""
     ticks = chart.limit * (2 * (np.arange(n) + 0.5) / n - 1)
     return np.stack(np.meshgrid(ticks, ticks[::-1]), axis=-1)
 

@@ -16,7 +16,7 @@ from geodl.plotting.chart import Chart, clip
 from geodl.plotting.disk import Disk
 
 
-# white to a pale blue-grey: a background on which every colour of the points stays readable
+# white to a pale blue-gray: a background on which every color of the points stays readable
 HAZE = LinearSegmentedColormap.from_list("haze", ["#ffffff", "#eef3f8", "#d6e2ef", "#c0d3e7"])
 INK = "#30343b"
 
@@ -90,7 +90,7 @@ def density(
         ax: axes to draw on.
         chart: the latent space.
         function: maps points (m, 2) to values (m,), such as `exp(log_prob)`.
-        sigmas: contours where the value is exp(-k^2 / 2) of the largest: for a normal law, k
+        sigmas: contours where the value is exp(-k^2 / 2) of the largest: for a normal distribution, k
             standard deviations from its mean. May be empty.
         resolution: pixels along one side.
         **style: goes to `ax.imshow`.

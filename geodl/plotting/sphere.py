@@ -22,7 +22,7 @@ from geodl.plotting import _checks, _style
 from geodl.plotting.latent import INK
 
 
-# Both fall evenly in lightness (CIELAB), from 98 to 15 and from 82 to 28; warm colours stand out on the sea.
+# Both fall evenly in lightness (CIELAB), from 98 to 15 and from 82 to 28; warm colors stand out on the sea.
 SEA = LinearSegmentedColormap.from_list(
     "sea", "#f8fbfb #c9e2df #95cac8 #5db0b6 #2794aa #00779c #005a89 #004073 #002756".split()
 )
@@ -30,7 +30,7 @@ TIME = LinearSegmentedColormap.from_list(
     "time", "#f6c553 #e99f3f #db773b #c84e40 #a62d4f #781c55".split()
 )
 EVENT = "#e4572e"
-UNIFORM = 1 / (4 * np.pi)  # density of the uniform law, per steradian
+UNIFORM = 1 / (4 * np.pi)  # density of the uniform distribution, per steradian
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,9 @@ def sphere_density(
     resolution: int = 300,
     **style: Any,
 ) -> AxesImage:
-    """A density on the sphere as an image, logarithmic in colour.
+    """A density on the sphere as an image, logarithmic in color.
 
-    The scale is that of the uniform law, 1 / (4 pi): from a tenth of it to the largest value, at least to ten
+    The scale is that of the uniform distribution, 1 / (4 pi): from a tenth of it to the largest value, at least to ten
     times it, unless `norm` (one for several panels) or `vmin` and `vmax` are given. `sphere_colorbar` draws it.
 
     Args:
@@ -237,14 +237,14 @@ def sphere_points(ax: Axes, view: SphereMap, x: ArrayLike, **style: Any) -> Path
 
 
 def sphere_paths(ax: Axes, view: SphereMap, x: ArrayLike, **style: Any) -> LineCollection:
-    """Trajectories (n, times, 3) of unit vectors, such as those of a flow, coloured by time.
+    """Trajectories (n, times, 3) of unit vectors, such as those of a flow, colored by time.
 
     Dense in time: successive points are joined by straight lines. A path is cut where the map is.
 
     Args:
         ax: axes to draw on.
         view: the map.
-        x: the points, first to last; `cmap` colours them, or `color` gives one for all or one for each path.
+        x: the points, first to last; `cmap` colors them, or `color` gives one for all or one for each path.
         **style: goes to LineCollection.
 
     Raises:

@@ -11,7 +11,7 @@ def bernoulli(
 ) -> Float[Array, "*batch"]:
     """Bernoulli log-likelihood sum_i x_i log p_i + (1 - x_i) log(1 - p_i), p = sigmoid(logits), in nats.
 
-    Grey pixels x in [0, 1] are read as means of bits (Mathieu et al. 2019, MNIST). Logits and x are (..., n), the
+    Gray pixels x in [0, 1] are read as means of bits (Mathieu et al. 2019, MNIST). Logits and x are (..., n), the
     result is (...).
     """
     softplus = jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))

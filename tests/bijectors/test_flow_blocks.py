@@ -164,7 +164,7 @@ def test_squeeze_keeps_squares_together():
     np.testing.assert_array_equal(squeezed[1, 2], image[2:4, 4:6].ravel())
 
 
-def test_logits_are_exact_to_the_last_grey_value(x64):
+def test_logits_are_exact_to_the_last_gray_value(x64):
     v = np.arange(256) / 255
     y, log_det = Logit(0.05).inverse_and_log_det(jnp.float32(v))
     expected = scipy.special.logit(0.05 + 0.9 * v)
@@ -265,7 +265,7 @@ def corners(rng, outputs):
     return normal
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 @pytest.mark.parametrize("kind", ["affine", "spline", "logistic_mixture"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.quick("float32-spline", "float32-logistic_mixture")

@@ -1,4 +1,4 @@
-"""The radius of the Riemannian normal against mpmath (tests/oracles/make_radial_law.py)."""
+"""The radius of the Riemannian normal against mpmath (tests/oracles/make_radius_distribution.py)."""
 
 import functools
 import itertools
@@ -14,13 +14,13 @@ from scipy import special, stats
 from geodl.distributions import radial
 
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 
 # The compiler works fastest so, and compiling is what these tests spend their time on.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
-CELLS = json.loads((Path(__file__).parents[1] / "oracles" / "radial_law.json").read_text())
+CELLS = json.loads((Path(__file__).parents[1] / "oracles" / "radius_distribution.json").read_text())
 DIMS = sorted({cell["dim"] for cell in CELLS})
 ANCHOR = list(itertools.product((0.1, 0.5, 1.0, 2.0, 5.0), (0.1, 0.7, 1.4)))  # scale, c
 

@@ -1,4 +1,4 @@
-"""The von Mises-Fisher law against Bessel functions, its moments, and its divergences."""
+"""The von Mises-Fisher distribution against Bessel functions, its moments, and its divergences."""
 
 import functools
 
@@ -16,7 +16,7 @@ from geodl.distributions.von_mises_fisher import (
     mean_resultant_length,
 )
 from geodl.manifolds import Sphere
-from tests.distributions.laws import jit
+from tests.distributions.cases import jit
 
 
 CONCENTRATIONS = (0, 1e-6, 1e-3, 0.3, 2, 5, 6.5, 7.9, 10, 14, 20, 30, 90, 300, 500, 1e4, 1e6)

@@ -141,7 +141,7 @@ def test_single_precision_where_double_is_switched_on(x64):
         assert {a.dtype for a in jax.tree.leaves((params, z))} == {jnp.dtype("float32")}
 
 
-def test_data_dependent_initialisation():
+def test_data_dependent_initialization():
     """Every ActNorm puts out mean 0 and variance 1: so does the net, whose couplings are the identity at first."""
     x = jnp.array([3.0, -50.0, 0.1]) + jnp.array([0.1, 9.0, 2.0]) * jax.random.normal(
         jax.random.key(0), (64, 3)
@@ -162,7 +162,7 @@ def test_data_dependent_initialisation():
 
 
 def test_images():
-    """decode(encode(x)) is x to the grey value; black and white ones too; finite gradients of the loss."""
+    """decode(encode(x)) is x to the gray value; black and white ones too; finite gradients of the loss."""
     net = NETS["glow"]
     images = np.random.default_rng(0).integers(0, 256, (4, *SHAPE)).astype(np.uint8)
     images[0], images[1] = 0, 255
