@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy.stats import binomtest
 
 from geodl.train import write_text
 
@@ -167,3 +168,33 @@ def mean_and_error(values: Sequence[float] | np.ndarray) -> str:
     if len(values) < 2:
         return f"{np.mean(values):.2f}"
     return f"{np.mean(values):.2f} ± {np.std(values, ddof=1) / len(values) ** 0.5:.2f}"
+
+
+def metric_rows(
+    methods: Mapping[str, Mapping[str, np.ndarray]],
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of :func:`markdown_table` for metrics (n,), a row per method.
+
+    Booleans are shares with Wilson's interval of 95 %, numbers are means of the finite entries ± their standard error.
+    A metric that a method lacks is left blank.
+    """
+    names = list(dict.fromkeys(name for metrics in methods.values() for name in metrics))
+    rows = [
+        [method, *(_cell(metrics[name]) if name in metrics else "" for name in names)]
+        for method, metrics in methods.items()
+    ]
+    return ["method", *names], rows
+
+
+def _cell(values):
+    values = np.asarray(values)
+    if len(values) == 0:
+        return "none"
+    if values.dtype == bool:
+        low, high = binomtest(values.sum(), len(values)).proportion_ci(method="wilson")
+        return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+    values = values[np.isfinite(values)]
+    if len(values) == 0:
+        return "none finite"
+    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
+    return f"{values.mean():.3g} ± {error:.2g}"

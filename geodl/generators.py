@@ -6,7 +6,7 @@ leading axes; batches are made by ``vmap``).
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 from jax import Array
 from jax.tree_util import Partial
@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from geodl.manifolds import Box, Manifold, Point
 
 
-__all__ = ["Bijector", "Generator", "data_space", "from_bijector", "identity"]
+__all__ = ["Generator", "data_space", "from_bijector", "identity"]
 
 
 class Generator(NamedTuple):
@@ -34,25 +34,13 @@ class Generator(NamedTuple):
     """whether encode is the inverse of decode"""
 
 
-@runtime_checkable
-class Bijector(Protocol):
-    """What is used of a ``distrax.Bijector``."""
-
-    def forward(self, x: Any) -> Array:
-        """Base to data."""
-        ...
-
-    def inverse(self, y: Any) -> Array:
-        """Data to base."""
-        ...
-
-
-def from_bijector(bijector: Bijector, manifold: Manifold) -> Generator:
+def from_bijector(bijector: Any, manifold: Manifold) -> Generator:
     """The generator z -> bijector.forward(z), exact.
 
     Args:
-        bijector: from the base to the data, a pytree as those of distrax are. Its arrays are arguments of what is
-            compiled, so that another bijector of the same structure needs no new compilation.
+        bijector: from the base to the data, with ``forward`` and ``inverse``; a pytree, as those of distrax are. Its
+            arrays are arguments of what is compiled, so that another bijector of the same structure needs no new
+            compilation.
         manifold: the base, as ``Euclidean(2)``.
 
     Returns:

@@ -21,12 +21,7 @@ class ActNorm(distrax.Bijector):
     An image whose parts have places, such as a centered digit, has other means and variances in every pixel.
     """
 
-    def __init__(
-        self,
-        shift: ArrayLike,
-        log_scale: ArrayLike,
-        event_ndims: int = 3,
-    ):
+    def __init__(self, shift: ArrayLike, log_scale: ArrayLike, event_ndims: int = 3):
         """
         Args:
             shift, log_scale: (channels,) each, or of an event's whole shape.
@@ -34,34 +29,6 @@ class ActNorm(distrax.Bijector):
         """
         super().__init__(event_ndims_in=event_ndims, is_constant_jacobian=True)
         self._shift, self._log_scale = jnp.asarray(shift), jnp.asarray(log_scale)
-
-    @classmethod
-    def standardizing(
-        cls, y: ArrayLike, event_ndims: int = 3, pixelwise: bool = False
-    ) -> "ActNorm":
-        """The bijector whose inverse maps this batch of data to mean 0 and variance 1.
-
-        Args:
-            y: Data (n, *event).
-            event_ndims: Number of axes of one event.
-            pixelwise: Whether moments are those of every pixel, or of every channel.
-
-        Returns:
-            The bijector; its scale is at least 1e-3, so that constant values are not stretched without bound.
-        """
-        y = jnp.asarray(y)
-        axes = tuple(range(y.ndim - (event_ndims if pixelwise else 1)))
-        return cls(jnp.mean(y, axes), jnp.log(jnp.maximum(jnp.std(y, axes), 1e-3)), event_ndims)
-
-    @property
-    def shift(self) -> Array:
-        """(channels,), or of an event's shape"""
-        return self._shift
-
-    @property
-    def log_scale(self) -> Array:
-        """(channels,), or of an event's shape"""
-        return self._log_scale
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
         """Scaled and shifted values, and the log-determinant (...). Raises ``ValueError`` for other shapes."""

@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl._core import distrax
-from geodl._core.checks import check, float_dtype
+from geodl._core.checks import as_float, check
 
 
 class Logit(distrax.Bijector):
@@ -34,7 +34,7 @@ class Logit(distrax.Bijector):
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
         """Pixels of logits, and the log-determinant of dx/dy."""
-        y = jnp.asarray(x, float_dtype(x))
+        y = as_float(x)
         self._check_forward_input_shape(y)
         pixels = (jax.nn.sigmoid(y) - self._alpha) / (1 - 2 * self._alpha)
         return pixels, self._log_det(jax.nn.log_sigmoid(y), jax.nn.log_sigmoid(-y))
@@ -45,9 +45,8 @@ class Logit(distrax.Bijector):
         Raises ``ValueError`` where concrete pixels are not in [0, 1], up to what ``forward`` may give; those of
         traced values are NaN. The last bits before its ends are finite: of the logits of the nearest number inside.
         """
-        x = jnp.asarray(y)
+        x = as_float(y)
         self._check_inverse_input_shape(x)
-        x = x.astype(float_dtype(x))
         share = self._alpha + (1 - 2 * self._alpha) * x
         eps = float(jnp.finfo(x.dtype).eps)
         inside = (share >= -eps) & (share <= 1 + eps)

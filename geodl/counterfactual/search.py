@@ -30,7 +30,7 @@ from jaxtyping import PRNGKeyArray
 
 from geodl._core.checks import as_floats, check_nonnegative
 from geodl._core.records import as_pytree, register_record
-from geodl.counterfactual.directions import Direction, gradient
+from geodl.counterfactual.directions import Direction, dot, gradient
 from geodl.counterfactual.metric import linearize
 from geodl.counterfactual.targets import Target
 from geodl.generators import Generator, identity
@@ -180,7 +180,7 @@ class Search:
         # any step, however wild, to one of its points.
         valid = _finite((decoded, x, score))
         steepest = jnp.max(jnp.abs(ascent))
-        moves = _finite((jnp.square(steepest), _dot(update, update), position))
+        moves = _finite((jnp.square(steepest), dot(update, update), position))
         found = valid & reached
         status = jnp.select(
             [found, ~valid | ~moves, steepest == 0],
@@ -246,10 +246,6 @@ def _start(search, z, goal):
             jax.vmap(_finite)(z), Status.RUNNING.value, Status.NOT_FINITE.value
         ).astype(jnp.int32),
     )
-
-
-def _dot(a, b):  # not vdot, which may run in bf16 or TF32 on an accelerator
-    return jnp.sum(a * b)
 
 
 def _finite(tree):

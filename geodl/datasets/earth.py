@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from geodl.datasets.files import data_dir, fetch
+from geodl.datasets.files import find
 
 
 class _Set(NamedTuple):
@@ -104,19 +104,8 @@ def earth(
         OSError: no mirror could be reached, or gave the right content.
     """
     file, sha256, events, _ = _known(name)
-    try:
-        path = (Path(root) if root is not None else data_dir()) / "earth" / file
-    except FileNotFoundError:
-        if not download:
-            raise
-        path = None
-    if path is None or not path.exists():
-        if not download:
-            raise FileNotFoundError(
-                f"{path} is not there; put it there, or call earth({name!r}, download=True) "
-                "(--download on the command line)"
-            )
-        path = fetch(f"earth/{file}", [mirror + file for mirror in _MIRRORS], sha256, root)
+    urls, call = [mirror + file for mirror in _MIRRORS], f"earth({name!r}, download=True)"
+    path = find(f"earth/{file}", urls, sha256, root, download, call)
     latitude, longitude = read_latitude_longitude(path)
     if len(latitude) != events:
         raise ValueError(

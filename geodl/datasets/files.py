@@ -25,6 +25,49 @@ def data_dir() -> Path:
     return Path(value)
 
 
+def find(
+    name: str,
+    urls: Sequence[str],
+    sha256: str,
+    root: str | os.PathLike[str] | None,
+    download: bool,
+    call: str,
+) -> Path:
+    """The path of a data file below a folder, gzipped or not, or of one that is fetched.
+
+    Args:
+        name: path below ``root``, as in :func:`fetch`.
+        urls: mirrors.
+        sha256: of the decompressed file.
+        root: the folder, by default GEODL_DATA.
+        download: whether to fetch the file if it is missing.
+        call: what a user calls to have it fetched, for the message.
+
+    Returns:
+        The path.
+
+    Raises:
+        FileNotFoundError: the file is missing; the message says where it was looked for.
+        OSError: no mirror could be reached, or gave the right content.
+    """
+    try:
+        path = (Path(root) if root is not None else data_dir()) / name
+    except FileNotFoundError:
+        if not download:
+            raise
+    else:
+        packed = path.with_name(f"{path.name}.gz")
+        for found in (path, packed):
+            if found.exists():
+                return found
+        if not download:
+            raise FileNotFoundError(
+                f"neither {path} nor {packed.name} is there; put it there, or call {call} "
+                "(--download on the command line)"
+            )
+    return fetch(name, urls, sha256, root)
+
+
 def fetch(
     name: str,
     urls: Sequence[str],

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from geodl.datasets.files import data_dir, fetch
+from geodl.datasets.files import find
 
 
 class Images(NamedTuple):
@@ -49,37 +49,25 @@ def mnist(root: str | os.PathLike[str] | None = None, download: bool = False) ->
         ValueError: a file is damaged, or images and labels do not match.
         OSError: no mirror could be reached, or gave the right content.
     """
-    try:
-        folder = (Path(root) if root is not None else data_dir()) / "mnist"
-    except FileNotFoundError:
-        if not download:
-            raise
-        folder = None
-    data = Images(*(read_idx(_find(folder, name, root, download)) for name in _FILES))
+    paths = [
+        find(
+            f"mnist/{name}",
+            [f"{mirror}{name}.gz" for mirror in _MIRRORS],
+            sha256,
+            root,
+            download,
+            "mnist(download=True)",
+        )
+        for name, sha256 in _FILES.items()
+    ]
+    data = Images(*map(read_idx, paths))
     for images, labels in (data[:2], data[2:]):
         if images.ndim != 3 or labels.shape != images.shape[:1]:
             raise ValueError(
-                f"{folder}: images of shape {images.shape} do not go with labels of shape "
+                f"{paths[0].parent}: images of shape {images.shape} do not go with labels of shape "
                 f"{labels.shape}; expected (n, height, width) and (n,)"
             )
     return data
-
-
-def _find(
-    folder: Path | None, name: str, root: str | os.PathLike[str] | None, download: bool
-) -> Path:
-    candidates = [folder / name, folder / f"{name}.gz"] if folder else []
-    for path in candidates:
-        if path.exists():
-            return path
-    if download:
-        return fetch(
-            f"mnist/{name}", [f"{mirror}{name}.gz" for mirror in _MIRRORS], _FILES[name], root
-        )
-    raise FileNotFoundError(
-        f"neither {candidates[0]} nor {candidates[1].name} is there; put MNIST's four files into "
-        f"{folder}, or call mnist(download=True) (--download on the command line)"
-    )
 
 
 def read_idx(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "..."]:

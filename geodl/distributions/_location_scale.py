@@ -6,13 +6,13 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl._core import distrax
 from geodl._core.checks import check, float_dtype
+from geodl.distributions._base import OnManifold
 from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes
 from geodl.manifolds import Manifold, Point
 
 
-class LocationScale(distrax.Distribution):
+class LocationScale(OnManifold):
     """A distribution on a manifold around ``loc``, with ``scale`` a scalar or an array with a trailing axis.
 
     All leading axes, those of ``loc`` before the point's, of ``scale`` before its last and of the
@@ -29,7 +29,6 @@ class LocationScale(distrax.Distribution):
         scale: ArrayLike,
         widths: tuple[int, ...],
     ):
-        super().__init__()
         name = type(self).__name__
         loc, scale = as_points(name, manifold.event_shape, loc), jnp.asarray(scale)
         if scale.ndim and scale.shape[-1] not in widths:
@@ -41,16 +40,12 @@ class LocationScale(distrax.Distribution):
             float_dtype(*jax.tree.leaves((manifold, loc, scale))), jnp.float32
         )
         arrays = jax.tree.map(lambda a: jnp.asarray(a, dtype), (manifold, loc, scale))
-        self._manifold, self._loc, scale = _with_equal_axes(name, *arrays)
-        points_on(f"{name}: loc", self._manifold, self._loc)
+        manifold, self._loc, scale = _with_equal_axes(name, *arrays)
+        super().__init__(manifold)
+        points_on(f"{name}: loc", manifold, self._loc)
         valid = (scale > 0) & (scale < jnp.inf)
         check(valid, f"{name}: scale must be positive and finite", scale)
         self._scale = jnp.where(valid, scale, jnp.nan)
-
-    @property
-    def manifold(self) -> Manifold:
-        """The manifold's record."""
-        return self._manifold
 
     @property
     def loc(self) -> Point:
@@ -61,11 +56,6 @@ class LocationScale(distrax.Distribution):
     def scale(self) -> Array:
         """Standard deviations (..., 1) or (..., dim), in geodesic units."""
         return self._scale
-
-    @property
-    def event_shape(self) -> tuple:
-        """Shape of one point."""
-        return self._manifold.event_shape
 
     @property
     def batch_shape(self) -> tuple[int, ...]:

@@ -1,9 +1,9 @@
 """Densities on an interval by quadrature: mass, distribution function, and quantile with exact derivatives.
 
-A family of unimodal densities is given by its log-density relative to its mode, as a function of the offset ``y`` from the mode
-(so that nothing large is ever subtracted) and of one parameter ``theta``. Its interval is cut into panels,
-each with a Gauss-Legendre rule; all terms are positive, so nothing cancels. The table of panel masses is
-made once per ``theta``; a draw then costs a look-up and a few evaluations of the density in its panel.
+A family of unimodal densities is given by its log-density relative to its mode, as a function of the offset ``y`` from
+the mode (so that nothing large is ever subtracted) and of one parameter ``theta``. Its interval is cut into panels,
+each with a Gauss-Legendre rule; all terms are positive, so nothing cancels. The table of panel masses is made once per
+``theta``; a draw then costs a look-up and a few evaluations of the density in its panel.
 
 Probabilities near 0 and 1 are tail masses, each summed from its own end, and quantiles are asked for by
 standard normal scores, so that float32 resolves both tails alike.

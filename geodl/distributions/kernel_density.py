@@ -14,18 +14,18 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from geodl._core import distrax
 from geodl._core.checks import check, check_positive
 from geodl._core.reductions import dot
+from geodl.distributions._base import OnManifold
 from geodl.distributions._checks import points_on
 from geodl.distributions.von_mises_fisher import VonMisesFisher
-from geodl.manifolds import Manifold, Point, Sphere, sphere
+from geodl.manifolds import Manifold, Point, Sphere
 
 
 PAIRS = 2**22  # as many pairs of points are in memory at a time
 
 
-class KernelDensity(distrax.Distribution):
+class KernelDensity(OnManifold):
     """Equal mixture of von Mises-Fisher distributions at given points of S^d, and a uniform part.
 
     ``log_prob`` is with respect to the area, needs memory for PAIRS pairs of points (its derivatives too),
@@ -43,7 +43,6 @@ class KernelDensity(distrax.Distribution):
         Raises ``ValueError`` for other shapes and, where values are concrete, for points off the sphere,
         and negative or infinite concentrations. Half precision becomes float32.
         """
-        super().__init__()
         points, concentrations = jnp.asarray(points), jnp.asarray(concentrations)
         if (
             points.ndim != 2
@@ -59,6 +58,7 @@ class KernelDensity(distrax.Distribution):
         check(valid, "KernelDensity: uniform_weight must be in [0, 1)", weight)
         concentrations = jnp.broadcast_to(concentrations, points.shape[:1])
         self._kernels = VonMisesFisher(points, concentrations)
+        super().__init__(self._kernels.manifold)
         self._uniform_weight = jnp.where(valid, weight.astype(self._kernels.loc.dtype), jnp.nan)
 
     @property
@@ -71,23 +71,13 @@ class KernelDensity(distrax.Distribution):
         """Weight of the uniform part, as given."""
         return self._uniform_weight
 
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """Shape of one point, (d + 1,)."""
-        return self._kernels.event_shape
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """Empty."""
-        return ()
-
     def log_prob(self, value: ArrayLike) -> Array:
         """Log-density at unit vectors (..., d + 1).
 
         Raises ``ValueError`` for another last axis and, where values are concrete, for points off the sphere.
         """
         points, kappa = self._single()
-        x = points_on("KernelDensity", Sphere(points.shape[-1] - 1), value)
+        x = points_on("KernelDensity", self._manifold, value)
         peak = self._kernels.log_prob(points) + jnp.log1p(-self._uniform_weight)
 
         def log_kernels(x):
@@ -96,7 +86,7 @@ class KernelDensity(distrax.Distribution):
 
         queries = x.reshape(-1, x.shape[-1])
         mixed = _over_rows(jax.checkpoint(log_kernels), queries, len(points)) - jnp.log(len(points))
-        uniform = jnp.log(self._uniform_weight) - sphere.log_area(points.shape[-1] - 1)
+        uniform = jnp.log(self._uniform_weight) - self._manifold.log_volume()
         return jnp.logaddexp(mixed, uniform).reshape(x.shape[:-1])
 
     def _single(self):
@@ -113,7 +103,7 @@ class KernelDensity(distrax.Distribution):
         points, kappa = self._single()
         kernel = jax.random.randint(key_kernel, (n,), 0, len(points))
         near = VonMisesFisher(points[kernel], kappa[kernel]).sample(seed=key_point)
-        anywhere = Sphere(points.shape[-1] - 1).random_uniform(key_uniform, (n,))
+        anywhere = self._manifold.random_uniform(key_uniform, (n,))
         u, weight = jax.random.uniform(key_part, (n, 1), near.dtype), self._uniform_weight
         missing = jnp.where(u >= weight, near, jnp.nan)  # NaN stays NaN
         return jnp.where(u < weight, anywhere.astype(near.dtype), missing)

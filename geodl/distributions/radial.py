@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Real
 
 from geodl._core.checks import float_dtype
-from geodl._core.special import even, log_sinhc, sinhc
+from geodl._core.special import log_sinhc, log_sinhc_slope, sinhc
 from geodl.distributions import _quadrature
 
 
@@ -143,7 +143,7 @@ def _log_sinh_excess(y: Array, mode: Array, kappa2: Array) -> Array:
 def _log_sinh_excess_jvp(primals, tangents):
     (y, mode, kappa2), (dy, _, dkappa2) = primals, tangents
     x = mode + y
-    at_x, at_mode = (jnp.square(t) * _log_sinhc_slope(kappa2 * jnp.square(t)) for t in (x, mode))
+    at_x, at_mode = (jnp.square(t) * log_sinhc_slope(kappa2 * jnp.square(t)) for t in (x, mode))
     slope = (
         1 / x + 2 * kappa2 * at_x / x - lax.stop_gradient(1 / mode + 2 * kappa2 * at_mode / mode)
     )
@@ -151,15 +151,6 @@ def _log_sinh_excess_jvp(primals, tangents):
 
 
 def _decay(z):
-    """(1 - exp(-z)) / z."""
+    """(1 - exp(-z)) / z; no series, as its derivative is never taken."""
     zero = z == 0
     return jnp.where(zero, 1, -jnp.expm1(-z) / jnp.where(zero, 1, z))
-
-
-_log_sinhc_slope = even(  # derivative of log_sinhc
-    lambda r: (r / jnp.tanh(r) - 1) / (2 * r * r),
-    (
-        *(1 / 6, -1 / 90, 1 / 945, -1 / 9450, 1 / 93555, -691 / 638512875, 2 / 18243225),
-        *(-3617 / 325641566250, 43867 / 38979295480125),
-    ),
-)

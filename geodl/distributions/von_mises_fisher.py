@@ -5,6 +5,7 @@ exp(kappa cos(t)) sin(t)^(dim - 1): normalizer (otherwise a Bessel function), me
 quadrature of that around its mode.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,11 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Real
 
-from geodl._core import distrax
 from geodl._core.checks import check, float_dtype
 from geodl._core.reductions import dot, safe_sqrt
 from geodl._core.special import even
 from geodl.distributions import _quadrature
+from geodl.distributions._base import OnManifold
 from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes, zeros
 from geodl.distributions.uniform import Uniform
 from geodl.manifolds import Sphere, sphere
@@ -86,7 +87,7 @@ def concentration_from_gap(gap: Scalar, dim: int, max_concentration: ArrayLike) 
     return lax.fori_loop(0, steps, step, jnp.clip(target, 0, limit))
 
 
-class VonMisesFisher(distrax.Distribution):
+class VonMisesFisher(OnManifold):
     """Density exp(kappa <loc, x>) / C with respect to the area of the unit sphere S^d, d >= 1.
 
     Samples have exact pathwise derivatives in loc and concentration, in closed form on S^2 and by
@@ -100,7 +101,6 @@ class VonMisesFisher(distrax.Distribution):
         Raises ``ValueError`` for a last axis shorter than 2 and, where values are concrete, for a loc off the
         sphere or a negative concentration. Half precision becomes float32.
         """
-        super().__init__()
         loc, concentration = jnp.asarray(loc), jnp.asarray(concentration)
         if loc.ndim == 0 or loc.shape[-1] < 2:
             raise ValueError(
@@ -110,7 +110,8 @@ class VonMisesFisher(distrax.Distribution):
         dtype = jnp.promote_types(float_dtype(loc, concentration), jnp.float32)
         valid = (concentration >= 0) & (concentration < jnp.inf)
         check(valid, "VonMisesFisher: concentration must be >= 0 and finite", concentration)
-        points_on("VonMisesFisher: loc", Sphere(loc.shape[-1] - 1), loc)
+        super().__init__(Sphere(loc.shape[-1] - 1))
+        points_on("VonMisesFisher: loc", self._manifold, loc)
         # the same number of batch axes in both, so that distributions stacked by vmap are a batch
         axes = max(loc.ndim - 1, concentration.ndim)
         self._loc = with_axes(loc.astype(dtype), axes + 1)
@@ -128,33 +129,24 @@ class VonMisesFisher(distrax.Distribution):
         return self._concentration
 
     @property
-    def event_shape(self) -> tuple[int, ...]:
-        """Shape of one point, (d + 1,)."""
-        return self._loc.shape[-1:]
-
-    @property
     def batch_shape(self) -> tuple[int, ...]:
         """Broadcast leading axes of loc and concentration."""
         return jnp.broadcast_shapes(self._loc.shape[:-1], self._concentration.shape)
-
-    @property
-    def _dim(self):
-        return self._loc.shape[-1] - 1
 
     def log_prob(self, value: ArrayLike) -> Array:
         """Log-density at unit vectors (..., d + 1): -kappa |x - loc|^2 / 2 - log C', no cancellation.
 
         Raises ``ValueError`` for another shape and, where values are concrete, for points off the sphere.
         """
-        w = points_on("VonMisesFisher", Sphere(self._dim), value) - self._loc
+        w = points_on("VonMisesFisher", self._manifold, value) - self._loc
         return self._log_prob(dot(w, w) / 2)
 
     def _log_prob(self, gap):
-        return -self._concentration * gap - _log_normalizer(self._concentration, self._dim)
+        return -self._concentration * gap - _log_normalizer(self._concentration, self._manifold.dim)
 
     def _sample_n_and_log_prob(self, key, n):
         key_angle, key_turn = jax.random.split(key)
-        batch, dim, loc = self.batch_shape, self._dim, self._loc
+        batch, dim, loc = self.batch_shape, self._manifold.dim, self._loc
         angle = _sample_angle(key_angle, (n, *batch), self._concentration, dim)
         turn = sphere.project(jax.random.normal(key_turn, (n, *batch, dim), loc.dtype))
         x = sphere.expmap_frame(loc, angle[..., None] * turn)
@@ -166,7 +158,7 @@ class VonMisesFisher(distrax.Distribution):
 
     def mean(self) -> Array:
         """The mean in R^{d + 1}, mean_resultant_length(kappa) loc (not on the sphere)."""
-        length = _mean_length(self._concentration, self._dim)
+        length = _mean_length(self._concentration, self._manifold.dim)
         return length[..., None] * self._loc
 
     def mode(self) -> Array:
@@ -176,25 +168,27 @@ class VonMisesFisher(distrax.Distribution):
     def entropy(self) -> Array:
         """log C - kappa E<loc, x>."""
         kappa = jnp.broadcast_to(self._concentration, self.batch_shape)
-        return _log_normalizer(kappa, self._dim) + kappa * _mean_gap(kappa, self._dim)
+        return _log_normalizer(kappa, self._manifold.dim) + kappa * _mean_gap(
+            kappa, self._manifold.dim
+        )
 
     def kl_divergence(self, other_dist: "VonMisesFisher | Uniform", **kwargs: Any) -> Array:
         """KL(self || other) of another one, E[log p - log q], or of the uniform distribution, log area - entropy."""
         if isinstance(other_dist, Uniform):
-            if other_dist.manifold != Sphere(self._dim):
+            if other_dist.manifold != self._manifold:
                 raise ValueError(
-                    f"KL(VonMisesFisher || Uniform): on S^{self._dim} and on {other_dist.manifold}"
+                    f"KL(VonMisesFisher || Uniform): on {self._manifold} and on {other_dist.manifold}"
                 )
-            return sphere.log_area(self._dim) - self.entropy()
+            return self._manifold.log_volume() - self.entropy()
         if not isinstance(other_dist, VonMisesFisher):
             return super().kl_divergence(other_dist, **kwargs)
         # E<loc_q, x> = A(kappa_p) <loc_p, loc_q>
         w = self.loc - as_points(
             "KL(VonMisesFisher || VonMisesFisher)", self.event_shape, other_dist.loc
         )
-        gap, kappa = _mean_gap(self.concentration, self._dim), other_dist.concentration
+        gap, kappa = _mean_gap(self.concentration, self._manifold.dim), other_dist.concentration
         gap = gap + (1 - gap) * dot(w, w) / 2
-        return kappa * gap + _log_normalizer(kappa, self._dim) - self.entropy()
+        return kappa * gap + _log_normalizer(kappa, self._manifold.dim) - self.entropy()
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -214,7 +208,7 @@ def _sample_angle(key, shape, kappa, dim):
 
 _decay = even(  # (1 - exp(-z)) / z, as a function of z
     lambda r: -jnp.expm1(-r * r) / (r * r),
-    (1, -1 / 2, 1 / 6, -1 / 24, 1 / 120, -1 / 720, 1 / 5040, -1 / 40320, 1 / 362880),
+    tuple((-1) ** k / math.factorial(k + 1) for k in range(9)),
 )
 _log_ratio = even(  # -log(1 - z) / z, as a function of z
     lambda r: -jnp.log1p(-r * r) / (r * r), tuple(1 / k for k in range(1, 10))
@@ -223,7 +217,7 @@ _log_ratio = even(  # -log(1 - z) / z, as a function of z
 
 @dataclass(frozen=True)
 class AngleFamily:
-    """The density of the angle t, of logarithm kappa cos(t) + power log sin(t), in the offset from its mode; theta is kappa."""
+    """The log-density kappa cos(t) + power log sin(t) of the angle t, in the offset from its mode; theta is kappa."""
 
     power: int
 

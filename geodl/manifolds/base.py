@@ -11,7 +11,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from geodl._core.checks import float_dtype
+from geodl._core.checks import as_shape, float_dtype
 from geodl._core.reductions import safe_norm
 
 
@@ -250,6 +250,8 @@ class ModuleManifold(Manifold):
     stays.
     """
 
+    _module: ClassVar[Any]
+
     if TYPE_CHECKING:  # the methods are made when a class is
         expmap: Any
         logmap: Any
@@ -266,11 +268,23 @@ class ModuleManifold(Manifold):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        module = sys.modules[cls.__module__]
+        module = cls._module = sys.modules[cls.__module__]
         for name, function in list(vars(module).items()):
             public = inspect.isfunction(function) and hasattr(function, "is_primitive")
             if public and getattr(cls, name, None) in (None, getattr(Manifold, name, None)):
                 setattr(cls, name, _method(function))
+
+    def origin(self, dtype: DTypeLike | None = None) -> Array:
+        """The distinguished point, by default in the default float type."""
+        return self._module.origin(self.dim, dtype)
+
+    def random_uniform(
+        self, key: Array, batch_shape: int | tuple[int, ...] = (), dtype: DTypeLike | None = None
+    ) -> Array:
+        """Random points, uniform in the Riemannian volume where that is finite."""
+        curvature = {"c": self.c} if hasattr(self, "c") else {}
+        shape = (*as_shape(batch_shape), *self.event_shape)
+        return self._module.random_uniform(key, shape, dtype=dtype, **curvature)
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -240,9 +240,6 @@ class Euclidean(_Flat):
     def origin(self, dtype=None):
         return jnp.zeros(self.event_shape, dtype)
 
-    def random_uniform(self, key, batch_shape=(), dtype=None):
-        return random_uniform(key, (*as_shape(batch_shape), *self.event_shape), dtype)
-
 
 @jax.custom_jvp
 def _clip(x, low, high):

@@ -175,15 +175,8 @@ def gyration(u: Vector, v: Vector, w: Vector, c: Curvature) -> Vector:
 
 
 def _gyration(x, to_x, a, y, to_y, b, v, c):
+    """gyr[y, -x] v, for the points to_x x and to_y y of gaps a and b; without cancellation as w = y - x -> 0."""
     w = scale(to_y, y) - scale(to_x, x)
-    return gyration_of_step(y, b, x, a, w, v, c, to_y, to_x)
-
-
-def gyration_of_step(y, b, x, a, w, v, c, to_y=1.0, to_x=1.0):
-    """gyr[y, -x] v, for the gaps a of x and b of y and the step w = y - x; without cancellation as w -> 0.
-
-    Where factors are given, the points are to_x x and to_y y.
-    """
     cww, xv, wv = c * dot(w, w), to_x * dot(x, v), dot(w, v)
     rotation = scale((a * wv - cww * xv) * to_y, y) - scale(wv + b * xv, w)
     return v + scale(2 * c / (cww + a * b), rotation)
@@ -488,12 +481,6 @@ class PoincareBall(ModuleManifold):
 
     def curvature(self):
         return -1.0 * self.c
-
-    def origin(self, dtype=None):
-        return origin(self.dim, dtype)
-
-    def random_uniform(self, key, batch_shape=(), dtype=None):
-        return random_uniform(key, (*as_shape(batch_shape), self.dim), self.c, dtype)
 
     def log_volume_element(self, x):
         """dim log lambda_x."""

@@ -355,12 +355,6 @@ class SO3(ModuleManifold):
     def curvature(self):
         return 0.25
 
-    def origin(self, dtype=None):
-        return origin(dtype=dtype)
-
-    def random_uniform(self, key, batch_shape=(), dtype=None):
-        return random_uniform(key, (*as_shape(batch_shape), 3, 3), dtype)
-
     def log_volume(self):
         """log 8 pi^2, the integral of (sin(r/2) / (r/2))^2 over the ball r < pi."""
         return math.log(8 * math.pi**2)

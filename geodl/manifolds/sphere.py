@@ -327,12 +327,6 @@ class Sphere(ModuleManifold):
     def curvature(self):
         return 1.0
 
-    def origin(self, dtype=None):
-        return origin(self.dim, dtype)
-
-    def random_uniform(self, key, batch_shape=(), dtype=None):
-        return random_uniform(key, (*as_shape(batch_shape), self.dim + 1), dtype)
-
     def log_volume(self):
         """Log of the area 2 pi^((dim + 1)/2) / Gamma((dim + 1)/2)."""
         return log_area(self.dim)

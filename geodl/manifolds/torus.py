@@ -126,12 +126,6 @@ class Torus(ModuleManifold):
     def curvature(self):
         return 0.0
 
-    def origin(self, dtype=None):
-        return origin(self.dim, dtype)
-
-    def random_uniform(self, key, batch_shape=(), dtype=None):
-        return random_uniform(key, (*as_shape(batch_shape), self.dim), dtype)
-
     def log_volume(self):
         """dim log(2 pi)."""
         return self.dim * math.log(2 * math.pi)

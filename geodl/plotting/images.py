@@ -118,4 +118,4 @@ def latent_grid(
     if chart is None:
         return image_grid(ax, images, border=0, **style)
     box = (-chart.limit, chart.limit, -chart.limit, chart.limit)
-    return clip(ax, chart, image_grid(ax, images, border=0, extent=box, **style))
+    return clip(ax, chart.boundary(), image_grid(ax, images, border=0, extent=box, **style))

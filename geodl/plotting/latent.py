@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
 from geodl.plotting import _checks, _style
-from geodl.plotting.chart import Chart, clip
+from geodl.plotting.chart import Chart, add_lines, clip
 from geodl.plotting.disk import Disk
 
 
@@ -42,7 +42,7 @@ def points(ax: Axes, chart: Chart, x: ArrayLike, **style: Any) -> PathCollection
     defaults = {"s": 12, "linewidth": 0, "zorder": 4}
     artist = ax.scatter(x[:, 0], x[:, 1], **_style.over(PathCollection, defaults, style))
     # a marker that straddles the disk's edge is drawn whole; outside of a window there is no place
-    return artist if isinstance(chart, Disk) else clip(ax, chart, artist)
+    return artist if isinstance(chart, Disk) else clip(ax, chart.boundary(), artist)
 
 
 def geodesics(ax: Axes, chart: Chart, x: ArrayLike, y: ArrayLike, **style: Any) -> LineCollection:
@@ -57,9 +57,7 @@ def geodesics(ax: Axes, chart: Chart, x: ArrayLike, y: ArrayLike, **style: Any) 
     y = _checks.shape(y, x.shape, "y")
     defaults = {"color": INK, "linewidth": 0.8, "zorder": 3, "capstyle": "round"}
     style = _style.over(LineCollection, defaults, style)
-    lines = LineCollection(list(chart.geodesic(x, y)), **style)
-    ax.add_collection(lines, autolim=False)
-    return clip(ax, chart, lines)
+    return add_lines(ax, chart.boundary(), chart.geodesic(x, y), **style)
 
 
 def hyperplanes(ax: Axes, chart: Chart, w: ArrayLike, b: ArrayLike, **style: Any) -> LineCollection:
@@ -71,9 +69,7 @@ def hyperplanes(ax: Axes, chart: Chart, w: ArrayLike, b: ArrayLike, **style: Any
     w = _checks.shape(w, (None, 2), "w")
     defaults = {"color": "#c2571a", "linewidth": 0.5, "alpha": 0.35, "zorder": 2}
     style = _style.over(LineCollection, defaults, style)
-    lines = LineCollection(list(chart.hyperplane(w, b)), **style)
-    ax.add_collection(lines, autolim=False)
-    return clip(ax, chart, lines)
+    return add_lines(ax, chart.boundary(), chart.hyperplane(w, b), **style)
 
 
 def density(
@@ -111,6 +107,6 @@ def density(
     levels = sorted(float(values.max()) * np.exp(-0.5 * k**2) for k in sigmas)
     if levels:
         lines = ax.contour(ticks, ticks, values, levels, colors="#7f9bbd", linewidths=0.7, zorder=1)
-        clip(ax, chart, lines)
+        clip(ax, chart.boundary(), lines)
     ax.set(xlim=box[:2], ylim=box[2:])
-    return clip(ax, chart, image)
+    return clip(ax, chart.boundary(), image)

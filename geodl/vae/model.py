@@ -120,7 +120,7 @@ def vae(
     def encode(params, x):
         out, latent = encoder.apply(params["encoder"], x), space(params)
         mean, raw_scale = out[..., : latent.dim], out[..., latent.dim :]
-        loc = latent.expmap_frame(_origin(latent, mean.dtype), mean)
+        loc = latent.expmap_frame(latent.origin(mean.dtype), mean)
         return family(latent, loc, jax.nn.softplus(raw_scale) + MIN_SCALE)
 
     def decode(params, z):
@@ -129,9 +129,7 @@ def vae(
     def prior(params=None):
         latent = space(params)
         dtype = jnp.result_type(float) if params is None else _dtype(params)
-        return family(
-            latent, _origin(latent, dtype), jnp.atleast_1d(jnp.asarray(prior_scale, dtype))
-        )
+        return family(latent, latent.origin(dtype), jnp.atleast_1d(jnp.asarray(prior_scale, dtype)))
 
     return VAE(init, encode, decode, log_likelihood, prior, space)
 
@@ -139,10 +137,6 @@ def vae(
 def _dtype(params):
     """The parameters' precision, whatever the default one is."""
     return float_dtype(0.0, *jax.tree.leaves(params))
-
-
-def _origin(manifold, dtype):
-    return jax.tree.map(lambda a: a.astype(dtype), manifold.origin())
 
 
 FirstLayer = Literal["linear", "logmap", "gyroplane", "mobius"]

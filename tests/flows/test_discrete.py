@@ -9,6 +9,7 @@ import pytest
 
 from geodl import bijectors, flows, nn, train
 from geodl.flows import bin_centers, quantize
+from geodl.flows.discrete.net import actnorm
 
 
 SHAPE = (4, 4, 2)
@@ -275,3 +276,18 @@ def test_bad_images():
         distribution.log_prob(jnp.ones((4, 4, 3)))
     with pytest.raises(TypeError, match="uint8"):
         flows.bits_per_dim(distribution, jnp.ones(SHAPE), jax.random.key(0))
+
+
+def test_actnorm_starts_by_standardizing_a_batch():
+    def standardized(y, shape, **options):
+        net = actnorm(shape, **options)
+        return net.bijector(net.data_init(net.init(jax.random.key(0)), y)).inverse(y)
+
+    y = 3 + jnp.array([1.0, 20.0]) * jax.random.normal(jax.random.key(0), (50, 4, 4, 2))
+    x = standardized(y, (4, 4, 2))
+    np.testing.assert_allclose(jnp.mean(x, (0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(jnp.std(x, (0, 1, 2)), 1, rtol=1e-5)
+    x = standardized(y * jnp.arange(1.0, 5)[:, None], (4, 4, 2), pixelwise=True)
+    np.testing.assert_allclose(jnp.mean(x, 0), 0, atol=1e-5)
+    np.testing.assert_allclose(jnp.std(x, 0), 1, rtol=1e-5)
+    assert jnp.all(jnp.isfinite(standardized(jnp.ones((5, 3)), (3,))))  # a constant

@@ -96,49 +96,14 @@ def frame(manifold: Manifold, components: Field) -> Rate:
     """
 
     def rate(t, x):
-        v, f, div = _spanned(components, manifold.from_frame, t, x)
-        return v, div + manifold.frame_divergence(x, f)
-
-    return rate
-
-
-def killing(components: Field, assemble: Callable[[Point, Array], Tangent]) -> Rate:
-    """The divergence sum_k K_k(f_k) of v = sum_k f_k K_k with divergence-free K_k, by one derivative for each k.
-
-    ``components(t, x)`` (..., n) are the f_k and ``assemble(x, f)`` is v, as those of a
-    :class:`~geodl.flows.VectorField` of kind "killing".
-    """
-
-    def rate(t, x):
-        v, _, div = _spanned(components, assemble, t, x)
-        return v, div
-
-    return rate
-
-
-def in_chart(log_volume: Callable[[Array], Array], field: Field) -> Rate:
-    """The divergence tr(Dv) + D_v log_volume in local coordinates, log_volume(x) = log sqrt|G| (...)."""
-
-    def rate(t, x):
         def along(unit, push):
-            return jnp.sum(unit * push(jnp.broadcast_to(unit, x.shape)), -1)
+            e = manifold.from_frame(x, jnp.broadcast_to(unit, _shape(manifold, x)))
+            return jnp.sum(unit * push(e), -1)
 
-        v, trace = _total(lambda x: field(t, x), x, x.shape[-1], along)
-        drift = jax.jvp(log_volume, (x,), (v,))[1]
-        return v, trace + drift
+        f, div = _total(lambda x: components(t, x), x, manifold.dim, along)
+        return manifold.from_frame(x, f), div + manifold.frame_divergence(x, f)
 
     return rate
-
-
-def _spanned(components, assemble, t, x):
-    """v = sum_k f_k K_k, f and sum_k K_k(f_k)."""
-    shape = jax.eval_shape(components, t, x).shape
-
-    def along(unit, push):
-        return jnp.sum(unit * push(assemble(x, jnp.broadcast_to(unit, shape))), -1)
-
-    f, div = _total(lambda x: components(t, x), x, shape[-1], along)
-    return assemble(x, f), f, div
 
 
 def _total(f, x, n, along):

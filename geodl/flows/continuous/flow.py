@@ -18,7 +18,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from geodl._core import distrax
-from geodl._core.checks import float_dtype, is_concrete
+from geodl._core.checks import as_float, is_concrete
 from geodl.flows.continuous.field import VectorField
 from geodl.flows.continuous.solvers import RK4, Stats, Tsit5
 from geodl.flows.continuous.time import in_warped_time, warp_time
@@ -156,7 +156,7 @@ class ContinuousFlow(distrax.Distribution):
         return v, jnp.zeros((), jax.tree.leaves(v)[0].dtype)  # diffrax takes no empty tree
 
     def _pull_back(self, x1, rate, solver):
-        x1 = jax.tree.map(lambda a: jnp.asarray(a, float_dtype(a)), x1)
+        x1 = jax.tree.map(as_float, x1)
         if is_concrete(*jax.tree.leaves(x1)):
             self.manifold.sqdist(x1, x1)  # raises for points that are not on the manifold
         x0, log_det, stats = self._solve(solver, rate, x1, 1.0, 0.0)

@@ -150,8 +150,12 @@ def actnorm(shape: tuple[int, ...], pixelwise: bool = False) -> InvertibleNet:
         return ActNorm(params["shift"], params["log_scale"], ndims)
 
     def data_init(params, batch):
-        found = ActNorm.standardizing(batch, ndims, pixelwise)
-        return {"shift": found.shift, "log_scale": found.log_scale}
+        batch = jnp.asarray(batch)
+        axes = tuple(range(batch.ndim - (ndims if pixelwise else 1)))
+        scale = jnp.maximum(
+            jnp.std(batch, axes), 1e-3
+        )  # constant values are not stretched without bound
+        return {"shift": jnp.mean(batch, axes), "log_scale": jnp.log(scale)}
 
     return InvertibleNet(shape, init, bijector, data_init)
 
