@@ -1,7 +1,7 @@
 """A run: its folder and configuration, where its figures come from, and its tables.
 
-A run is `<root>/<experiment>/<name>/`: `config.json` (what was asked, and at each start the revision, device, ...),
-`table.md` and `result.json` at the end, and what the experiment puts beside them: checkpoints, logs, pictures.
+A run is ``<root>/<experiment>/<name>/``: ``config.json`` (what was asked, and at each start the revision, device, ...),
+``table.md`` and ``result.json`` at the end, and what the experiment puts beside them: checkpoints, logs, pictures.
 """
 
 import dataclasses
@@ -32,10 +32,10 @@ class Run:
         """Start the run, or go on with it.
 
         Args:
-            experiment: `<family>-<experiment>`, as the make target is called.
-            config: a dataclass with a `name` and a `root`.
+            experiment: ``<family>-<experiment>``, as the make target is called.
+            config: a dataclass with a ``name`` and a ``root``.
             free: its fields that may differ between starts of one run, as the cells that are asked for.
-            found: what replaces fields of the configuration, as the data set that `data="auto"` has found.
+            found: what replaces fields of the configuration, as the data set that ``data="auto"`` has found.
 
         Raises:
             TypeError: JSON cannot hold a field; tuples and arrays become lists, NaN and infinities their names.
@@ -47,7 +47,7 @@ class Run:
         self.protocol: dict[str, Any] = _read_json(json.dumps(protocol, default=_plain))
 
     def finish(self, table: str, result: Any = None, folder: Path | None = None) -> None:
-        """Write `table.md`, and `result.json` with the run's provenance, into the folder; print the table.
+        """Write ``table.md``, and ``result.json`` with the run's provenance, into the folder; print the table.
 
         Args:
             table: in Markdown.
@@ -62,7 +62,7 @@ class Run:
 
 
 def start_run(experiment: str, name: str, protocol: Mapping[str, Any], root: str | Path) -> Path:
-    """The folder `root/experiment/name`, made or found again; `config.json` records the start."""
+    """The folder ``root/experiment/name``, made or found again; ``config.json`` records the start."""
     folder = Path(root) / experiment / name
     path = folder / "config.json"
     values = _read_json(json.dumps(protocol, default=_plain))
@@ -127,7 +127,7 @@ def provenance() -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    """Revision of the code that runs, `-dirty` where files differ from it; None outside of git."""
+    """Revision of the code that runs, ``-dirty`` where files differ from it; None outside of git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(

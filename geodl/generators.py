@@ -22,6 +22,15 @@ class Generator(NamedTuple):
 
     Parameters of a model are best bound by ``jax.tree_util.Partial(apply, params)``: they are then arguments of
     what is compiled, not constants in it, and other parameters of the same shapes need no new compilation.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from geodl.generators import Generator
+        >>> from geodl.manifolds import Sphere
+        >>> weights = jnp.array([[1.0, 0.5, 0.0], [0.0, 1.0, -1.0]])
+        >>> generator = Generator(lambda z: jnp.tanh(weights @ z), Sphere(2))
+        >>> generator.decode(jnp.array([1.0, 0.0, 0.0])).shape
+        (2,)
     """
 
     decode: Callable[[Point], Array]
@@ -45,6 +54,15 @@ def from_bijector(bijector: Any, manifold: Manifold) -> Generator:
 
     Returns:
         The generator, whose encoder is ``bijector.inverse``.
+
+    Example:
+        >>> import distrax
+        >>> import jax.numpy as jnp
+        >>> from geodl.generators import from_bijector
+        >>> from geodl.manifolds import Euclidean
+        >>> generator = from_bijector(distrax.ScalarAffine(shift=1.0, scale=2.0), Euclidean(2))
+        >>> generator.decode(jnp.zeros(2)), generator.encode(jnp.ones(2))
+        (Array([1., 1.], dtype=float32), Array([0., 0.], dtype=float32))
     """
     return Generator(Partial(_forward, bijector), manifold, Partial(_inverse, bijector), exact=True)
 
@@ -75,5 +93,9 @@ def data_space(shape: int | tuple[int, ...], low: float = 0.0, high: float = 1.0
 
 
 def identity(x: Any) -> Any:
-    """x."""
+    """x.
+
+    Returns:
+        x.
+    """
     return x

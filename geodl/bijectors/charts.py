@@ -44,10 +44,6 @@ class Stereographic(distrax.Bijector):
     def _log_det(self, x):
         return self._dim * (np.log(2).astype(x.dtype) - jnp.log1p(dot(x, x)))
 
-    def same_as(self, other: distrax.Bijector) -> bool:
-        """Whether ``other`` is the chart of the same sphere."""
-        return isinstance(other, Stereographic) and other._dim == self._dim
-
 
 class ExponentialMap(distrax.Bijector):
     """Normal coordinates at the origin: frame components a (..., dim) of a tangent vector to expmap of it.

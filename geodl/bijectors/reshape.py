@@ -62,14 +62,6 @@ class Logit(distrax.Bijector):
         stretch = math.prod(log_share.shape[first:]) * math.log1p(-2 * self._alpha)
         return jnp.sum(log_share, axes) + jnp.sum(log_rest, axes) - stretch
 
-    def same_as(self, other: distrax.Bijector) -> bool:
-        """Whether ``other`` has the same alpha and events."""
-        return (
-            isinstance(other, Logit)
-            and other._alpha == self._alpha
-            and other.event_ndims_in == self.event_ndims_in
-        )
-
 
 class Squeeze(distrax.Bijector):
     """Space to depth: (h, w, c) to (h / factor, w / factor, factor^2 c), a permutation (Dinh et al. 2017, 3.6).
@@ -85,7 +77,11 @@ class Squeeze(distrax.Bijector):
         self._factor = factor
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
-        """Squeezed images, and zeros. Raises ``ValueError`` unless the factor divides height and width."""
+        """Squeezed images, and zeros.
+
+        Raises:
+            ValueError: the factor does not divide height and width.
+        """
         x, f = jnp.asarray(x), self._factor
         self._check_forward_input_shape(x)
         *batch, h, w, c = x.shape
@@ -95,7 +91,11 @@ class Squeeze(distrax.Bijector):
         return squares.reshape(*batch, h // f, w // f, f * f * c), jnp.zeros(batch, x.dtype)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
-        """Images of squeezed ones, and zeros. Raises ``ValueError`` unless factor^2 divides their channels."""
+        """Images of squeezed ones, and zeros.
+
+        Raises:
+            ValueError: factor^2 does not divide their channels.
+        """
         y, f = jnp.asarray(y), self._factor
         self._check_inverse_input_shape(y)
         *batch, h, w, c = y.shape
@@ -103,7 +103,3 @@ class Squeeze(distrax.Bijector):
             raise ValueError(f"Squeeze: channels must be a multiple of {f * f}, got {c}")
         rows = y.reshape(*batch, h, w, f, f, c // (f * f)).swapaxes(-4, -3)
         return rows.reshape(*batch, h * f, w * f, c // (f * f)), jnp.zeros(batch, y.dtype)
-
-    def same_as(self, other: distrax.Bijector) -> bool:
-        """Whether ``other`` has the same factor."""
-        return isinstance(other, Squeeze) and other._factor == self._factor

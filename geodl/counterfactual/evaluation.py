@@ -32,7 +32,11 @@ class Neighbors(NamedTuple):
 
 
 def search_metrics(manifold: Manifold, state: State) -> dict[str, np.ndarray]:
-    """Found (bool), steps (int), and the geodesic distance in the base from the start to the best point, each (n,)."""
+    """What became of each sample, its steps, and the geodesic distance in the base from its start to its best point.
+
+    Returns:
+        ``found`` (bool), ``steps`` (int) and ``base distance``, each (n,).
+    """
     return {
         "found": np.asarray(state.status == Status.FOUND),
         "steps": np.asarray(state.steps),

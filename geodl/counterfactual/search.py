@@ -90,6 +90,17 @@ class Search:
         optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1)
         rates = {"learning_rate": jnp.full(n, 0.2, jnp.float32)}
         state = state._replace(opt_state=state.opt_state._replace(hyperparams=rates))
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import optax
+        >>> from geodl import counterfactual as cf
+        >>> from geodl.manifolds import Euclidean
+        >>> generator = cf.Generator(lambda z: 2 * z, Euclidean(2))
+        >>> search = cf.Search(generator, jnp.sum, cf.interval(), optax.sgd(0.1), steps=100)
+        >>> state = search.init(jnp.zeros((3, 2)), jnp.array([[1.0, jnp.inf]] * 3))
+        >>> search.step(state).steps
+        Array([1, 1, 1], dtype=int32)
     """
 
     generator: Generator

@@ -43,6 +43,9 @@ def branching_diffusion(key: PRNGKeyArray) -> BranchingDiffusion:
 
     Pure: works under jit and vmap. Mathieu et al. (2019), "Continuous Hierarchical
     Representations with Poincaré Variational Auto-Encoders", section 5.1.
+
+    Returns:
+        The items, the nodes that they are copies of, and the tree.
     """
     steps_key, noise_key, split_key = jax.random.split(key, 3)
     index = np.arange(NODES)

@@ -11,6 +11,9 @@ from pathlib import Path
 def data_dir() -> Path:
     """The folder that the environment variable GEODL_DATA names.
 
+    Returns:
+        The folder.
+
     Raises:
         FileNotFoundError: the variable is not set, or names no folder.
     """
@@ -81,11 +84,14 @@ def fetch(
     compress anew; the file is kept decompressed.
 
     Args:
-        name: path below `folder`, e.g. "mnist/train-images-idx3-ubyte".
+        name: path below ``folder``, e.g. "mnist/train-images-idx3-ubyte".
         urls: mirrors, tried in turn; what they send may be gzipped or not.
         sha256: of the decompressed file, hexadecimal.
         folder: by default the user's cache folder for geodl.
         progress: show a progress bar.
+
+    Returns:
+        The path of the decompressed file.
 
     Raises:
         OSError: no mirror gave the file; the message names file, checksum, mirrors and faults.

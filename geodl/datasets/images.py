@@ -40,9 +40,12 @@ def mnist(root: str | os.PathLike[str] | None = None, download: bool = False) ->
     """MNIST: 60000 images to train on and 10000 to test, 28 x 28.
 
     Args:
-        root: folder with the four files in `mnist/`, gzipped or not; by default GEODL_DATA.
-        download: fetch what is missing from the public mirrors, once: into `root` where it is
+        root: folder with the four files in ``mnist/``, gzipped or not; by default GEODL_DATA.
+        download: fetch what is missing from the public mirrors, once: into ``root`` where it is
             given, else into the user's cache.
+
+    Returns:
+        The images, uint8.
 
     Raises:
         FileNotFoundError: a file is missing; the message says where it was looked for.
@@ -73,6 +76,9 @@ def mnist(root: str | os.PathLike[str] | None = None, download: bool = False) ->
 def read_idx(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "..."]:
     """An array of bytes from a file in the IDX format, gzipped or not.
 
+    Returns:
+        The array, uint8.
+
     Raises:
         ValueError: it is not one, or its size is not what its header says.
     """
@@ -96,6 +102,9 @@ def digits() -> Images:
     """The 1797 digits that come with scikit-learn, 8 x 8, without any download.
 
     Their 17 gray levels are scaled to 0..255; a fifth of them, fixed, is the test set.
+
+    Returns:
+        The images, uint8.
     """
     from sklearn.datasets import load_digits
 

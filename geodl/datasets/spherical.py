@@ -25,9 +25,12 @@ def spherical_mixture(key: PRNGKeyArray, n: int) -> Float[Array, "n 3"]:
 
     Twelve components of concentration 60 make a ring about the equator (latitude 35 sin(2 longitude) degrees),
     three of concentration 1000 are narrow spots, each of weight 0.05; one of concentration 4 and weight 0.25
-    lies under them. Its log-density is `spherical_mixture_log_prob`, its entropy `SPHERICAL_MIXTURE_ENTROPY`.
+    lies under them. Its log-density is ``spherical_mixture_log_prob``, its entropy ``SPHERICAL_MIXTURE_ENTROPY``.
 
     Pure: works under jit (n static) and vmap.
+
+    Returns:
+        Unit vectors (n, 3).
     """
     which, where = jax.random.split(key)
     component = jax.random.choice(which, len(_WEIGHT), (n,), p=jnp.asarray(_WEIGHT))
@@ -35,7 +38,10 @@ def spherical_mixture(key: PRNGKeyArray, n: int) -> Float[Array, "n 3"]:
 
 
 def spherical_mixture_log_prob(points: ArrayLike) -> Float[Array, "*batch"]:
-    """Log-density, with respect to area, of `spherical_mixture` at unit vectors (..., 3).
+    """Log-density, with respect to area, of ``spherical_mixture`` at unit vectors (..., 3).
+
+    Returns:
+        Log-densities (...), in nats.
 
     Raises:
         ValueError: the last axis has not size 3.

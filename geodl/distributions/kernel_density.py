@@ -37,11 +37,15 @@ class KernelDensity(OnManifold):
     def __init__(
         self, points: ArrayLike, concentrations: ArrayLike, uniform_weight: ArrayLike = 0.0
     ):
-        """``points`` (n, d + 1) unit vectors, ``concentrations`` >= 0, a scalar or (n,); the uniform part has
-        the weight ``uniform_weight`` in [0, 1).
+        """
+        Args:
+            points: Unit vectors (n, d + 1).
+            concentrations: At least 0, one number or (n,). Half precision becomes float32.
+            uniform_weight: Weight of the uniform part, in [0, 1).
 
-        Raises ``ValueError`` for other shapes and, where values are concrete, for points off the sphere,
-        and negative or infinite concentrations. Half precision becomes float32.
+        Raises:
+            ValueError: other shapes; where values are concrete, points off the sphere, negative or infinite
+                concentrations.
         """
         points, concentrations = jnp.asarray(points), jnp.asarray(concentrations)
         if (
@@ -115,10 +119,17 @@ def select_kernel_density(
     candidates: ArrayLike,
     uniform_weight: ArrayLike = 0.0,
 ) -> KernelDensity:
-    """The estimate from ``points`` (n, d + 1) under which ``validation`` (m, d + 1) is most likely.
+    """The estimate from ``points`` under which ``validation`` is most likely.
 
-    ``candidates`` has k rows to choose from: single concentrations (k,) for the plain estimate, one for each
-    point (k, n) for the adaptive one, see :func:`adaptive_concentrations`.
+    Args:
+        points: Unit vectors (n, d + 1).
+        validation: Unit vectors (m, d + 1).
+        candidates: k rows to choose from: single concentrations (k,) for the plain estimate, one for each point (k,
+            n) for the adaptive one, see :func:`adaptive_concentrations`.
+        uniform_weight: Weight of the uniform part, in [0, 1).
+
+    Returns:
+        The estimate with the best row.
     """
 
     def score(concentrations):
@@ -135,14 +146,23 @@ def adaptive_concentrations(
     scales: Sequence[float] = (0.3, 1.0, 3.0),
     max_concentration: float = 1e10,
 ) -> Float[Array, "k n"]:
-    """min(max_concentration, scale / distance to the m-th neighbor^2) of points (n, d + 1) of S^d.
-
-    One row for each m in ``neighbors`` and each of ``scales``: candidates for :func:`select_kernel_density`.
+    """min(max_concentration, scale / distance to the m-th neighbor^2): candidates for :func:`select_kernel_density`.
 
     The cap is what duplicates of points get. It matters: the likelihood of data with duplicates, among
     themselves or of test points in the training set, grows with it without bound. A concentration kappa is
     a width of 1 / sqrt(kappa) rad, on the Earth 64 m for 1e10 and 64 km for 1e4.
-    Raises ``ValueError`` for neighbors below 1 or too many for n, and scales or caps that are not positive.
+
+    Args:
+        points: Unit vectors (n, d + 1).
+        neighbors: Values of m.
+        scales: Values of the scale.
+        max_concentration: The cap.
+
+    Returns:
+        Concentrations (k, n), a row for each m and each scale.
+
+    Raises:
+        ValueError: neighbors below 1 or too many for n, scales or a cap that are not positive.
     """
     if min(neighbors) < 1:
         raise ValueError(f"adaptive_concentrations: neighbors must be at least 1, got {neighbors}")
@@ -161,9 +181,18 @@ def neighbor_distances(
 ) -> Float[Array, "n m"]:
     """Geodesic distances from each of n points to its m nearest others, in increasing order.
 
-    Points are (n, *event_shape), a tuple of such on a product; duplicates are neighbors at distance 0.
-    All n^2 distances are taken, PAIRS at a time. Raises ``ValueError`` unless 1 <= m < n
-    and, where values are concrete, for points off the manifold.
+    Duplicates are neighbors at distance 0. All n^2 distances are taken, PAIRS at a time.
+
+    Args:
+        manifold: The space.
+        points: Points (n, *event_shape), a tuple of such on a product.
+        m: How many neighbors, from 1 to n - 1.
+
+    Returns:
+        Distances (n, m).
+
+    Raises:
+        ValueError: m is below 1 or not below n; concrete points are off the manifold.
     """
     others: Point = jax.tree.map(jnp.asarray, points)
     n = len(jax.tree.leaves(others)[0])

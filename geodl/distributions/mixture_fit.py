@@ -21,12 +21,29 @@ def fit_von_mises_fisher_mixture(
     restarts: int = 8,
     max_concentration: ArrayLike = 1e4,
 ) -> distrax.MixtureSameFamily:
-    """The most likely of ``restarts`` mixtures for points (n, d + 1), each after ``steps`` of :func:`em_step`.
+    """The most likely of several mixtures, each after some steps of expectation maximization.
 
-    Needs memory for restarts * n * components numbers. ``max_concentration`` is the sharpest a component may
-    become, 1 / sqrt(kappa) rad wide (on the Earth 64 km for 1e4): without it, one that has caught nothing but
-    duplicates of a point would have infinite likelihood. Raises ``ValueError`` for points that are not
-    (n, d + 1), fewer points than components, and, where values are concrete, points off the sphere.
+    Needs memory for restarts * n * components numbers.
+
+    Args:
+        key: Random key, for the starts.
+        points: Unit vectors (n, d + 1).
+        components: Their number, at most n.
+        steps: Steps of each restart.
+        restarts: How many mixtures to fit.
+        max_concentration: The sharpest that a component may become, 1 / sqrt(kappa) rad wide (on the Earth 64 km
+            for 1e4): without it, one that has caught nothing but duplicates of a point would have infinite
+            likelihood.
+
+    Returns:
+        The mixture, components of :class:`VonMisesFisher`.
+
+    Raises:
+        ValueError: points that are not (n, d + 1), fewer points than components, and, where values are concrete,
+            points off the sphere.
+
+    Reference:
+        Banerjee, Dhillon, Ghosh & Sra (2005).
     """
     points = jnp.asarray(points)
     points = points.astype(jnp.promote_types(float_dtype(points), jnp.float32))

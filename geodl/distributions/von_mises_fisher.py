@@ -93,6 +93,14 @@ class VonMisesFisher(OnManifold):
     Samples have exact pathwise derivatives in loc and concentration, in closed form on S^2 and by
     implicit differentiation of the angle's quantile elsewhere. The turn of the samples about loc is that of
     the sphere's frame at loc (``sphere.from_frame``).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl.distributions import VonMisesFisher
+        >>> q = VonMisesFisher(loc=jnp.array([0.0, 0.0, 1.0]), concentration=10.0)
+        >>> jax.jit(lambda q: q.mean())(q).round(4)
+        Array([0. , 0. , 0.9], dtype=float32)
     """
 
     def __init__(self, loc: ArrayLike, concentration: ArrayLike):

@@ -30,14 +30,29 @@ class WrappedNormal(LocationScale):
     mass left out is then below 2e-8. There the exact density is infinite at loc (from full turns) and at
     the cut locus; the value here is finite everywhere: closer than 1e-6 to loc the weight of the turns is
     held at its value there.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl.distributions import WrappedNormal
+        >>> from geodl.manifolds import PoincareBall
+        >>> q = WrappedNormal(PoincareBall(2), loc=jnp.zeros((5, 2)), scale=0.4)
+        >>> z, log_q = q.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(3,))
+        >>> z.shape, log_q.shape
+        ((3, 5, 2), (3, 5))
     """
 
     def __init__(self, manifold: Manifold, loc: ArrayLike | tuple, scale: ArrayLike):
-        """``scale`` is a scalar, or of shape (..., 1) or (..., dim): per point or per tangent direction.
+        """
+        Args:
+            manifold: Any that declares its winding.
+            loc: The center (..., *event_shape), on a product a tuple with a point for each factor.
+            scale: Standard deviations: a scalar, or of shape (..., 1) or (..., dim): per point or per tangent
+                direction.
 
-        ``loc`` is (..., *event_shape), on a product a tuple with a point for each factor. Raises
-        ``ValueError`` for wrong shapes and, where values are concrete, for a scale that is not positive or
-        above :func:`widest_scale`, or a loc off the manifold. Under jit densities of such scales are NaN.
+        Raises:
+            ValueError: wrong shapes and, where values are concrete, a scale that is not positive or above
+                :func:`widest_scale`, or a loc off the manifold. Under jit densities of such scales are NaN.
         """
         super().__init__(manifold, loc, scale, widths=(1, manifold.dim))
         for factor, _, scales in self._manifold.by_factor(self._loc, self._scales):

@@ -24,6 +24,9 @@ Function: TypeAlias = Callable[[Array], Array]
 def saliency(f: Function, x: ArrayLike) -> Array:
     """The gradient df/dx at x, signed.
 
+    Returns:
+        The attribution, of the shape of x.
+
     Reference:
         Simonyan, Vedaldi & Zisserman 2014, who show its absolute value, largest over the channels.
     """
@@ -56,6 +59,12 @@ def integrated_gradients(
 
     Reference:
         Sundararajan, Taly & Yan 2017, equation 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from geodl.explain import integrated_gradients
+        >>> integrated_gradients(lambda x: jnp.sum(x**2), jnp.array([1.0, 2.0])).round(4)
+        Array([1., 4.], dtype=float32)
     """
     x = as_float(x)
     if steps < 1:

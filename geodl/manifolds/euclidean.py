@@ -46,7 +46,10 @@ def logmap(x: Vector, y: Vector) -> Vector:
 
 @primitive("x", "y")
 def dist(x: Vector, y: Vector) -> Scalar:
-    """|x - y|, gradient 0 at x = y. Squares must be floats: from 1e-19 to 1e19 in float32."""
+    """|x - y|, gradient 0 at x = y.
+
+    Squares must be floats: distances from 1e-19 to 1e19 in float32.
+    """
     return safe_norm(y - x)
 
 
@@ -129,14 +132,27 @@ def tangent_basis(x: Vector) -> Float[Array, "*batch d d"]:
 
 
 def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " d"]:
-    """The point 0."""
+    """The point 0.
+
+    Returns:
+        Array (dim,).
+    """
     return jnp.zeros(dim, dtype)
 
 
 def random_uniform(
     key: Array, shape: int | tuple[int, ...], dtype: DTypeLike | None = None
 ) -> Array:
-    """Points of the given full shape (..., d), uniform on [-1, 1]^d (R^d has infinite volume)."""
+    """Points of the given full shape (..., d), uniform on [-1, 1]^d (R^d has infinite volume).
+
+    Args:
+        key: Random key.
+        shape: Of the result, the last axes that of a point.
+        dtype: Of the points, by default the default float type.
+
+    Returns:
+        Array of that shape.
+    """
     return jax.random.uniform(key, as_shape(shape), dtype, minval=-1.0, maxval=1.0)
 
 

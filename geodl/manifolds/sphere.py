@@ -228,6 +228,13 @@ def killing(x: Vector, a: Float[Array, "*#batch k"]) -> Vector:
 
     sum_{i < j} a_ij (x_i e_j - x_j e_i); the fields of the unit vectors a span the tangent space, and each of them is
     free of divergence.
+
+    Args:
+        x: Points (..., d + 1).
+        a: Coefficients (..., k).
+
+    Returns:
+        Tangent vectors (..., d + 1).
     """
     i, j = np.triu_indices(x.shape[-1], 1)
     if a.shape[-1] != len(i):
@@ -265,21 +272,33 @@ def _origin_like(x):
 
 
 def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " e"]:
-    """The first basis vector (1, 0, ..., 0) of R^{dim + 1}."""
+    """The first basis vector (1, 0, ..., 0) of R^{dim + 1}.
+
+    Returns:
+        Array (dim + 1,).
+    """
     return jnp.eye(1, dim + 1, dtype=dtype)[0]
 
 
 def random_uniform(
     key: Array, shape: int | tuple[int, ...], dtype: DTypeLike | None = None
 ) -> Array:
-    """Points of the given full shape (..., d + 1), uniform on the sphere."""
+    """Points of the given full shape (..., d + 1), uniform on the sphere.
+
+    Args:
+        key: Random key.
+        shape: Of the result, the last axes that of a point.
+        dtype: Of the points, by default the default float type.
+
+    Returns:
+        Array of that shape.
+    """
     return project(jax.random.normal(key, as_shape(shape), dtype))
 
 
 @_primitive("x")
 def to_stereographic(x: Vector) -> Coordinates:
-    """Stereographic coordinates x_{1:} / (1 + x_0) (..., d): projection from -origin, the origin at
-    0.
+    """Stereographic coordinates x_{1:} / (1 + x_0) (..., d): projection from -origin, the origin is at 0.
 
     The chart is the Poincaré ball's formula with c = -1: metric (2 / (1 + |p|^2))^2 |dp|^2, the
     hemisphere around the origin is the unit ball. The point -origin, which it lacks, gets (2 / eps,
@@ -302,7 +321,11 @@ def from_stereographic(p: Coordinates) -> Vector:
 
 
 def log_area(dim: int) -> float:
-    """Log of the volume 2 pi^((dim + 1)/2) / Gamma((dim + 1)/2) of the unit sphere S^dim."""
+    """Log of the volume 2 pi^((dim + 1)/2) / Gamma((dim + 1)/2) of the unit sphere S^dim.
+
+    Returns:
+        A Python float.
+    """
     half = (dim + 1) / 2
     return math.log(2) + half * math.log(math.pi) - math.lgamma(half)
 
@@ -310,7 +333,21 @@ def log_area(dim: int) -> float:
 @register_record
 @dataclass(frozen=True)
 class Sphere(ModuleManifold):
-    """The unit sphere S^dim as a :class:`~geodl.manifolds.base.Manifold`."""
+    """The unit sphere S^dim as a :class:`~geodl.manifolds.base.Manifold`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl.manifolds import Sphere
+        >>> sphere = Sphere(2)
+        >>> x, y = jnp.array([1.0, 0.0, 0.0]), jnp.array([0.0, 1.0, 0.0])
+        >>> sphere.dist(x, y).round(4)
+        Array(1.5708, dtype=float32)
+        >>> sphere.geodesic(0.5, x, y).round(4)
+        Array([0.7071, 0.7071, 0.    ], dtype=float32)
+        >>> sphere.random_uniform(jax.random.key(0), (5,)).shape
+        (5, 3)
+    """
 
     dim: int = field(metadata={"static": True})
 

@@ -101,7 +101,16 @@ def project(x: Vector) -> Vector:
 def random_uniform(
     key: Array, shape: int | tuple[int, ...], dtype: DTypeLike | None = None
 ) -> Array:
-    """Points of the given full shape (..., d), uniform on the torus."""
+    """Points of the given full shape (..., d), uniform on the torus.
+
+    Args:
+        key: Random key.
+        shape: Of the result, the last axes that of a point.
+        dtype: Of the points, by default the default float type.
+
+    Returns:
+        Array of that shape.
+    """
     return jax.random.uniform(key, as_shape(shape), dtype, minval=-np.pi, maxval=np.pi)
 
 

@@ -1,4 +1,4 @@
-"""The Poincaré disk of sectional curvature -c as a chart: what `latent` needs to draw on it."""
+"""The Poincaré disk of sectional curvature -c as a chart: what ``latent`` needs to draw on it."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,15 @@ class Disk:
     def geodesic(
         self, x: ArrayLike, y: ArrayLike, steps: int = 65
     ) -> Float[np.ndarray, "*batch steps 2"]:
-        """Geodesic segments from x to y (..., 2), as `steps` points equally spaced in distance.
+        """Geodesic segments, as points equally spaced in distance.
+
+        Args:
+            x: starts (..., 2).
+            y: ends (..., 2).
+            steps: points of a segment.
+
+        Returns:
+            Points (..., steps, 2).
 
         Raises:
             ValueError: if a last axis is not of size 2, or a point lies outside the disk.
@@ -77,6 +85,9 @@ class Disk:
             w: weights (..., 2).
             b: offsets (...,), one per weight.
             steps: points per arc; the first and the last are on the boundary, the middle is p.
+
+        Returns:
+            Points (..., steps, 2).
 
         Raises:
             ValueError: if the shapes do not match or a weight is zero.

@@ -1,4 +1,4 @@
-"""Pictures of a two-dimensional latent space, on any chart (`Disk`, `Plane`)."""
+"""Pictures of a two-dimensional latent space, on any chart (``Disk``, ``Plane``)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,16 @@ INK = "#30343b"
 
 
 def frame(ax: Axes, chart: Chart, **style: Any) -> Patch:
-    """Turn the axes into an empty chart (equal aspect, no ticks); returns its boundary, drawn."""
+    """Turn the axes into an empty chart (equal aspect, no ticks).
+
+    Args:
+        ax: axes to draw on.
+        chart: the latent space.
+        **style: of the boundary.
+
+    Returns:
+        The boundary, drawn.
+    """
     defaults = {"edgecolor": INK, "linewidth": 1.0, "zorder": 5, "clip_on": False}
     edge = chart.boundary()
     edge.set(**_style.over(Patch, defaults, style))
@@ -33,7 +42,16 @@ def frame(ax: Axes, chart: Chart, **style: Any) -> Patch:
 
 
 def points(ax: Axes, chart: Chart, x: ArrayLike, **style: Any) -> PathCollection:
-    """Scatter points x (n, 2); `style` goes to `ax.scatter`.
+    """Scatter points on a chart.
+
+    Args:
+        ax: axes to draw on.
+        chart: the latent space.
+        x: points (n, 2).
+        **style: goes to ``ax.scatter``.
+
+    Returns:
+        The points, drawn.
 
     Raises:
         ValueError: if x is not (n, 2).
@@ -46,9 +64,19 @@ def points(ax: Axes, chart: Chart, x: ArrayLike, **style: Any) -> PathCollection
 
 
 def geodesics(ax: Axes, chart: Chart, x: ArrayLike, y: ArrayLike, **style: Any) -> LineCollection:
-    """Geodesic segments from x (n, 2) to y (n, 2), one collection; `style` goes to LineCollection.
+    """Geodesic segments from x to y, one collection.
 
-    The edges of a tree are `geodesics(ax, chart, nodes[parents[1:]], nodes[1:])`.
+    The edges of a tree are ``geodesics(ax, chart, nodes[parents[1:]], nodes[1:])``.
+
+    Args:
+        ax: axes to draw on.
+        chart: the latent space.
+        x: starts (n, 2).
+        y: ends (n, 2).
+        **style: goes to LineCollection.
+
+    Returns:
+        The segments, drawn.
 
     Raises:
         ValueError: if x or y is not (n, 2), or a point lies outside the disk.
@@ -61,7 +89,17 @@ def geodesics(ax: Axes, chart: Chart, x: ArrayLike, y: ArrayLike, **style: Any) 
 
 
 def hyperplanes(ax: Axes, chart: Chart, w: ArrayLike, b: ArrayLike, **style: Any) -> LineCollection:
-    """Decoder hyperplanes: normal to w (n, 2), through expmap0(w b), b (n,); one collection.
+    """Decoder hyperplanes, normal to w and through expmap0(w b), one collection.
+
+    Args:
+        ax: axes to draw on.
+        chart: the latent space.
+        w: normals (n, 2).
+        b: offsets (n,).
+        **style: goes to LineCollection.
+
+    Returns:
+        The lines, drawn.
 
     Raises:
         ValueError: if w is not (n, 2), b not (n,), or a weight is zero.
@@ -85,14 +123,17 @@ def density(
     Args:
         ax: axes to draw on.
         chart: the latent space.
-        function: maps points (m, 2) to values (m,), such as `exp(log_prob)`.
+        function: maps points (m, 2) to values (m,), such as ``exp(log_prob)``.
         sigmas: contours where the value is exp(-k^2 / 2) of the largest: for a normal distribution, k
             standard deviations from its mean. May be empty.
         resolution: pixels along one side.
-        **style: goes to `ax.imshow`.
+        **style: goes to ``ax.imshow``.
+
+    Returns:
+        The image.
 
     Raises:
-        ValueError: if `function` does not return one value per point.
+        ValueError: if ``function`` does not return one value per point.
     """
     ticks = chart.limit * (2 * (np.arange(resolution) + 0.5) / resolution - 1)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)

@@ -36,7 +36,7 @@ UNIFORM = 1 / (4 * np.pi)  # density of the uniform distribution, per steradian
 
 @dataclass(frozen=True)
 class _Map:
-    """A map with the point at `latitude`, `longitude` (degrees) in its middle and north above it."""
+    """A map with the point at ``latitude``, ``longitude`` (degrees) in its middle and north above it."""
 
     latitude: float | int = 0.0
     longitude: float | int = 0.0
@@ -128,13 +128,16 @@ def _into_unit_disk(xy: np.ndarray) -> np.ndarray:
 def sphere_frame(
     ax: Axes, view: SphereMap, every: float | int = 30.0, **style: Any
 ) -> LineCollection:
-    """Turn the axes into an empty map, with its edge and a light graticule; returns the graticule.
+    """Turn the axes into an empty map, with its edge and a light graticule.
 
     Args:
         ax: axes to draw on.
         view: the map.
         every: degrees between meridians and between parallels.
         **style: goes to the graticule's LineCollection.
+
+    Returns:
+        The graticule, drawn.
     """
     edge = view.boundary()
     edge.set(edgecolor=INK, linewidth=0.8, zorder=5, clip_on=False)
@@ -163,19 +166,22 @@ def sphere_density(
     """A density on the sphere as an image, logarithmic in color.
 
     The scale is that of the uniform distribution, 1 / (4 pi): from a tenth of it to the largest value, at least to ten
-    times it, unless `norm` (one for several panels) or `vmin` and `vmax` are given. `sphere_colorbar` draws it.
+    times it, unless ``norm`` (one for several panels) or ``vmin`` and ``vmax`` are given. ``sphere_colorbar`` draws it.
 
     Args:
         ax: axes to draw on.
         view: the map.
         function: maps unit vectors (m, 3) to densities (m,) with respect to area, such as
-            `exp(log_prob)`; called once, with m about 1.6 resolution^2 on the Mollweide map and
+            ``exp(log_prob)``; called once, with m about 1.6 resolution^2 on the Mollweide map and
             0.8 resolution^2 on the other.
         resolution: pixels from top to bottom.
-        **style: goes to `ax.imshow`.
+        **style: goes to ``ax.imshow``.
+
+    Returns:
+        The image.
 
     Raises:
-        ValueError: if `function` does not return one value per point, or they are not numbers >= 0.
+        ValueError: if ``function`` does not return one value per point, or they are not numbers >= 0.
     """
     width, height = view.radii
     rows = (2 * (np.arange(resolution) + 0.5) / resolution - 1) * height
@@ -205,7 +211,17 @@ def sphere_density(
 def sphere_colorbar(
     ax: Axes | Sequence[Axes], image: AxesImage, label: str = "density per steradian", **style: Any
 ) -> Colorbar:
-    """The scale of `sphere_density`, below the map or below several; `style` goes to `Figure.colorbar`."""
+    """The scale of :func:`sphere_density`, below the map or below several.
+
+    Args:
+        ax: axes, or several.
+        image: as ``sphere_density`` returns it.
+        label: of the scale.
+        **style: goes to ``Figure.colorbar``.
+
+    Returns:
+        The color bar.
+    """
     style = {
         "orientation": "horizontal",
         "shrink": 0.5,
@@ -221,10 +237,20 @@ def sphere_colorbar(
 
 
 def sphere_points(ax: Axes, view: SphereMap, x: ArrayLike, **style: Any) -> PathCollection:
-    """Scatter unit vectors (n, 3), those that the map shows; `style` goes to `ax.scatter`.
+    """Scatter unit vectors, those that the map shows.
 
-    What it gives for each point (colors, sizes) it gives for all n. Numbers `c` (n,) have the colors that they have
-    where all points are seen, unless `norm` or `vmin` and `vmax` say otherwise: the same on both sides of the sphere.
+    What ``style`` gives for each point (colors, sizes) it gives for all n. Numbers ``c`` (n,) have the colors that they
+    have where all points are seen, unless ``norm`` or ``vmin`` and ``vmax`` say otherwise: the same on both sides of
+    the sphere.
+
+    Args:
+        ax: axes to draw on.
+        view: the map.
+        x: unit vectors (n, 3).
+        **style: goes to ``ax.scatter``.
+
+    Returns:
+        The points, drawn.
 
     Raises:
         ValueError: if x is not (n, 3), or a point is off the sphere.
@@ -246,8 +272,11 @@ def sphere_paths(ax: Axes, view: SphereMap, x: ArrayLike, **style: Any) -> LineC
     Args:
         ax: axes to draw on.
         view: the map.
-        x: the points, first to last; `cmap` colors them, or `color` gives one for all or one for each path.
+        x: the points, first to last; ``cmap`` colors them, or ``color`` gives one for all or one for each path.
         **style: goes to LineCollection.
+
+    Returns:
+        The paths, drawn.
 
     Raises:
         ValueError: if x is not (n, times, 3), a point is off the sphere, or there are neither one color nor n.

@@ -21,6 +21,9 @@ def averaged(optimizer: optax.GradientTransformation, decay: float) -> optax.Gra
 
     The decay starts low, (1 + n) / (10 + n) after n updates, so that the initial parameters are soon forgotten.
 
+    Returns:
+        The transformation, whose state is an :class:`AveragedState`.
+
     Raises:
         ValueError: unless 0 <= decay < 1.
     """

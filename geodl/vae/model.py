@@ -96,6 +96,20 @@ def vae(
 
     Reference:
         Mathieu et al. 2019.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl import vae
+        >>> from geodl.distributions import WrappedNormal
+        >>> from geodl.manifolds import PoincareBall
+        >>> from geodl.nn import mlp
+        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder("gyroplane", 2, [8, 5])
+        >>> model = vae.vae(PoincareBall(2), WrappedNormal, encoder, decoder, vae.gaussian)
+        >>> params = model.init(jax.random.key(0))
+        >>> posterior = model.encode(params, jnp.ones((4, 5)))
+        >>> posterior.batch_shape, posterior.event_shape
+        ((4,), (2,))
     """
     curvatures, structure = jax.tree.flatten(manifold)
     if learn_curvature and not curvatures:

@@ -161,11 +161,6 @@ def test_bad_input(build, message):
         build()
 
 
-def test_same_as():
-    assert Stereographic(2).same_as(Stereographic(2))
-    assert not Stereographic(2).same_as(Stereographic(3))
-
-
 @pytest.mark.parametrize("name", ["stereographic 2", "ball", "sphere"])
 def test_integers_are_numbers(name):
     chart, manifold = CHARTS[name]

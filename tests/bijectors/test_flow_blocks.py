@@ -313,8 +313,3 @@ def test_masks():
 def test_bad_input(build, message):
     with pytest.raises(ValueError, match=message):
         build()
-
-
-def test_same_as():
-    assert Squeeze(2).same_as(Squeeze(2)) and not Squeeze(2).same_as(Squeeze(4))
-    assert Logit(0.1).same_as(Logit(0.1)) and not Logit(0.1).same_as(Logit(0.2))

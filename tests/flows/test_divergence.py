@@ -27,21 +27,15 @@ def test_hutchinson_is_unbiased(name):
     @jit
     def compare(x):
         v, div = divergence.exact(manifold, bound)(0.3, x)
-        draws = {
-            noise: jax.vmap(
-                lambda k, noise=noise: divergence.hutchinson(manifold, bound, k, noise)(0.3, x)[1]
-            )(keys)
-            for noise in ("rademacher", "gaussian")
-        }
-        return v, div, draws
+        estimate = lambda k: divergence.hutchinson(manifold, bound, k)(0.3, x)[1]  # noqa: E731
+        return v, div, jax.vmap(estimate)(keys)
 
-    v, div, draws = compare(x)
+    v, div, estimates = compare(x)
     jax.tree.map(
         chex.assert_equal_shape, list(zip(jax.tree.leaves(v), jax.tree.leaves(x), strict=True))
     )
-    for noise, estimates in draws.items():
-        error = np.std(estimates, 0) / np.sqrt(len(keys)) + 1e-5
-        assert np.max(np.abs(np.mean(estimates, 0) - div) / error) < 4.5, noise
+    error = np.std(estimates, 0) / np.sqrt(len(keys)) + 1e-5
+    assert np.max(np.abs(np.mean(estimates, 0) - div) / error) < 4.5
 
 
 @pytest.mark.parametrize("name", ["sphere", "killing", "sphere 3", "so3 ambient", "product"])

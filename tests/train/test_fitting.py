@@ -49,7 +49,7 @@ class Killed(Exception):
 
 
 def killed_after(run, chunks):
-    """`run` that dies when it has done so many chunks."""
+    """``run`` that dies when it has done so many chunks."""
     left = [chunks]
 
     def dying(state, data, n):
@@ -344,7 +344,7 @@ def start(folder):
 
 
 def kill_at_random(folder, line, delay):
-    """kill -9 some time after the run has printed `line`."""
+    """kill -9 some time after the run has printed ``line``."""
     process = start(folder)
     with process:
         for printed in process.stdout:

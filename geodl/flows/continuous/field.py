@@ -94,6 +94,17 @@ def vector_field(
 
     Reference:
         Rahimi & Recht (2007) for the features; Barron et al. (2021) weight features so for cones of light.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl import flows
+        >>> from geodl.manifolds import Sphere
+        >>> field = flows.vector_field(Sphere(2), width=8, depth=1, frequencies=0)
+        >>> params = field.init(jax.random.key(0))
+        >>> x = jnp.array([0.0, 0.0, 1.0])
+        >>> field.apply(params, 0.5, x) @ x
+        Array(0., dtype=float32)
     """
     outputs, assemble, framed = _span(manifold, kind)
     dim = jax.eval_shape(lambda: manifold.coordinates(manifold.origin())).shape[-1]

@@ -31,7 +31,20 @@ FEW_STEPS = 64  # with fewer RK4 steps likelihoods of sharp densities are off by
 
 
 class ContinuousFlow(distrax.Distribution):
-    """The distribution of base samples carried along a vector field from time 0 to 1, on the field's manifold."""
+    """The distribution of base samples carried along a vector field from time 0 to 1, on the field's manifold.
+
+    Example:
+        >>> import jax
+        >>> from geodl import flows
+        >>> from geodl.distributions import Uniform
+        >>> from geodl.manifolds import Torus
+        >>> field = flows.vector_field(Torus(1), width=8, depth=1, frequencies=0)
+        >>> params = field.init(jax.random.key(0))
+        >>> flow = flows.ContinuousFlow(Uniform(Torus(1)), field, params, flows.RK4(64))
+        >>> draw = jax.jit(lambda flow, key: flow.sample(seed=key, sample_shape=4))
+        >>> draw(flow, jax.random.key(1)).shape
+        (4, 1)
+    """
 
     def __init__(
         self,
@@ -108,7 +121,10 @@ class ContinuousFlow(distrax.Distribution):
         return self.log_prob_and_stats(value)[0]
 
     def log_prob_and_stats(self, value: Point) -> tuple[Array, Stats]:
-        """Log-density, and its cost. Warns where a solver of fixed steps takes fewer than 64 of them."""
+        """Log-density, and its cost.
+
+        Warns where a solver of fixed steps takes fewer than 64 of them.
+        """
         if isinstance(self._solver, RK4) and self._solver.steps < FEW_STEPS:
             warnings.warn(
                 f"ContinuousFlow: a likelihood by {self._solver.steps} RK4 steps may be nats too high; "
