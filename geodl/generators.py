@@ -1,8 +1,8 @@
 """The contract between generative models and what is done with them: a decoder, an encoder, the space in between.
 
-Models make generators (``VAE.generator``, ``InvertibleNet.generator``, ``Flow.generator``), searches take them, and
-neither side knows the other. What is asked of a model is a pure function from one base point to one data point (no
-leading axes; batches are made by ``vmap``).
+Models make generators (``VAE.generator``, ``InvertibleNet.generator``, ``ContinuousFlow.generator``), searches take
+them, and neither side knows the other. What is asked of a model is a pure function from one base point to one data
+point (no leading axes; batches are made by ``vmap``).
 """
 
 from collections.abc import Callable

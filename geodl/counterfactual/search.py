@@ -92,6 +92,7 @@ class Search:
         state = state._replace(opt_state=state.opt_state._replace(hyperparams=rates))
 
     Example:
+        >>> import jax
         >>> import jax.numpy as jnp
         >>> import optax
         >>> from geodl import counterfactual as cf
@@ -99,7 +100,7 @@ class Search:
         >>> generator = cf.Generator(lambda z: 2 * z, Euclidean(2))
         >>> search = cf.Search(generator, jnp.sum, cf.interval(), optax.sgd(0.1), steps=100)
         >>> state = search.init(jnp.zeros((3, 2)), jnp.array([[1.0, jnp.inf]] * 3))
-        >>> search.step(state).steps
+        >>> jax.jit(search.step)(state).steps
         Array([1, 1, 1], dtype=int32)
     """
 

@@ -101,8 +101,8 @@ def quantile(family: UnimodalFamily, score: Array, theta: Array) -> Array:
     def step(offset, tail):
         density = jnp.exp(family.log_density(offset, table.mode, theta)) / table.total
         move = jnp.log(tail / mass) * tail / density
-        gap = jnp.where(below, offset - table.edges[..., 0], table.edges[..., -1] - offset)
-        out = -jnp.expm1(-move / gap) * gap
+        room = jnp.where(below, offset - table.edges[..., 0], table.edges[..., -1] - offset)
+        out = -jnp.expm1(-move / room) * room
         return offset + jnp.where(below, -out, out)
 
     # From the edge on the mode's side of the panel that holds the quantile.

@@ -9,7 +9,7 @@ from geodl._core import distrax
 from geodl._core.checks import check, check_positive, float_dtype
 from geodl._core.reductions import dot
 from geodl.distributions._checks import points_on
-from geodl.distributions.von_mises_fisher import VonMisesFisher, concentration_from_gap
+from geodl.distributions.von_mises_fisher import VonMisesFisher, concentration_from_variance
 from geodl.manifolds import Sphere, sphere
 
 
@@ -91,13 +91,15 @@ def initial_mixture(
     the nearest of the centers before. The width is that of the distances to the nearest center.
     """
 
-    def draw(gap, key):
-        center = points[jax.random.categorical(key, jnp.log(gap))]
-        return jnp.minimum(gap, _gap(points, center)), center
+    def draw(one_minus_cos, key):
+        center = points[jax.random.categorical(key, jnp.log(one_minus_cos))]
+        return jnp.minimum(one_minus_cos, _one_minus_cos(points, center)), center
 
     keys = jax.random.split(key, components)
-    gap, centers = lax.scan(draw, jnp.full(len(points), 2.0, points.dtype), keys)
-    concentration = concentration_from_gap(jnp.mean(gap), points.shape[-1] - 1, max_concentration)
+    one_minus_cos, centers = lax.scan(draw, jnp.full(len(points), 2.0, points.dtype), keys)
+    concentration = concentration_from_variance(
+        jnp.mean(one_minus_cos), points.shape[-1] - 1, max_concentration
+    )
     return distrax.MixtureSameFamily(
         distrax.Categorical(logits=jnp.zeros(components, points.dtype)),
         VonMisesFisher(centers, jnp.full(components, concentration)),
@@ -109,16 +111,16 @@ def _maximize(points, shares, max_concentration):
     mass = jnp.sum(shares, 0)
     fraction = shares / jnp.maximum(mass, jnp.finfo(shares.dtype).tiny)
     loc = sphere.project(jnp.sum(fraction[..., None] * points[:, None], 0))
-    # 1 - (mean resultant length), from chords: it keeps its digits for concentrated components
-    gap = jnp.sum(fraction * _gap(points[:, None], loc), 0)
-    concentration = concentration_from_gap(gap, points.shape[-1] - 1, max_concentration)
+    # the circular variance, 1 - (mean resultant length), from chords: it keeps its digits for concentrated components
+    variance = jnp.sum(fraction * _one_minus_cos(points[:, None], loc), 0)
+    concentration = concentration_from_variance(variance, points.shape[-1] - 1, max_concentration)
     return distrax.MixtureSameFamily(
         distrax.Categorical(logits=jnp.log(mass / len(points))),
         VonMisesFisher(loc, concentration),
     )
 
 
-def _gap(x, y):
+def _one_minus_cos(x, y):
     """1 - <x, y>."""
     w = x - y
     return dot(w, w) / 2

@@ -50,8 +50,8 @@ def _log_normalizer(kappa, dim):
     return sphere.log_area(dim - 1) + family.log_peak(kappa) + _quadrature.log_mass(family, kappa)
 
 
-def _mean_gap(kappa, dim):
-    """E (1 - <loc, x>)."""
+def _circular_variance(kappa, dim):
+    """E (1 - <loc, x>), one minus the mean resultant length."""
     return -jax.jvp(lambda k: _log_normalizer(k, dim), (kappa,), (jnp.ones_like(kappa),))[1]
 
 
@@ -62,27 +62,27 @@ def _mean_length(kappa, dim):
     square = _quadrature.mean(
         AngleFamily(dim - 1), lambda offset, mode: jnp.square(jnp.sin(mode + offset)), small
     )
-    return jnp.where(low, small / dim * square, 1 - _mean_gap(kappa, dim))
+    return jnp.where(low, small / dim * square, 1 - _circular_variance(kappa, dim))
 
 
-def concentration_from_gap(gap: Scalar, dim: int, max_concentration: ArrayLike) -> Array:
-    """The concentration, at most ``max_concentration``, whose 1 - mean_resultant_length is ``gap`` in [0, 1].
+def concentration_from_variance(variance: Scalar, dim: int, max_concentration: ArrayLike) -> Array:
+    """The concentration, at most ``max_concentration``, of which 1 - mean_resultant_length is ``variance`` in [0, 1].
 
-    It makes data most likely whose mean resultant length is 1 - gap. Newton-like: the slope is that of the
+    It makes data most likely whose mean resultant length is 1 - variance. Newton-like: the slope is that of the
     close approximation of Banerjee et al. (2005), eq. 4.4, so that an error shrinks at least tenfold a step.
     """
-    gap = _float(gap)
-    limit = jnp.asarray(max_concentration, gap.dtype)
+    variance = _float(variance)
+    limit = jnp.asarray(max_concentration, variance.dtype)
 
-    def approximate(gap):
-        length = 1 - gap
-        return length * (dim + 1 - jnp.square(length)) / (gap * (2 - gap))
+    def approximate(variance):
+        length = 1 - variance
+        return length * (dim + 1 - jnp.square(length)) / (variance * (2 - variance))
 
-    target = approximate(jnp.maximum(gap, _mean_gap(limit, dim)))
-    steps = 6 if gap.dtype.itemsize <= 4 else 12
+    target = approximate(jnp.maximum(variance, _circular_variance(limit, dim)))
+    steps = 6 if variance.dtype.itemsize <= 4 else 12
 
     def step(_, kappa):
-        return jnp.clip(kappa + target - approximate(_mean_gap(kappa, dim)), 0, limit)
+        return jnp.clip(kappa + target - approximate(_circular_variance(kappa, dim)), 0, limit)
 
     return lax.fori_loop(0, steps, step, jnp.clip(target, 0, limit))
 
@@ -149,8 +149,10 @@ class VonMisesFisher(OnManifold):
         w = points_on("VonMisesFisher", self._manifold, value) - self._loc
         return self._log_prob(dot(w, w) / 2)
 
-    def _log_prob(self, gap):
-        return -self._concentration * gap - _log_normalizer(self._concentration, self._manifold.dim)
+    def _log_prob(self, one_minus_cos):
+        return -self._concentration * one_minus_cos - _log_normalizer(
+            self._concentration, self._manifold.dim
+        )
 
     def _sample_n_and_log_prob(self, key, n):
         key_angle, key_turn = jax.random.split(key)
@@ -176,7 +178,7 @@ class VonMisesFisher(OnManifold):
     def entropy(self) -> Array:
         """log C - kappa E<loc, x>."""
         kappa = jnp.broadcast_to(self._concentration, self.batch_shape)
-        return _log_normalizer(kappa, self._manifold.dim) + kappa * _mean_gap(
+        return _log_normalizer(kappa, self._manifold.dim) + kappa * _circular_variance(
             kappa, self._manifold.dim
         )
 
@@ -194,9 +196,12 @@ class VonMisesFisher(OnManifold):
         w = self.loc - as_points(
             "KL(VonMisesFisher || VonMisesFisher)", self.event_shape, other_dist.loc
         )
-        gap, kappa = _mean_gap(self.concentration, self._manifold.dim), other_dist.concentration
-        gap = gap + (1 - gap) * dot(w, w) / 2
-        return kappa * gap + _log_normalizer(kappa, self._manifold.dim) - self.entropy()
+        one_minus_cos, kappa = (
+            _circular_variance(self.concentration, self._manifold.dim),
+            other_dist.concentration,
+        )
+        one_minus_cos = one_minus_cos + (1 - one_minus_cos) * dot(w, w) / 2
+        return kappa * one_minus_cos + _log_normalizer(kappa, self._manifold.dim) - self.entropy()
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -210,8 +215,8 @@ def _sample_angle(key, shape, kappa, dim):
         return family.mode(kappa) + _quadrature.quantile(family, score, kappa)
     # On S^2, 1 - cos(angle) = -log(1 - u (1 - exp(-2 kappa))) / kappa, smooth also at kappa = 0.
     u = jax.random.uniform(key, shape, kappa.dtype, minval=jnp.finfo(kappa.dtype).tiny)
-    gap = 2 * u * _decay(2 * kappa) * _log_ratio(-u * jnp.expm1(-2 * kappa))
-    return 2 * jnp.arctan2(safe_sqrt(gap), safe_sqrt(2 - gap))
+    one_minus_cos = 2 * u * _decay(2 * kappa) * _log_ratio(-u * jnp.expm1(-2 * kappa))
+    return 2 * jnp.arctan2(safe_sqrt(one_minus_cos), safe_sqrt(2 - one_minus_cos))
 
 
 _decay = even(  # (1 - exp(-z)) / z, as a function of z

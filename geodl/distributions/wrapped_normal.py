@@ -37,7 +37,8 @@ class WrappedNormal(LocationScale):
         >>> from geodl.distributions import WrappedNormal
         >>> from geodl.manifolds import PoincareBall
         >>> q = WrappedNormal(PoincareBall(2), loc=jnp.zeros((5, 2)), scale=0.4)
-        >>> z, log_q = q.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(3,))
+        >>> draw = jax.jit(lambda q, key: q.sample_and_log_prob(seed=key, sample_shape=3))
+        >>> z, log_q = draw(q, jax.random.key(0))
         >>> z.shape, log_q.shape
         ((3, 5, 2), (3, 5))
     """
@@ -72,25 +73,19 @@ class WrappedNormal(LocationScale):
         """Log-density at points (..., *event_shape) that broadcast against the batch."""
         manifold, loc = self._manifold, self._loc
         value = points_on(type(self).__name__, manifold, value)
-        return self._log_prob(manifold.logmap_frame(loc, value))
-
-    def _log_prob(self, a):
-        return _log_density(self._manifold, self._loc, a, self._scales)
+        return _log_density(manifold, loc, manifold.logmap_frame(loc, value), self._scales)
 
     def _tangent_n(self, key, n):
         shape = (n, *self.batch_shape, self._manifold.dim)
         return self._scale * jax.random.normal(key, shape, self._scale.dtype)
 
-    def _at(self, a):
-        return self._manifold.expmap_frame(self._loc, a)
-
     def _sample_n(self, key, n):
-        return self._at(self._tangent_n(key, n))
+        return self._manifold.expmap_frame(self._loc, self._tangent_n(key, n))
 
     def _sample_n_and_log_prob(self, key, n):
-        a = self._tangent_n(key, n)
-        log_prob = self._log_prob(_unwind(self._manifold, self._loc, a))
-        return self._at(a), log_prob + zeros(self._loc, self.event_shape)
+        manifold, loc, a = self._manifold, self._loc, self._tangent_n(key, n)
+        log_prob = _log_density(manifold, loc, _unwind(manifold, loc, a), self._scales)
+        return manifold.expmap_frame(loc, a), log_prob + zeros(loc, self.event_shape)
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ pi times that vector, transport goes along that geodesic; gradients are finite.
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,13 +59,18 @@ def _primitive(*points):
 # -------------------------------------------------------------------------------------------------
 
 
-def _meet(x, y, away):
-    """The geometry of two points, as (near, u, h2, k, s) with the u of the module's docstring:
+class _Angle(NamedTuple):
+    """The geometry of two points x and y."""
 
-    near: whether y is nearer to x than to -x; h2 = tan^2(a/2), a the angle to the nearer one; n = s
-    u is u itself when near, else the unit vector along it; k n n^T = u u^T / (1 + <x, y>). ``away``
-    is the direction used at the antipode.
-    """
+    near: Array  # whether y is nearer to x than to -x
+    across: Array  # u of the module's docstring where it is, else the unit vector along it
+    tan2_half: Array  # tan^2(a / 2), a the angle to the nearer one
+    k: Array  # with n = s u: k n n^T = u u^T / (1 + <x, y>)
+    s: Array
+
+
+def _meet(x, y, away):
+    """The angle between two points; ``away`` is the direction used at the antipode."""
     eps = float(jnp.finfo(x.dtype).eps)
     cos = dot(x, y)
     near = cos >= 0
@@ -74,11 +80,12 @@ def _meet(x, y, away):
     u = jnp.where(antipode[..., None], eps * lax.stop_gradient(away), u)
     sin2, one_plus = dot(u, u), 1 + jnp.abs(cos)
     s = lax.rsqrt(jnp.where(near, 1.0, sin2))
-    return near, u, sin2 / jnp.square(one_plus), jnp.where(near, 1 / one_plus, one_plus), s
+    k = jnp.where(near, 1 / one_plus, one_plus)
+    return _Angle(near, u, sin2 / jnp.square(one_plus), k, s)
 
 
 def _half_angle(x, y):
-    """near and h2 of :func:`_meet`, without a vector.
+    """``near`` and ``tan2_half`` of :func:`_meet`, without a vector.
 
     In the parallelogram of sides x and y with diagonals w = y - x and m = y + x, and with r = |y| - |x|,
 

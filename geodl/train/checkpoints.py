@@ -88,7 +88,7 @@ def load(folder: str | os.PathLike[str], part: str = "params") -> Any:
 
     Args:
         folder: as given to ``save``, or to ``fit``; ``folder / "best"`` for the best state of ``fit``.
-        part: name of another part of the state, e.g. "opt_state/average" with ``averaged``.
+        part: name of another part of the state, e.g. "opt_state/average" with ``with_ema``.
 
     Returns:
         That part of the state.

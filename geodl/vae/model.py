@@ -154,6 +154,15 @@ def _dtype(params):
 
 
 FirstLayer = Literal["linear", "logmap", "gyroplane", "mobius"]
+_FIRST = {  # the layer, and its features of points z
+    "linear": (linear, lambda layer, z, space: layer(_coordinates(space, z))),
+    "logmap": (linear, lambda layer, z, space: layer(space.normal_coordinates(z))),
+    "gyroplane": (Gyroplane, lambda layer, z, space: layer(z, space)),
+    "mobius": (
+        MobiusLinear,
+        lambda layer, z, space: layer.image(space).normal_coordinates(layer(z, space)),
+    ),
+}
 
 
 class Decoder(nnx.Module):
@@ -167,29 +176,14 @@ class Decoder(nnx.Module):
         rngs: nnx.Rngs,
         final_bias_init: nnx.Initializer | None = None,
     ):
-        layers = {
-            "linear": linear,
-            "logmap": linear,
-            "gyroplane": Gyroplane,
-            "mobius": MobiusLinear,
-        }
-        if first not in layers:
-            raise ValueError(f"decoder: first layer must be one of {list(layers)}, got {first!r}")
-        self.kind = first
-        self.first = layers[first](dim, sizes[0], rngs)
+        if first not in _FIRST:
+            raise ValueError(f"decoder: first layer must be one of {list(_FIRST)}, got {first!r}")
+        layer, self.features = _FIRST[first]
+        self.first = layer(dim, sizes[0], rngs)
         self.rest = MLP(sizes, rngs, final_bias_init=final_bias_init)
 
     def __call__(self, z, manifold):
-        match self.kind:
-            case "linear":
-                features = self.first(_coordinates(manifold, z))
-            case "logmap":
-                features = self.first(manifold.normal_coordinates(z))
-            case "gyroplane":
-                features = self.first(z, manifold)
-            case _:
-                features = self.first.image(manifold).normal_coordinates(self.first(z, manifold))
-        return self.rest(jax.nn.relu(features))
+        return self.rest(jax.nn.relu(self.features(self.first, z, manifold)))
 
 
 def _coordinates(manifold, z):

@@ -10,7 +10,7 @@ import pytest
 
 from geodl.distributions import VonMisesFisher, fit_von_mises_fisher_mixture
 from geodl.distributions.mixture_fit import em_step, initial_mixture
-from geodl.distributions.von_mises_fisher import concentration_from_gap, mean_resultant_length
+from geodl.distributions.von_mises_fisher import concentration_from_variance, mean_resultant_length
 from tests.distributions.cases import jit
 
 
@@ -31,12 +31,14 @@ def sampled():
 def test_concentration_inverts_the_mean_resultant_length(dim):
     kappa = jnp.array([0.0, 0.05, 1.0, 7.0, 300.0])
     gap = 1 - mean_resultant_length(kappa, dim)
-    found = jit(concentration_from_gap, static_argnums=1)(gap, dim, 1e4)
+    found = jit(concentration_from_variance, static_argnums=1)(gap, dim, 1e4)
     np.testing.assert_allclose(found, kappa, rtol=5e-4, atol=1e-4)
 
 
 def test_concentration_is_capped():
-    found = jit(concentration_from_gap, static_argnums=1)(jnp.array([0, 1e-9, 1e-2, 1]), 2, 50.0)
+    found = jit(concentration_from_variance, static_argnums=1)(
+        jnp.array([0, 1e-9, 1e-2, 1]), 2, 50.0
+    )
     np.testing.assert_allclose(found, [50, 50, 50, 0], rtol=1e-5, atol=1e-4)
 
 

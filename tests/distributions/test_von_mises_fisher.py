@@ -11,7 +11,7 @@ from scipy import stats
 
 from geodl.distributions import Uniform, VonMisesFisher
 from geodl.distributions.von_mises_fisher import (
-    _mean_gap,
+    _circular_variance,
     log_normalizer,
     mean_resultant_length,
 )
@@ -55,7 +55,7 @@ def test_normalizer_mean_and_derivatives_against_bessel_functions(dtype, dim, to
         one = jnp.ones_like(kappa)
         log_c, slope = jax.jvp(lambda k: log_normalizer(k, dim), (kappa,), (one,))
         length, variance = jax.jvp(lambda k: mean_resultant_length(k, dim), (kappa,), (one,))
-        return log_c, slope, length, _mean_gap(kappa, dim), variance
+        return log_c, slope, length, _circular_variance(kappa, dim), variance
 
     with jax.enable_x64(dtype == "float64"):
         kappa = jnp.asarray(CONCENTRATIONS, dtype)

@@ -250,7 +250,7 @@ def test_parameters_alone(tmp_path):
 
 
 def test_average_alone(tmp_path):
-    optimizer = train.averaged(OPTIMIZER, 0.9)
+    optimizer = train.with_ema(OPTIMIZER, 0.9)
     state = train.init({"a": jnp.arange(3.0)}, optimizer, jax.random.key(0))
     train.save(tmp_path, 1, state)
     average = train.load(tmp_path, "opt_state/average")

@@ -103,7 +103,7 @@ def vector_field(
         >>> field = flows.vector_field(Sphere(2), width=8, depth=1, frequencies=0)
         >>> params = field.init(jax.random.key(0))
         >>> x = jnp.array([0.0, 0.0, 1.0])
-        >>> field.apply(params, 0.5, x) @ x
+        >>> jax.jit(field.apply)(params, 0.5, x) @ x
         Array(0., dtype=float32)
     """
     outputs, assemble, framed = _span(manifold, kind)
