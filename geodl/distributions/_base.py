@@ -25,3 +25,6 @@ class OnManifold(distrax.Distribution):
     def batch_shape(self) -> tuple[int, ...]:
         """Empty, unless the parameters have leading axes."""
         return ()
+
+    def _sample_n(self, key, n):
+        return self._sample_n_and_log_prob(key, n)[0]

@@ -78,9 +78,6 @@ class RiemannianNormal(LocationScale):
         z = self._manifold.expmap_frame(loc, r[..., None] * direction)
         return z, self._log_prob(jnp.square(r)) + zeros(loc, self.event_shape)
 
-    def _sample_n(self, key, n):
-        return self._sample_n_and_log_prob(key, n)[0]
-
     def mode(self) -> Point:
         """loc."""
         return self.mean()

@@ -163,9 +163,6 @@ class VonMisesFisher(OnManifold):
         log_prob = self._log_prob(2 * jnp.square(jnp.sin(angle / 2)))
         return x, log_prob + zeros(loc, self.event_shape)
 
-    def _sample_n(self, key, n):
-        return self._sample_n_and_log_prob(key, n)[0]
-
     def mean(self) -> Array:
         """The mean in R^{d + 1}, mean_resultant_length(kappa) loc (not on the sphere)."""
         length = _mean_length(self._concentration, self._manifold.dim)

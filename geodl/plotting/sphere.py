@@ -301,7 +301,7 @@ def _segments(view: SphereMap, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return lines, ~(np.isnan(lines).any((-2, -1)) | view.cuts(ends))
 
 
-def _on_earth(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+def _on_earth(lat: ArrayLike, lon: ArrayLike) -> np.ndarray:
     lat, lon = np.broadcast_arrays(lat, lon)
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 

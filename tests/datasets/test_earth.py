@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from geodl import datasets
-from geodl.datasets import split
+from geodl.datasets import files, split
 from geodl.datasets.earth import SETS
 
 
@@ -99,12 +99,12 @@ def test_what_is_missing_is_downloaded(write, tmp_path, monkeypatch, with_root):
         assert all(url.startswith("https://") and url.endswith("/flood.csv") for url in urls)
         return path
 
-    monkeypatch.setattr(module, "fetch", fetch)
+    monkeypatch.setattr(files, "fetch", fetch)
     monkeypatch.delenv("GEODL_DATA", raising=False)
     root = tmp_path if with_root else None
     points = datasets.earth("flood", root, download=True)
     np.testing.assert_allclose(points, np.tile([0.0, 1, 0], (4875, 1)), atol=1e-15)
-    assert asked == [("earth/flood.csv", SETS["flood"].sha256, root)]
+    assert asked == [("earth/flood.csv", module._SHA256["flood.csv"], root)]
 
 
 def test_latitude_and_longitude_are_points():
@@ -199,7 +199,7 @@ def test_the_real_files(data_dir, name):
     path = data_dir / "earth" / SETS[name].file
     if not path.exists():
         pytest.skip(f"no earth/{path.name} in GEODL_DATA")
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == SETS[name].sha256
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == module._SHA256[SETS[name].file]
     points = datasets.earth(name)
     assert points.shape == (SETS[name].events, 3)
     assert len(datasets.deduplicate(points)) == SETS[name].places

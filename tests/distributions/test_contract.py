@@ -81,7 +81,7 @@ def test_nan_stays_nan_and_bad_numbers_become_it(name):
     assert np.all(np.isnan(drawn[1:parameters])) and np.all(np.isnan(log_p[1:parameters]))
 
 
-def test_nan_in_a_kernel_density_and_the_uniform_law():
+def test_nan_in_a_kernel_density_and_the_uniform_distribution():
     points, bad = np.eye(3, dtype=np.float32), np.float32([np.nan, 0, 1])
 
     @jit

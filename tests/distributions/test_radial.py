@@ -115,7 +115,7 @@ def cells_cdf(dim, scale, c):
 
 @pytest.mark.parametrize("dim", [2, 5, 10, 20, 50, 100])
 @pytest.mark.quick("2", "100")
-def test_radii_follow_the_law_in_every_cell_of_the_grid(dim, key):
+def test_radii_follow_the_distribution_in_every_cell_of_the_grid(dim, key):
     scale, c = (jnp.asarray(a, jnp.float32) for a in zip(*ANCHOR, strict=True))
     r = jit(radial.sample, static_argnums=(1, 4))(key, (5000,), scale, c, dim)
     assert r.shape == (5000, len(ANCHOR)) and r.dtype == jnp.float32
@@ -142,7 +142,7 @@ def test_cdf_quantile_and_density_agree(x64):
 
 
 @pytest.mark.parametrize("c", [0.0, 1e-12])
-def test_flat_limit_is_the_chi_law(c, x64):
+def test_flat_limit_is_the_chi_distribution(c, x64):
     """c = 0 itself too, with the derivative from the right."""
     u = jnp.asarray([0.01, 0.3, 0.9])
 

@@ -218,7 +218,7 @@ def test_bijectors_are_arguments():
     assert jnp.any(found[0] != found[1])
 
 
-def test_bits_of_known_laws():
+def test_bits_of_known_distributions():
     """Uniform pixels cost 8 bits each; a density that knows the image costs the bits that are left."""
     images = jnp.zeros((3, *SHAPE), jnp.uint8)
     uniform = distrax.Independent(distrax.Uniform(jnp.zeros(SHAPE), jnp.ones(SHAPE)), 3)

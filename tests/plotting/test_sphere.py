@@ -111,7 +111,7 @@ def test_the_density_is_that_of_the_place(ax):
     np.testing.assert_allclose(picture[inside], expected)
 
 
-def test_the_scale_is_that_of_the_uniform_law(ax):
+def test_the_scale_is_that_of_the_uniform_distribution(ax):
     view, uniform = plotting.Orthographic(), 1 / (4 * np.pi)
     norms = [
         plotting.sphere_density(ax, view, lambda x: np.full(len(x), uniform), 20),
