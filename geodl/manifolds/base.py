@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from geodl._core.checks import as_shape, float_dtype
+from geodl._core.checks import as_shape, check_dim, float_dtype
 from geodl._core.reductions import safe_norm
 
 
@@ -304,10 +304,19 @@ class ModuleManifold(Manifold):
         super().__init_subclass__(**kwargs)
         module = cls._module = sys.modules[cls.__module__]
         for name, function in list(vars(module).items()):
-            if inspect.isfunction(function) and hasattr(function, "is_primitive"):
-                if getattr(cls, name, None) in (None, getattr(Manifold, name, None)):
-                    setattr(cls, name, _method(function))
+            formula = inspect.isfunction(function) and hasattr(function, "is_primitive")
+            if formula and getattr(cls, name, None) in (None, getattr(Manifold, name, None)):
+                setattr(cls, name, _method(function))
+            if formula or name in ("origin", "random_uniform"):
                 function.__doc__ = _with_sections(function, inspect.signature(function))
+
+    def __post_init__(self):
+        check_dim(type(self).__name__, self.dim)
+
+    @property
+    def event_shape(self) -> tuple:
+        """Shape of one point's array, by default (dim,)."""
+        return (self.dim,)
 
     def origin(self, dtype: DTypeLike | None = None) -> Array:
         return self._module.origin(self.dim, dtype)
@@ -337,7 +346,8 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     functools.update_wrapper(method, function)
     this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     method.__signature__ = signature.replace(parameters=[this, *parameters])  # type: ignore[attr-defined]
-    method.__doc__ = _with_sections(function, signature.replace(parameters=parameters))
+    doc = _with_sections(function, signature.replace(parameters=parameters))
+    method.__doc__ = doc.split("\n\nExample:")[0]  # that is the function's
     return method
 
 
@@ -352,6 +362,10 @@ _ARGUMENTS = {
     "w": "Vectors",
     "g": "Gradients with respect to the coordinates",
     "c": "Minus the sectional curvature",
+    "dim": "Dimension of the space",
+    "key": "Random key",
+    "shape": "Of the result, the last axes that of a point",
+    "dtype": "Of the result, by default the default float type",
 }
 
 

@@ -132,27 +132,14 @@ def tangent_basis(x: Vector) -> Float[Array, "*batch d d"]:
 
 
 def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " d"]:
-    """The point 0.
-
-    Returns:
-        Array (dim,).
-    """
+    """The point 0."""
     return jnp.zeros(dim, dtype)
 
 
 def random_uniform(
     key: Array, shape: int | tuple[int, ...], dtype: DTypeLike | None = None
 ) -> Array:
-    """Points of the given full shape (..., d), uniform on [-1, 1]^d (R^d has infinite volume).
-
-    Args:
-        key: Random key.
-        shape: Of the result, the last axes that of a point.
-        dtype: Of the points, by default the default float type.
-
-    Returns:
-        Array of that shape.
-    """
+    """Points of the given full shape (..., d), uniform on [-1, 1]^d (R^d has infinite volume)."""
     return jax.random.uniform(key, as_shape(shape), dtype, minval=-1.0, maxval=1.0)
 
 

@@ -32,7 +32,6 @@ from jaxtyping import Float
 from geodl._core.checks import (
     as_shape,
     check,
-    check_dim,
     check_nonnegative,
     check_positive,
     primitive,
@@ -456,11 +455,7 @@ def project(x: Vector, c: Curvature) -> Vector:
 
 
 def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " d"]:
-    """The point 0.
-
-    Returns:
-        Array (dim,).
-    """
+    """The point 0."""
     return jnp.zeros(dim, dtype)
 
 
@@ -468,15 +463,6 @@ def random_uniform(
     key: Array, shape: int | tuple[int, ...], c: ArrayLike = 1.0, dtype: DTypeLike | None = None
 ) -> Array:
     """Points of the given full shape (..., d), uniform in the Euclidean volume of the ball (its own is infinite).
-
-    Args:
-        key: Random key.
-        shape: Of the result, the last axes that of a point.
-        c: Minus the sectional curvature, above 0.
-        dtype: Of the points, by default the default float type.
-
-    Returns:
-        Array of that shape.
 
     Raises:
         ValueError: c is not positive.
@@ -542,12 +528,8 @@ class PoincareBall(ModuleManifold):
     embedded = False
 
     def __post_init__(self):
-        check_dim("PoincareBall", self.dim)
+        super().__post_init__()
         check_nonnegative("PoincareBall: curvature parameter c (sectional curvature is -c)", self.c)
-
-    @property
-    def event_shape(self):
-        return (self.dim,)
 
     def curvature(self):
         return -1.0 * self.c

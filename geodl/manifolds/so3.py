@@ -316,11 +316,7 @@ def _nearest_rotation_jvp(primals, tangents):
 
 
 def origin(dim: int = 3, dtype: DTypeLike | None = None) -> Float[Array, "3 3"]:
-    """The identity matrix; ``dim`` can only be 3.
-
-    Returns:
-        Array (3, 3).
-    """
+    """The identity matrix; ``dim`` can only be 3."""
     if dim != 3:
         raise ValueError(f"so3: the dimension is 3, got {dim}")
     return jnp.eye(3, dtype=dtype)
@@ -330,14 +326,6 @@ def random_uniform(
     key: Array, shape: int | tuple[int, ...] = (3, 3), dtype: DTypeLike | None = None
 ) -> Array:
     """Rotations of the given full shape (..., 3, 3), uniform (Haar): uniform quaternions.
-
-    Args:
-        key: Random key.
-        shape: Of the result, the last axes that of a point.
-        dtype: Of the points, by default the default float type.
-
-    Returns:
-        Array of that shape.
 
     Raises:
         ValueError: The shape does not end in (3, 3).

@@ -27,7 +27,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl._core.checks import as_shape, check, check_dim, primitive
+from geodl._core.checks import as_shape, check, primitive
 from geodl._core.platform import cpu_barrier
 from geodl._core.records import register_record
 from geodl._core.reductions import binade, dot, safe_sqrt, scale, sums, tangent_dot, zero_of
@@ -279,27 +279,14 @@ def _origin_like(x):
 
 
 def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " e"]:
-    """The first basis vector (1, 0, ..., 0) of R^{dim + 1}.
-
-    Returns:
-        Array (dim + 1,).
-    """
+    """The first basis vector (1, 0, ..., 0) of R^{dim + 1}."""
     return jnp.eye(1, dim + 1, dtype=dtype)[0]
 
 
 def random_uniform(
     key: Array, shape: int | tuple[int, ...], dtype: DTypeLike | None = None
 ) -> Array:
-    """Points of the given full shape (..., d + 1), uniform on the sphere.
-
-    Args:
-        key: Random key.
-        shape: Of the result, the last axes that of a point.
-        dtype: Of the points, by default the default float type.
-
-    Returns:
-        Array of that shape.
-    """
+    """Points of the given full shape (..., d + 1), uniform on the sphere."""
     return project(jax.random.normal(key, as_shape(shape), dtype))
 
 
@@ -360,9 +347,6 @@ class Sphere(ModuleManifold):
 
     winding = Winding("directions")
     embedded = True
-
-    def __post_init__(self):
-        check_dim("Sphere", self.dim)
 
     @property
     def event_shape(self):

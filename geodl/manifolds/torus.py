@@ -19,7 +19,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl._core.checks import as_shape, check_dim, primitive
+from geodl._core.checks import as_shape, primitive
 from geodl._core.records import register_record
 from geodl._core.reductions import dot, safe_norm, scale
 from geodl.manifolds.base import ModuleManifold, Winding
@@ -101,16 +101,7 @@ def project(x: Vector) -> Vector:
 def random_uniform(
     key: Array, shape: int | tuple[int, ...], dtype: DTypeLike | None = None
 ) -> Array:
-    """Points of the given full shape (..., d), uniform on the torus.
-
-    Args:
-        key: Random key.
-        shape: Of the result, the last axes that of a point.
-        dtype: Of the points, by default the default float type.
-
-    Returns:
-        Array of that shape.
-    """
+    """Points of the given full shape (..., d), uniform on the torus."""
     return jax.random.uniform(key, as_shape(shape), dtype, minval=-np.pi, maxval=np.pi)
 
 
@@ -124,13 +115,6 @@ class Torus(ModuleManifold):
     winding = Winding("coordinates")
     embedded = False
     frame_is_parallel = True
-
-    def __post_init__(self):
-        check_dim("Torus", self.dim)
-
-    @property
-    def event_shape(self):
-        return (self.dim,)
 
     def curvature(self):
         return 0.0
