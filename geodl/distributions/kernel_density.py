@@ -61,6 +61,9 @@ class KernelDensity(distrax.Distribution):
         self._kernels = VonMisesFisher(points, concentrations)
         self._uniform_weight = jnp.where(valid, weight.astype(self._kernels.loc.dtype), jnp.nan)
 
+    def __repr__(self) -> str:
+        return f"KernelDensity({self._kernels})"
+
     @property
     def kernels(self) -> VonMisesFisher:
         """The mixture's components, a batch (n,)."""

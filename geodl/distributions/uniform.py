@@ -18,6 +18,9 @@ class Uniform(distrax.Distribution):
         manifold.log_volume()
         self._manifold = manifold
 
+    def __repr__(self) -> str:
+        return f"Uniform({self._manifold})"
+
     @property
     def manifold(self) -> Manifold:
         """The manifold's record."""

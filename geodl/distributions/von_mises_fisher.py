@@ -15,7 +15,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Real
 
-from geodl._core import distrax
+from geodl._core import display, distrax
 from geodl._core.checks import check, float_dtype
 from geodl._core.reductions import dot, safe_sqrt
 from geodl._core.special import even
@@ -116,6 +116,10 @@ class VonMisesFisher(distrax.Distribution):
         self._loc = with_axes(loc.astype(dtype), axes + 1)
         kappa = jnp.where(valid, concentration.astype(dtype), jnp.nan)
         self._concentration = with_axes(kappa, axes)
+
+    def __repr__(self) -> str:
+        loc, concentration = display.kind(self._loc), display.kind(self._concentration)
+        return f"VonMisesFisher(loc {loc}, concentration {concentration})"
 
     @property
     def loc(self) -> Array:
