@@ -41,7 +41,7 @@ PRINTED = {
     ),
     "SO3()": SO3(),
     "Hyperboloid(dim=2, c=0.5)": Hyperboloid(2, 0.5),
-    "Product(factors=(Sphere(dim=2), Euclidean((3,))))": Product(Sphere(2), Euclidean(3)),
+    "Product(factors=(Sphere(dim=2), Euclidean(3)))": Product(Sphere(2), Euclidean(3)),
     "Box(low=0.0, high=1.0, shape=(3,))": Box(0.0, 1.0, (3,)),
 }
 
