@@ -3,10 +3,12 @@
 import inspect
 import os
 import re
+from pathlib import Path
 
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import matplotlib
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -47,8 +49,12 @@ html_theme = "furo"
 html_title = "geodl"
 html_copy_source = False
 html_math_renderer = "mathml"
-html_static_path = ["_static"]
-html_css_files = ["cards.css"]
+# STIX, which comes with matplotlib, has the letters of formulas where the reader's fonts lack them.
+html_static_path = [
+    "_static",
+    str(Path(matplotlib.get_data_path(), "fonts", "ttf", "STIXGeneral.ttf")),
+]
+html_css_files = ["pages.css"]
 
 
 def plain_mathematics(app, what, name, obj, options, lines):
