@@ -13,9 +13,9 @@ BALL = PoincareBall(2, 1.0)
 NET = nn.mlp([50, 8, 4])
 FIELD = flows.vector_field(Sphere(2), width=8, depth=1, frequencies=0, harmonics=0)
 UNIFORM = distributions.Uniform(Sphere(2))
-MODEL = vae.vae(
-    BALL, distributions.WrappedNormal, NET, vae.decoder("gyroplane", 2, [8, 50]), vae.gaussian
-)
+READ = nn.mlp([2, 8, 50])
+DECODER = nn.Net(READ.init, lambda params, z, manifold: READ.apply(params, z))
+MODEL = vae.vae(BALL, distributions.WrappedNormal, NET, DECODER, vae.gaussian)
 
 
 def of_rows(shape):
