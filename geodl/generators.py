@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from jax import Array
 from jax.tree_util import Partial
 
+from geodl._core import display
 from geodl.manifolds import Box, Manifold, Point
 
 
@@ -41,6 +42,11 @@ class Generator(NamedTuple):
     """data point to base point; None where there is none (:func:`~geodl.counterfactual.invert`)"""
     exact: bool = False
     """whether encode is the inverse of decode"""
+
+    def __repr__(self) -> str:
+        data = display.result(lambda: self.decode(self.manifold.origin()))
+        encoder = "no encoder" if self.encode is None else "exact" if self.exact else "inexact"
+        return f"Generator({self.manifold} -> {data}, {encoder})"
 
 
 def from_bijector(bijector: Any, manifold: Manifold) -> Generator:

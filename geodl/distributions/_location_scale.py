@@ -6,6 +6,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core import display
 from geodl._core.checks import check, float_dtype
 from geodl.distributions._base import OnManifold
 from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes
@@ -42,6 +43,10 @@ class LocationScale(OnManifold):
         valid = (scale > 0) & (scale < jnp.inf)
         check(valid, f"{name}: scale must be positive and finite", scale)
         self._scale = jnp.where(valid, scale, jnp.nan)
+
+    def __repr__(self) -> str:
+        loc, scale = display.kind(self._loc), display.kind(self._scale)
+        return f"{type(self).__name__}({self._manifold}, loc {loc}, scale {scale})"
 
     @property
     def loc(self) -> Point:

@@ -65,6 +65,9 @@ class KernelDensity(OnManifold):
         super().__init__(self._kernels.manifold)
         self._uniform_weight = jnp.where(valid, weight.astype(self._kernels.loc.dtype), jnp.nan)
 
+    def __repr__(self) -> str:
+        return f"KernelDensity({self._kernels})"
+
     @property
     def kernels(self) -> VonMisesFisher:
         """The mixture's components, a batch (n,)."""

@@ -17,6 +17,9 @@ class Uniform(OnManifold):
         super().__init__(manifold)
         manifold.log_volume()
 
+    def __repr__(self) -> str:
+        return f"Uniform({self._manifold})"
+
     def _sample_n(self, key, n):
         return self._manifold.random_uniform(key, (n,))
 

@@ -16,6 +16,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Real
 
+from geodl._core import display
 from geodl._core.checks import check, float_dtype
 from geodl._core.reductions import dot, safe_sqrt
 from geodl._core.special import even
@@ -125,6 +126,10 @@ class VonMisesFisher(OnManifold):
         self._loc = with_axes(loc.astype(dtype), axes + 1)
         kappa = jnp.where(valid, concentration.astype(dtype), jnp.nan)
         self._concentration = with_axes(kappa, axes)
+
+    def __repr__(self) -> str:
+        loc, concentration = display.kind(self._loc), display.kind(self._concentration)
+        return f"VonMisesFisher(loc {loc}, concentration {concentration})"
 
     @property
     def loc(self) -> Array:

@@ -102,9 +102,8 @@ def load(folder: str | os.PathLike[str], part: str = "params") -> Any:
 
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     names = part.split("/")
-    options = ocp.options.PyTreeOptions(
-        loading=ocp.options.PyTreeOptions.Loading(partial_load=True)
-    )
+    a_part = ocp.Context()
+    a_part.pytree.loading.partial_load = True
 
     def read(path: Path, leaves: dict[str, str]) -> Any:
         tree: Any = ocp.metadata(str(path)).metadata
@@ -119,7 +118,7 @@ def load(folder: str | os.PathLike[str], part: str = "params") -> Any:
             tree = tree[name]
         tree = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=here), tree)
         tree = reduce(lambda tree, name: {name: tree}, reversed(names), tree)
-        with ocp.Context(pytree_options=options):
+        with a_part:
             return reduce(operator.getitem, names, ocp.load(str(path), tree))
 
     found = _newest(folder, read)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from geodl._core import display
 from geodl._core.checks import float_dtype
 from geodl._core.records import as_pytree
 from geodl.generators import Generator, identity
@@ -36,6 +38,11 @@ class VAE(NamedTuple):
     log_likelihood: Callable[[Array, Array], Array]
     prior: Callable[..., Any]
     manifold: Callable[..., Manifold]
+
+    def __repr__(self) -> str:
+        likelihood = getattr(self.log_likelihood, "__name__", "log_likelihood")
+        size = display.count(partial(self.init, jax.random.key(0)))
+        return f"VAE({self.manifold()}, {type(self.prior()).__name__}, {likelihood}; {size})"
 
     def generator(
         self, params: dict[str, Any], to_data: Callable[[Array], Array] = identity

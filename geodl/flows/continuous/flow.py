@@ -78,6 +78,9 @@ class ContinuousFlow(distrax.Distribution):
         self._base, self._solver = base, solver
         self._field, self._params = field, jax.tree.map(jnp.asarray, params)
 
+    def __repr__(self) -> str:
+        return f"ContinuousFlow({self._base}, {self._field}, {self._solver})"
+
     @property
     def manifold(self) -> Manifold:
         """The manifold's record."""

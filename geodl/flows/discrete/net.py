@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from geodl._core import distrax
+from geodl._core import display, distrax
 from geodl._core.platform import cpu_barrier
 from geodl.bijectors import ActNorm, InvertibleConv, PartialChannels, Transformer, plu_of_rotation
 from geodl.generators import Generator, from_bijector
@@ -34,6 +35,10 @@ class InvertibleNet(NamedTuple):
     init: Callable[[Array], Any]
     bijector: Callable[[Any], distrax.Bijector]
     data_init: Callable[[Any, Any], Any]
+
+    def __repr__(self) -> str:
+        size = display.count(partial(self.init, jax.random.key(0)))
+        return f"InvertibleNet({self.shape}; {size})"
 
     def generator(self, params: Any) -> Generator:
         """The exact generator, from R^n in arrays of this shape; what depends on the parameters alone is made once."""
