@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from geodl._core.checks import float_dtype
 from geodl._core.records import as_pytree
 from geodl.generators import Generator, identity
 from geodl.manifolds import Manifold
-from geodl.nn import MLP, Gyroplane, MobiusLinear, Net, functional, linear
+from geodl.nn import MLP, MobiusLinear, Net, functional, linear
 
 
 MIN_SCALE = 1e-5  # posterior scales are softplus + this (Mathieu et al. 2019, their code)
@@ -145,7 +145,35 @@ def _origin(manifold, dtype):
     return jax.tree.map(lambda a: a.astype(dtype), manifold.origin())
 
 
-FirstLayer = Literal["linear", "logmap", "gyroplane", "mobius"]
+# From the number of coordinates or components that it reads, and of features, to a layer (z, manifold) -> features.
+FirstLayer: TypeAlias = Callable[[int, int, nnx.Rngs], Callable[[Any, Manifold], Array]]
+
+
+class CoordinateLayer(nnx.Module):
+    """An affine layer of a point's coordinates; those of a matrix row by row, of a product in turn."""
+
+    def __init__(self, dim: int, features: int, rngs: nnx.Rngs):
+        self.linear = linear(dim, features, rngs)
+
+    def __call__(self, z, manifold: Manifold):
+        return self.linear(_coordinates(manifold, z))
+
+
+class LogmapLayer(nnx.Module):
+    """An affine layer of the components of a point's tangent vector at the origin."""
+
+    def __init__(self, dim: int, features: int, rngs: nnx.Rngs):
+        self.linear = linear(dim, features, rngs)
+
+    def __call__(self, z, manifold: Manifold):
+        return self.linear(manifold.normal_coordinates(z))
+
+
+class MobiusLayer(MobiusLinear):
+    """A Möbius affine layer, and the components at the origin of where it leads."""
+
+    def __call__(self, z, manifold: Manifold):
+        return self.image(manifold).normal_coordinates(super().__call__(z, manifold))
 
 
 class Decoder(nnx.Module):
@@ -159,29 +187,11 @@ class Decoder(nnx.Module):
         rngs: nnx.Rngs,
         final_bias_init: nnx.Initializer | None = None,
     ):
-        layers = {
-            "linear": linear,
-            "logmap": linear,
-            "gyroplane": Gyroplane,
-            "mobius": MobiusLinear,
-        }
-        if first not in layers:
-            raise ValueError(f"decoder: first layer must be one of {list(layers)}, got {first!r}")
-        self.kind = first
-        self.first = layers[first](dim, sizes[0], rngs)
+        self.first = first(dim, sizes[0], rngs)
         self.rest = MLP(sizes, rngs, final_bias_init=final_bias_init)
 
     def __call__(self, z, manifold):
-        match self.kind:
-            case "linear":
-                features = self.first(_coordinates(manifold, z))
-            case "logmap":
-                features = self.first(manifold.normal_coordinates(z))
-            case "gyroplane":
-                features = self.first(z, manifold)
-            case _:
-                features = self.first.image(manifold).normal_coordinates(self.first(z, manifold))
-        return self.rest(jax.nn.relu(features))
+        return self.rest(jax.nn.relu(self.first(z, manifold)))
 
 
 def _coordinates(manifold, z):
@@ -200,17 +210,15 @@ def decoder(
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
     Args:
-        first: reads z by its coordinates ("linear"; of a matrix row by row, of a product in turn), by its tangent
-            vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder)
-            or by a Möbius affine layer ("mobius").
+        first: how z is read, a class ``(dim, features, rngs)`` of layers ``(z, manifold) -> features``:
+            :class:`CoordinateLayer` by its coordinates, :class:`LogmapLayer` by its tangent vector at the origin,
+            :class:`geodl.nn.Gyroplane` by its distances to hyperplanes (the geometry-aware decoder),
+            :class:`MobiusLayer` by a Möbius affine layer.
         dim: the number of coordinates, or of components, that the first layer reads.
         sizes: of the layers, that of the data last.
         final_bias_init: initializer of the last layer's bias, such as the logits of the data's mean.
 
     Returns:
         A net with ``apply(params, z, manifold)``.
-
-    Raises:
-        ValueError: another first layer.
     """
     return functional(lambda rngs: Decoder(first, dim, sizes, rngs, final_bias_init))
