@@ -69,13 +69,11 @@ def run(config: CleverHans) -> dict[str, Any]:
 
     result: dict[str, Any] = provenance() | {"area": float(corner(shape[0]).mean())}
     result |= {"accuracy": {}, "shares": {}, "found": {}}
+    scans = {"marked scans": marked, "marks shuffled": shuffled}
     maps, found = {}, {}
     for name, seen in {"watermarked": marked, "control": shuffled}.items():
         classifier = models.classifier(net, seen, training, folder / name)
-        classes, scans = (
-            models.classes(classifier),
-            {"marked scans": marked, "marks shuffled": shuffled},
-        )
+        classes = models.classes(classifier)
         result["accuracy"][name] = {of: models.accuracy(classes, x) for of, x in scans.items()}
         maps[name] = attributions(classifier, own, config.marked)
         rule = cf.Search(generator, classifier, *settings, postprocess=searches.as_8bit)

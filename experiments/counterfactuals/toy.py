@@ -82,15 +82,16 @@ def distances(config: Toy) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     def running(state):
         return jnp.any(state.status == Status.RUNNING)
 
-    @partial(jax.jit, static_argnums=1)
-    @partial(jax.vmap, in_axes=(0, None))
-    def ends(width, name):
+    def ends(name, width):
         search = rules(config, width)[name]
         state = jax.lax.while_loop(running, search.step, search.init(starts(config, search), goal))
         return helix.distance_to_helix(state.best.x), state.status == Status.FOUND
 
-    widths = jnp.asarray(config.widths)
-    return {name: jax.tree.map(np.asarray, ends(widths, name)) for name in pictures.COLORS}
+    def in_every_width(name):
+        found = jax.jit(jax.vmap(partial(ends, name)))(jnp.asarray(config.widths))
+        return jax.tree.map(np.asarray, found)
+
+    return {name: in_every_width(name) for name in pictures.COLORS}
 
 
 def path(config: Toy, search: Search) -> dict[str, np.ndarray]:
