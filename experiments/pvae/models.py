@@ -49,7 +49,8 @@ def make(
         manifold = {"hyperboloid": Hyperboloid, "ball": PoincareBall}[chart](dim, c)
         family = {"wrapped": WrappedNormal, "Riemannian": RiemannianNormal}[kind]
     encoder = mlp([items, hidden, dim + (1 if kind == "Riemannian" else dim)])
-    decoder = vae.decoder(FIRST_LAYERS[first], dim, [hidden, items], final_bias_init)
+    width = manifold.origin().size if first == "linear" else dim  # all coordinates, or components
+    decoder = vae.decoder(FIRST_LAYERS[first], width, [hidden, items], final_bias_init)
     return vae.vae(manifold, family, encoder, decoder, log_likelihood, prior_scale)
 
 
