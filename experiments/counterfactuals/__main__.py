@@ -1,4 +1,4 @@
-"""The experiments with counterfactuals: `COMMAND --help` lists what can be set."""
+"""The experiments with counterfactuals: ``COMMAND --help`` lists what can be set."""
 
 from experiments._run import main
 from experiments.counterfactuals import clever_hans, crowd, faces, mnist, mnist_flow, toy

@@ -11,7 +11,7 @@ from geodl.datasets import Images, data_dir
 
 
 def celeba(attribute: str, side: int = 64, most: int | None = None) -> Images:
-    """CelebA's faces (n, side, side, 3), labelled 1 where they have the attribute and 0 where not.
+    """CelebA's faces (n, side, side, 3), labeled 1 where they have the attribute and 0 where not.
 
     The folder ``celeba/`` of GEODL_DATA holds what its authors distribute: img_align_celeba/ with the aligned JPEG
     files, list_attr_celeba.txt and list_eval_partition.txt, of whose parts 0 is to train on, 2 to test. Of each image

@@ -17,7 +17,7 @@ import optax
 from jax.tree_util import Partial
 from scipy.stats import spearmanr, wasserstein_distance
 
-from experiments._run import Run, citation, markdown_table, provenance
+from experiments._run import Run, citation, markdown_table, metric_rows, provenance
 from experiments._training import minimize
 from experiments.counterfactuals import models, pictures, scenes, searches
 from experiments.counterfactuals.counter import unet_counter
@@ -251,7 +251,7 @@ def tables(
             "Searches; the counters' and the detector's columns are changes of the count, outside figures is the mean "
             "absolute change in gray levels of 255 where there is no figure before or after. Means ± standard error, "
             "shares with Wilson's interval:",
-            searches.table(of_searches),
+            markdown_table(metric_rows(of_searches)),
             "Rank correlation of the change that the explained counter sees with the change that others see:",
             markdown_table(correlations),
             citation(report),

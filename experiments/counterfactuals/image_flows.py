@@ -117,7 +117,7 @@ def train_flow(recipe: FlowRecipe, images: np.ndarray, folder: Path) -> TrainedF
     warmup = min(recipe.warmup, recipe.steps // 10)
     rate = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, warmup, recipe.steps)
     adam = optax.chain(optax.clip_by_global_norm(recipe.clip), optax.adam(rate))
-    optimizer = train.averaged(adam, recipe.average)
+    optimizer = train.with_ema(adam, recipe.average)
     params = first(init_key, noise_key, images[:512])
     state, history = minimize(
         loss, params, optimizer, images, recipe.batch, recipe.steps, key, folder

@@ -237,6 +237,6 @@ def gan_generator(images: np.ndarray, config: Decoder, folder: Path) -> Generato
 def _fit(loss, init, images, config, folder, optimizer=optax.adam):
     """Averaged parameters."""
     rate = optax.cosine_decay_schedule(config.learning_rate, config.steps, alpha=0.05)
-    optimizer, key = train.averaged(optimizer(rate), 0.995), jax.random.key(0)
+    optimizer, key = train.with_ema(optimizer(rate), 0.995), jax.random.key(0)
     state, _ = minimize(loss, init(key), optimizer, images, config.batch, config.steps, key, folder)
     return state.opt_state.average

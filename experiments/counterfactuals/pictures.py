@@ -99,7 +99,7 @@ def gallery(
 ) -> None:
     """A row for each of n images: images (n, h, w, c) in [0, 1], signed maps (n, h, w) in [-1, 1].
 
-    Their scale is drawn below; `sign` says what is positive. Many rows stand in blocks side by side, as wide as high.
+    Their scale is drawn below; ``sign`` says what is positive. Many rows stand in blocks side by side, as wide as high.
     """
     count, width = len(captions), 1 + len(columns)
     blocks = max(1, round((count / 4) ** 0.5))
@@ -130,7 +130,7 @@ def gallery(
 
 
 def strip(file: Path, frames: np.ndarray, caption: str, *values: np.ndarray) -> None:
-    """Searches from left to right, (n, frames, h, w, c) in [0, 1]; under each image `caption`, of its values."""
+    """Searches from left to right, (n, frames, h, w, c) in [0, 1]; under each image ``caption``, of its values."""
     rows, columns = frames.shape[:2]
     figure = Figure(figsize=(1.15 * columns, 1.4 * rows), layout="constrained")
     axes: Any = figure.subplots(rows, columns, squeeze=False)

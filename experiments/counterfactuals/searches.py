@@ -17,7 +17,6 @@ import optax
 from jax import Array
 from jax.tree_util import Partial
 
-from experiments._run import markdown_table
 from experiments._training import by_batches
 from experiments.counterfactuals import models
 from geodl import counterfactual as cf
@@ -64,12 +63,6 @@ def in_both_spaces(
 def fixed_length(length: float) -> optax.GradientTransformation:
     """Ascent by steps of one length, the gradient's direction untouched."""
     return optax.chain(optax.normalize_by_update_norm(), optax.sgd(length))
-
-
-def table(methods: Mapping[str, Mapping[str, np.ndarray]]) -> str:
-    """A row for each method: shares with 95 % intervals, means ± standard errors."""
-    header, rows = cf.evaluation.markdown_rows(methods)
-    return markdown_table(dict(zip(header, row, strict=True)) for row in rows)
 
 
 def encode(generator: cf.Generator, images: np.ndarray, batch: int = 100) -> np.ndarray:

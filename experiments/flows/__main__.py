@@ -1,4 +1,4 @@
-"""The experiments with flows on manifolds: `COMMAND --help` lists what can be set."""
+"""The experiments with flows on manifolds: ``COMMAND --help`` lists what can be set."""
 
 from experiments._run import main
 from experiments.flows import earth, known

@@ -39,7 +39,7 @@ class Earth:
     fractions: tuple[float, ...] = (1.0,)
     """parts of the training points; several make learning curves"""
     recipe: Recipe = field(default_factory=Recipe)
-    jitter: float = 1.0
+    jitter: float = 0.5
     """moves data in training, by so much of the distance to the second neighbor"""
     download: bool = False
     root: str = "runs"

@@ -1,4 +1,4 @@
-"""The experiments with Poincaré VAEs: `COMMAND --help` lists what can be set."""
+"""The experiments with Poincaré VAEs: ``COMMAND --help`` lists what can be set."""
 
 from experiments._run import main
 from experiments.pvae import branching, mnist, mnist_tables

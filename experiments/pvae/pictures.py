@@ -67,7 +67,7 @@ def tree_figure(path: Path, tree: Any, owners: np.ndarray, panels: Sequence[Late
 
     Args:
         path: the PNG file.
-        tree: with the `parents` (n,) and the `depths` (n,) of its nodes, 0 for the root.
+        tree: with the ``parents`` (n,) and the ``depths`` (n,) of its nodes, 0 for the root.
         owners: (m,) node that each data point is a noisy sibling of.
         panels: one record a model, left to right.
 
@@ -101,7 +101,7 @@ def tree_figure(path: Path, tree: Any, owners: np.ndarray, panels: Sequence[Late
 
 
 def reconstructions(folder: Path, originals: np.ndarray, decoded: np.ndarray) -> None:
-    """Images (n, height, width) in [0, 1], n a multiple of 10, above what they decode to: `reconstructions.png`."""
+    """Images (n, height, width) in [0, 1], n a multiple of 10, above what they decode to: ``reconstructions.png``."""
     rows = 2 * len(originals) // 10
     figure = Figure(figsize=(7.0, 0.72 * rows + 0.35), layout="constrained")
     ax = figure.subplots()
@@ -113,7 +113,7 @@ def reconstructions(folder: Path, originals: np.ndarray, decoded: np.ndarray) ->
 def latent_grid(
     folder: Path, chart: Disk | Plane, decode: Callable[[np.ndarray], np.ndarray], cells: int = 24
 ) -> None:
-    """What latents (k, 2) on a grid, so many along a side, decode to, (k, height, width): `latent_grid.png`."""
+    """What latents (k, 2) on a grid, so many along a side, decode to, (k, height, width): ``latent_grid.png``."""
     figure = Figure(figsize=(8.0, 8.0), layout="constrained")
     ax = figure.subplots()
     plotting.latent_grid(ax, decode, plotting.square_lattice(chart, cells), chart)
@@ -122,7 +122,7 @@ def latent_grid(
 
 
 def digits(folder: Path, chart: Disk | Plane, latents: np.ndarray, labels: np.ndarray) -> None:
-    """Latents (m, 2) by digit (m,), each digit named at the median of its latents: `latents.png`."""
+    """Latents (m, 2) by digit (m,), each digit named at the median of its latents: ``latents.png``."""
     figure = Figure(figsize=(7.0, 7.0), layout="constrained")
     ax = figure.subplots()
     plotting.frame(ax, chart)

@@ -26,7 +26,7 @@ def faces(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_faces_are_cropped_resized_and_labelled(faces):
+def test_faces_are_cropped_resized_and_labeled(faces):
     data = celeba("Blond_Hair", side=16)
     assert data.train_images.shape == (3, 16, 16, 3) and data.train_images.dtype == np.uint8
     assert data.train_labels.tolist() == [0, 1, 0] and data.test_labels.tolist() == [0, 1]
@@ -42,7 +42,7 @@ def test_faces_are_cropped_resized_and_labelled(faces):
     [
         ("list_attr_celeba.txt", "  1 -1", "  yes -1", ValueError, "'yes'"),
         ("list_attr_celeba.txt", "  -1 -1", "", ValueError, "column"),
-        ("list_attr_celeba.txt", "Blond", "Grey", ValueError, "no attribute 'Blond_Hair' among"),
+        ("list_attr_celeba.txt", "Blond", "Gray", ValueError, "no attribute 'Blond_Hair' among"),
         ("list_attr_celeba.txt", "000006", "000007", KeyError, "000006.jpg"),
         ("list_eval_partition.txt", "jpg 2", "jpg 1", ValueError, "no image of part 2"),
     ],
