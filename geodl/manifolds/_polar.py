@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from geodl._core.platform import cpu_barrier
+from geodl._core.reductions import safe_sqrt
 from geodl._core.special import asinhc
 from geodl.manifolds._vectors import Vectors, dot, each, largest, tangent_dot
 
@@ -22,12 +23,17 @@ from geodl.manifolds._vectors import Vectors, dot, each, largest, tangent_dot
 # ------------------------------------------------------------------------------------------------------
 
 
+def _large(dtype) -> float:
+    """Below it squared lengths are safe from overflow."""
+    return float(jnp.finfo(dtype).max) ** 0.75
+
+
 @jax.custom_jvp
 def radii(x, c):
     """|x| and cosh(sqrt(c) r); the first has gradient 0 at 0."""
     small = float(jnp.finfo(c.dtype).tiny) ** 0.5  # a power of two
     square = dot(x, x)
-    far = square > float(jnp.finfo(c.dtype).max) ** 0.75
+    far = square > _large(square.dtype)
     unit = jnp.where(far, small, 1.0)  # no constant: the compiler would take it out of the square
     scaled = unit * x
     n = jnp.sqrt(dot(scaled, scaled)) / unit
@@ -51,10 +57,8 @@ def direction(x, n):
     """x / |x|, 0 at 0. On an axis it is 1 or -1 exactly, so that a vector in line with it has nothing across it, where
     exp(r) would multiply a rounding error.
     """
-    u = each(
-        lambda a, b: jnp.where(jnp.abs(a) == b, jnp.sign(a), a / jnp.where(b == 0, 1.0, b)), x, n
-    )
-    return cpu_barrier(u)
+    shrink = inverse(jnp.where(n == 0, 1.0, n))
+    return each(lambda a, n, s: jnp.where(jnp.abs(a) == n, jnp.sign(a), s * a), x, n, shrink)
 
 
 def is_far(sinh):
@@ -69,7 +73,7 @@ def split(x, v):
     At its largest coordinate b = x / max_i |x_i| is 1 or -1 exactly, and v - v_i / b_i b is 0 exactly; the rounding of
     x / |x|, of which v may have exp(r), does not enter.
     """
-    size = largest(x)
+    size = cpu_barrier(largest(x))
     sign = each(lambda a, b: jnp.where(jnp.abs(a) == b, jnp.sign(a), 0.0), x, size)
     nothing = (size == 0).astype(size.dtype)
     inverse = cpu_barrier(1 / (size + nothing))
@@ -169,14 +173,16 @@ def polar(x, y, c):
     (nx, cosh_x), (ny, cosh_y) = radii(x, c), radii(y, c)
     half_x, sinh_x, root_x, *_ = of_one(nx, cosh_x)
     half_y, sinh_y, root_y, inverse_root, inverse_y = of_one(ny, cosh_y)
-    u = direction(x, nx)
+    u = cpu_barrier(direction(x, nx))
     close = nx <= 2 * ny
     share = close.astype(nx.dtype)
     v = each(lambda a, b, s: b - s * a, x, y, share)
     along = cpu_barrier(dot(u, v))
     across = v - along * u
-    slant = each(operator.mul, across, inverse_root)  # its square stays among the floats
-    length = jnp.sqrt(dot(slant, slant))
+    slant, square = each(operator.mul, across, inverse_root), dot(across, across)
+    fits = square < _large(square.dtype)
+    length = jnp.sqrt(jnp.where(fits, square, dot(slant, slant)))
+    length = length * jnp.where(fits, inverse_root, 1.0)  # over sqrt(|y|)
     cos = (along + share * nx) * inverse_y
     acute, larger = cos > 0, jnp.sqrt((1 + jnp.abs(cos)) / 2)  # of sin and cos of angle / 2
     bend = jnp.where(acute, length / (2 * larger), root_y * larger)  # sqrt(|y|) sin(angle / 2)
@@ -184,21 +190,30 @@ def polar(x, y, c):
     growth = jnp.where(acute & close, along + fall, ny - nx)  # |y| - |x|
     rise = growth / (2 * (half_x * half_y + sinh_x * sinh_y))
     side = root_x * bend
-    longer, shorter = jnp.maximum(jnp.abs(rise), side), jnp.minimum(jnp.abs(rise), side)
-    h = longer * jnp.sqrt(1 + jnp.square(shorter / jnp.where(longer == 0, 1.0, longer)))
+    h = _length(rise, side)
     versine, lift = fall * inverse_y, growth * ((nx + ny) / (cosh_x + cosh_y))
     return Pair(nx, ny, cosh_x, cosh_y, u, across, cos, versine, fall, side, rise, lift, h)
 
 
-@jax.custom_jvp
-def sqdist(x, y, c):
-    """dist^2 = 4 asinh^2(sqrt(c) h) / c."""
-    return 4 * jnp.square(asinh(jnp.sqrt(c) * polar(x, y, c).h)) / c
+def _length(a, b):
+    """sqrt(a^2 + b^2), in units in which the squares are among the floats."""
+    longer = jnp.maximum(jnp.abs(a), jnp.abs(b))
+    least = float(jnp.finfo(a.dtype).tiny) ** 0.5 / 4
+    large, small = longer > 2.0**40, longer < 2.0**-40
+    unit = jnp.where(large, least, jnp.where(small, 1 / least, 1.0))
+    back = jnp.where(large, 1 / least, jnp.where(small, least, 1.0))
+    return jnp.sqrt(jnp.square(unit * a) + jnp.square(unit * b)) * back
 
 
-@sqdist.defjvp
-def _sqdist_jvp(primals, tangents):
-    return jax.jvp(_smooth_sqdist, primals, tangents)
+def by_smooth(smooth):
+    """A function whose derivatives are those of another form of it, smooth where its own is not."""
+
+    def decorate(function):
+        function = jax.custom_jvp(function)
+        function.defjvp(lambda primals, tangents: jax.jvp(smooth, primals, tangents))
+        return function
+
+    return decorate
 
 
 def _smooth_sqdist(x, y, c):
@@ -207,6 +222,18 @@ def _smooth_sqdist(x, y, c):
     close = square * jnp.square(asinhc(jnp.where(near, c * square, 0.0)))
     far = _log_asinh(jnp.where(near, 1.0, jnp.sqrt(c) * h))
     return 4 * jnp.where(near, close, jnp.square(far) / jnp.where(near, 1.0, c))
+
+
+@by_smooth(_smooth_sqdist)
+def sqdist(x, y, c):
+    """4 asinh^2(sqrt(c) h) / c."""
+    return jnp.square(2 * asinh(jnp.sqrt(c) * polar(x, y, c).h)) / c
+
+
+@by_smooth(lambda x, y, c: safe_sqrt(_smooth_sqdist(x, y, c)))
+def dist(x, y, c):
+    """2 asinh(sqrt(c) h) / sqrt(c), with gradient 0 at x = y."""
+    return 2 * asinh(jnp.sqrt(c) * polar(x, y, c).h) * lax.rsqrt(c)
 
 
 @jax.custom_jvp
@@ -243,7 +270,7 @@ def _slopes(x, y, c):
     back, out = pair.fall - sinh / pair.cosh_x, sinh / pair.cosh_y
     there = pair.cos * out - pair.nx * pair.versine
     from_x = (inverse * back) * pair.u - inverse * pair.across
-    from_y = (inverse * there) * pair.u + (inverse * (pair.cosh_x / pair.cosh_y)) * pair.across
+    from_y = inverse * (there * pair.u + (pair.cosh_x / pair.cosh_y) * pair.across)
     from_c = -pair.lift / pair.cosh_x * (pair.lift / pair.cosh_y * inverse)
     return pair.h, size, from_x, from_y, from_c
 

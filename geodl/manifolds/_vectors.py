@@ -10,6 +10,7 @@ import functools
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +25,9 @@ from geodl._core.reductions import UNROLLED
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Vectors:
-    """Coordinates as arrays (...), or all of them on the last axis of one array."""
+    """Coordinates as a tuple of arrays (...), or all of them on the last axis of one array."""
 
-    parts: tuple[Array, ...] | Array
+    parts: Any  # JAX rebuilds it with what is no array
 
     def __add__(self, other: "Vectors") -> "Vectors":
         return each(operator.add, self, other)
@@ -36,10 +37,6 @@ class Vectors:
 
     def __rmul__(self, s: Array) -> "Vectors":
         return each(operator.mul, cpu_barrier(s), self)  # computed once, not for each coordinate
-
-    @property
-    def dim(self) -> int:
-        return len(self.parts) if isinstance(self.parts, tuple) else self.parts.shape[-1]
 
 
 def each(f: Callable[..., Array], *arguments: Vectors | Array) -> Vectors:

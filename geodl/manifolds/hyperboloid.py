@@ -134,28 +134,36 @@ def expmap_frame(x: Vector, a: Space, c: Curvature) -> Vector:
     return _point(_exp_frame(_space(x), of_array(a), c), c)
 
 
-def _exp_frame(x, a, c):
-    root, (n, cosh), q = jnp.sqrt(c), radii(x, c), c * dot(a, a)
-    far = is_far(root * n) & (q > 1)
-    q_near = jnp.where(far, 1.0, q)
-    growth = q_near / 2 * jnp.square(sinhc(q_near / 4))  # cosh(r) - 1
-    stretch = 1 + growth + sinhc(q_near) * dot((c / (1 + cosh)) * x, a)
-    near = stretch * x + sinhc(q_near) * a
+def _smooth_exp(x, a, c):
+    """By the plain form unless both x and the step are far."""
+    (n, cosh), q = radii(x, c), c * dot(a, a)
+    far = is_far(jnp.sqrt(c) * n) & (q > 1)
+    q = jnp.where(far, 1.0, q)
+    growth = q / 2 * jnp.square(sinhc(q / 4))  # cosh(r) - 1
+    stretch = 1 + growth + sinhc(q) * dot((c / (1 + cosh)) * x, a)
+    return each(jnp.where, far, _polar_exp(x, a, c), stretch * x + sinhc(q) * a)
 
-    u, q_far = direction(x, n), jnp.where(far, q, 1.0)
-    along, r = dot(u, a), jnp.sqrt(q_far)
-    across, length = a - along * u, r / root
+
+def _polar_exp(x, a, c):
+    (n, cosh), length = radii(x, c), safe_sqrt(dot(a, a))
+    u, r = direction(x, n), jnp.sqrt(c) * length
+    first = dot(u, a)
+    across = a - first * u
+    rest = dot(u, across)  # of the rounding of u, which the step back to the origin would show
+    across, along = across - rest * u, first + rest
     back = along < 0
     outward = jnp.where(
         back, dot(across, across) / jnp.where(back, length - along, 1.0), length + along
     )
     half, other = (
-        sinhc(q_far / 4),
+        sinhc(jnp.square(r / 2)),
         jnp.cosh(r / 2),
-    )  # sinhc(q), which may overflow, is their product
-    grown = half * (cosh * outward - length * _polar.inverse(cosh + root * n))
-    polar = jnp.exp(-r) * x + other * (grown * u + half * across)
-    return each(jnp.where, far, polar, near)
+    )  # sinh(r) / r, which may overflow, is their product
+    grown = half * (cosh * outward - length * _polar.inverse(cosh + jnp.sqrt(c) * n))
+    return jnp.exp(-r) * x + other * (grown * u + half * across)
+
+
+_exp_frame = _polar.by_smooth(_smooth_exp)(_polar_exp)
 
 
 @_primitive("v")
@@ -192,7 +200,7 @@ def logmap0(y: Vector, c: Curvature) -> Vector:
 @_primitive("x", "y")
 def dist(x: Vector, y: Vector, c: Curvature) -> Scalar:
     """Geodesic distance arccosh(-c <x, y>) / sqrt(c), as an asinh; gradient 0 at x = y."""
-    return safe_sqrt(_polar.sqdist(_space(x), _space(y), c))
+    return _polar.dist(_space(x), _space(y), c)
 
 
 @_primitive("x", "y")
@@ -254,12 +262,8 @@ def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
     return _from_frame(y, _rotate(x, y, _polar.to_frame(x, _space(v), c), c), c)
 
 
-def _rotate(x, y, a, c):
-    """The frame at x, transported to y, in the frame there: a turn by the defect of the triangle (origin, x, y).
-
-    In the plane of p and q, the points half way from the origin to x and to y (c = 1), the tangent of half its angle is
-    |p ^ q| / (sqrt(1 + |p|^2) sqrt(1 + |q|^2) - <p, q>). Where both are far the wedge comes from directions.
-    """
+def _smooth_rotation(x, y, a, c):
+    """By the wedge of p and q unless both are far."""
     root = jnp.sqrt(c)
     (nx, cosh_x), (ny, cosh_y) = radii(x, c), radii(y, c)
     far = is_far(root * nx) & is_far(root * ny)
@@ -283,6 +287,26 @@ def _rotate(x, y, a, c):
 
     first = turned(a)
     return a + (2 / (1 + tangent2)) * (first + turned(first))
+
+
+@_polar.by_smooth(_smooth_rotation)
+def _rotate(x, y, a, c):
+    """The frame at x, transported to y, in the frame there: a turn by the defect of the triangle (origin, x, y).
+
+    With p and q the points half way from the origin to x and to y (c = 1), the tangent of half its angle is
+    |p ^ q| / (sqrt(1 + |p|^2) sqrt(1 + |q|^2) - <p, q>): the length of t below, which is orthogonal to u.
+    """
+    pair, root = _polar.polar(x, y, c), jnp.sqrt(c)
+    sinh_x, sinh_y = (
+        root * n / jnp.sqrt(2 + 2 * cosh)
+        for n, cosh in ((pair.nx, pair.cosh_x), (pair.ny, pair.cosh_y))
+    )
+    product = sinh_x * sinh_y
+    u, bent = pair.u, hypotenuse(root * pair.rise) + product * pair.versine
+    t = (product / bent / jnp.where(pair.ny == 0, 1.0, pair.ny)) * pair.across
+    tt, ua, ta = dot(t, t), dot(u, a), dot(t, a)
+    k = 2 / (1 + tt)
+    return a + (k * (ta - ua * tt)) * u - (k * (ta + ua)) * t
 
 
 @_primitive("y", "v")
