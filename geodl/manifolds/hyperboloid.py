@@ -114,8 +114,8 @@ def _point(x, c):
 @_primitive("x", "v")
 def expmap(x: Vector, v: Vector, c: Curvature) -> Vector:
     """cosh(r) x + sinh(r) v / r, r = sqrt(c) |v| (Nickel & Kiela 2018, eq. 10)."""
-    x = _space(x)
-    return _point(_exp_frame(x, _polar.to_frame(x, _space(v), c), c), c)
+    p = _space(x)
+    return _point(_exp_frame(p, _polar.to_frame(p, _space(v), c), c), c)
 
 
 @_primitive("x")
@@ -169,15 +169,15 @@ _exp_frame = _polar.by_smooth(_smooth_exp)(_polar_exp)
 @_primitive("v")
 def expmap0(v: Vector, c: Curvature) -> Vector:
     """expmap at the origin (v = (0, v_{1:}))."""
-    v = _space(v)
-    return _point(sinhc(c * dot(v, v)) * v, c)
+    a = _space(v)
+    return _point(sinhc(c * dot(a, a)) * a, c)
 
 
 @_primitive("x", "y")
 def logmap(x: Vector, y: Vector, c: Curvature) -> Vector:
     """r / sinh(r) (y - cosh(r) x), r = sqrt(c) dist(x, y); inverse of expmap."""
-    x, y = _space(x), _space(y)
-    return _from_frame(x, log_frame(x, y, c), c)
+    p, q = _space(x), _space(y)
+    return _from_frame(p, log_frame(p, q, c), c)
 
 
 @_primitive("x", "y")
@@ -189,12 +189,12 @@ def logmap_frame(x: Vector, y: Vector, c: Curvature) -> Space:
 @_primitive("y")
 def logmap0(y: Vector, c: Curvature) -> Vector:
     """logmap at the origin."""
-    y = _space(y)
-    n = radii(y, c)[0]
+    q = _space(y)
+    n = radii(q, c)[0]
     near = jnp.sqrt(c) * n < 1
-    inside = each(_polar.unless, jnp.logical_not(near), y)
-    v = _polar.asinhc_of(jnp.where(near, dot(inside, inside), 2 / c), n, c) * y
-    return to_array(v, 0 * n)
+    inside = each(_polar.unless, jnp.logical_not(near), q)
+    factor = _polar.asinhc_of(jnp.where(near, dot(inside, inside), 2 / c), n, c)
+    return to_array(each(operator.mul, factor, q), 0 * n)
 
 
 @_primitive("x", "y")
@@ -212,9 +212,9 @@ def sqdist(x: Vector, y: Vector, c: Curvature) -> Scalar:
 @_primitive("x", "y")
 def geodesic(t: Scalar, x: Vector, y: Vector, c: Curvature) -> Vector:
     """(sinh((1 - t) r) x + sinh(t r) y) / sinh(r), r = sqrt(c) dist(x, y): x at time 0, y at time 1."""
-    x, y = _space(x), _space(y)
-    q = c * _polar.sqdist(x, y, c)
-    return _point(_share(1 - t, q) * x + _share(t, q) * y, c)
+    p, q = _space(x), _space(y)
+    d2 = c * _polar.sqdist(p, q, c)
+    return _point(_share(1 - t, d2) * p + _share(t, d2) * q, c)
 
 
 def _share(s, q):
@@ -241,8 +241,8 @@ def logdetexp(x: Vector, v: Vector, c: Curvature) -> Scalar:
 @_primitive("x", "u", "v")
 def inner(x: Vector, u: Vector, v: Vector, c: Curvature) -> Scalar:
     """Minkowski product of two tangent vectors, from their spatial parts: that of their frame components."""
-    x = _space(x)
-    return dot(_polar.to_frame(x, _space(u), c), _polar.to_frame(x, _space(v), c))
+    p = _space(x)
+    return dot(_polar.to_frame(p, _space(u), c), _polar.to_frame(p, _space(v), c))
 
 
 @_primitive("x", "v")
@@ -258,8 +258,8 @@ def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
 
     Computed as a rotation of frame components, whose vectors are not exp(r) long.
     """
-    x, y = _space(x), _space(y)
-    return _from_frame(y, _rotate(x, y, _polar.to_frame(x, _space(v), c), c), c)
+    p, q = _space(x), _space(y)
+    return _from_frame(q, _rotate(p, q, _polar.to_frame(p, _space(v), c), c), c)
 
 
 def _smooth_rotation(x, y, a, c):
@@ -355,8 +355,8 @@ def to_frame(x: Vector, v: Vector, c: Curvature) -> Space:
 @_primitive("x")
 def logdetexp_frame(x: Vector, a: Space, c: Curvature) -> Scalar:
     """logdetexp at the tangent vector with frame components a, the same at every x."""
-    a = of_array(a + 0 * x[..., 1:])
-    return (x.shape[-1] - 2) * log_sinhc(c * dot(a, a))
+    b = of_array(a + 0 * x[..., 1:])
+    return (x.shape[-1] - 2) * log_sinhc(c * dot(b, b))
 
 
 @_primitive("x")
