@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,12 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from geodl._core import display
 from geodl._core.checks import float_dtype
 from geodl._core.records import as_pytree
 from geodl.generators import Generator, identity
 from geodl.manifolds import Manifold
-from geodl.nn import MLP, Gyroplane, MobiusLinear, Net, functional, linear
+from geodl.nn import MLP, MobiusLinear, Net, functional, linear
 
 
 MIN_SCALE = 1e-5  # posterior scales are softplus + this (Mathieu et al. 2019, their code)
@@ -36,6 +38,11 @@ class VAE(NamedTuple):
     log_likelihood: Callable[[Array, Array], Array]
     prior: Callable[..., Any]
     manifold: Callable[..., Manifold]
+
+    def __repr__(self) -> str:
+        likelihood = getattr(self.log_likelihood, "__name__", "log_likelihood")
+        size = display.count(partial(self.init, jax.random.key(0)))
+        return f"VAE({self.manifold()}, {type(self.prior()).__name__}, {likelihood}; {size})"
 
     def generator(
         self, params: dict[str, Any], to_data: Callable[[Array], Array] = identity
@@ -96,6 +103,20 @@ def vae(
 
     Reference:
         Mathieu et al. 2019.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl import vae
+        >>> from geodl.distributions import WrappedNormal
+        >>> from geodl.manifolds import PoincareBall
+        >>> from geodl.nn import Gyroplane, mlp
+        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder(Gyroplane, 2, [8, 5])
+        >>> model = vae.vae(PoincareBall(2), WrappedNormal, encoder, decoder, vae.gaussian)
+        >>> params = model.init(jax.random.key(0))
+        >>> posterior = model.encode(params, jnp.ones((4, 5)))
+        >>> posterior.batch_shape, posterior.event_shape
+        ((4,), (2,))
     """
     curvatures, structure = jax.tree.flatten(manifold)
     if learn_curvature and not curvatures:
@@ -120,7 +141,7 @@ def vae(
     def encode(params, x):
         out, latent = encoder.apply(params["encoder"], x), space(params)
         mean, raw_scale = out[..., : latent.dim], out[..., latent.dim :]
-        loc = latent.expmap_frame(_origin(latent, mean.dtype), mean)
+        loc = latent.expmap_frame(latent.origin(mean.dtype), mean)
         return family(latent, loc, jax.nn.softplus(raw_scale) + MIN_SCALE)
 
     def decode(params, z):
@@ -129,9 +150,7 @@ def vae(
     def prior(params=None):
         latent = space(params)
         dtype = jnp.result_type(float) if params is None else _dtype(params)
-        return family(
-            latent, _origin(latent, dtype), jnp.atleast_1d(jnp.asarray(prior_scale, dtype))
-        )
+        return family(latent, latent.origin(dtype), jnp.atleast_1d(jnp.asarray(prior_scale, dtype)))
 
     return VAE(init, encode, decode, log_likelihood, prior, space)
 
@@ -141,11 +160,35 @@ def _dtype(params):
     return float_dtype(0.0, *jax.tree.leaves(params))
 
 
-def _origin(manifold, dtype):
-    return jax.tree.map(lambda a: a.astype(dtype), manifold.origin())
+# From the number of coordinates or components that it reads, and of features, to a layer (z, manifold) -> features.
+FirstLayer: TypeAlias = Callable[[int, int, nnx.Rngs], Callable[[Any, Manifold], Array]]
 
 
-FirstLayer = Literal["linear", "logmap", "gyroplane", "mobius"]
+class CoordinateLayer(nnx.Module):
+    """An affine layer of a point's coordinates; those of a matrix row by row, of a product in turn."""
+
+    def __init__(self, dim: int, features: int, rngs: nnx.Rngs):
+        self.linear = linear(dim, features, rngs)
+
+    def __call__(self, z, manifold: Manifold):
+        return self.linear(_coordinates(manifold, z))
+
+
+class LogmapLayer(nnx.Module):
+    """An affine layer of the components of a point's tangent vector at the origin."""
+
+    def __init__(self, dim: int, features: int, rngs: nnx.Rngs):
+        self.linear = linear(dim, features, rngs)
+
+    def __call__(self, z, manifold: Manifold):
+        return self.linear(manifold.normal_coordinates(z))
+
+
+class MobiusLayer(MobiusLinear):
+    """A Möbius affine layer, and the components at the origin of where it leads."""
+
+    def __call__(self, z, manifold: Manifold):
+        return self.image(manifold).normal_coordinates(super().__call__(z, manifold))
 
 
 class Decoder(nnx.Module):
@@ -159,29 +202,11 @@ class Decoder(nnx.Module):
         rngs: nnx.Rngs,
         final_bias_init: nnx.Initializer | None = None,
     ):
-        layers = {
-            "linear": linear,
-            "logmap": linear,
-            "gyroplane": Gyroplane,
-            "mobius": MobiusLinear,
-        }
-        if first not in layers:
-            raise ValueError(f"decoder: first layer must be one of {list(layers)}, got {first!r}")
-        self.kind = first
-        self.first = layers[first](dim, sizes[0], rngs)
+        self.first = first(dim, sizes[0], rngs)
         self.rest = MLP(sizes, rngs, final_bias_init=final_bias_init)
 
     def __call__(self, z, manifold):
-        match self.kind:
-            case "linear":
-                features = self.first(_coordinates(manifold, z))
-            case "logmap":
-                features = self.first(manifold.normal_coordinates(z))
-            case "gyroplane":
-                features = self.first(z, manifold)
-            case _:
-                features = self.first.image(manifold).normal_coordinates(self.first(z, manifold))
-        return self.rest(jax.nn.relu(features))
+        return self.rest(jax.nn.relu(self.first(z, manifold)))
 
 
 def _coordinates(manifold, z):
@@ -200,17 +225,15 @@ def decoder(
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
     Args:
-        first: reads z by its coordinates ("linear"; of a matrix row by row, of a product in turn), by its tangent
-            vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder)
-            or by a Möbius affine layer ("mobius").
+        first: how z is read, a class ``(dim, features, rngs)`` of layers ``(z, manifold) -> features``:
+            :class:`CoordinateLayer` by its coordinates, :class:`LogmapLayer` by its tangent vector at the origin,
+            :class:`geodl.nn.Gyroplane` by its distances to hyperplanes (the geometry-aware decoder),
+            :class:`MobiusLayer` by a Möbius affine layer.
         dim: the number of coordinates, or of components, that the first layer reads.
         sizes: of the layers, that of the data last.
         final_bias_init: initializer of the last layer's bias, such as the logits of the data's mean.
 
     Returns:
         A net with ``apply(params, z, manifold)``.
-
-    Raises:
-        ValueError: another first layer.
     """
     return functional(lambda rngs: Decoder(first, dim, sizes, rngs, final_bias_init))

@@ -48,6 +48,16 @@ def realnvp(
 
     Reference:
         Dinh, Sohl-Dickstein & Bengio (2017).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl import flows
+        >>> net = flows.realnvp(2, couplings=2, widths=(8,))
+        >>> params = net.init(jax.random.key(0))
+        >>> log_prob = jax.jit(lambda params, x: net.distribution(params).log_prob(x))
+        >>> log_prob(params, jnp.zeros((5, 2))).shape
+        (5,)
     """
     if dim < 2 or couplings < 1:
         raise ValueError(
@@ -70,10 +80,7 @@ def realnvp(
 
 
 def image_realnvp(
-    shape: tuple[int, int, int],
-    levels: int = 2,
-    width: int = 32,
-    transformer: Transformer = AFFINE,
+    shape: tuple[int, int, int], levels: int = 2, width: int = 32, transformer: Transformer = AFFINE
 ) -> InvertibleNet:
     """Multi-scale RealNVP of images (..., height, width, channels) in [0, 1], logits included.
 
