@@ -284,12 +284,13 @@ def _slopes_jvp(primals, tangents):
     (nx, cosh_x), (ny, cosh_y) = radii(x, c), radii(y, c)
     d_cosh_x, d_cosh_y = _d_cosh(x, nx, cosh_x, c, dx, dc), _d_cosh(y, ny, cosh_y, c, dy, dc)
 
-    d_x = (1 / size) * (
-        (cosh_y / cosh_x) * dx - dy + (d_cosh_y - cosh_y / cosh_x * d_cosh_x) * ((1 / cosh_x) * x)
-    )
-    d_y = (1 / size) * (
-        (cosh_x / cosh_y) * dy - dx + (d_cosh_x - cosh_x / cosh_y * d_cosh_y) * ((1 / cosh_y) * y)
-    )
+    def moved(p, dp, cosh_p, d_cosh_p, dq, cosh_q, d_cosh_q):  # of cosh_q / cosh_p p - q
+        ratio = cosh_q / cosh_p
+        turn = (d_cosh_q - ratio * d_cosh_p) * ((1 / cosh_p) * p)
+        return (1 / size) * (ratio * dp - dq + turn)
+
+    d_x = moved(x, dx, cosh_x, d_cosh_x, dy, cosh_y, d_cosh_y)
+    d_y = moved(y, dy, cosh_y, d_cosh_y, dx, cosh_x, d_cosh_x)
     lift = dot((1 / (cosh_x + cosh_y)) * (y - x), x + y)
     d_lift = (d_cosh_y - d_cosh_x - dc * lift) / c
     relative = d_cosh_x / cosh_x + d_cosh_y / cosh_y

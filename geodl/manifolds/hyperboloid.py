@@ -115,7 +115,7 @@ def _point(x, c):
 def expmap(x: Vector, v: Vector, c: Curvature) -> Vector:
     """cosh(r) x + sinh(r) v / r, r = sqrt(c) |v| (Nickel & Kiela 2018, eq. 10)."""
     p = _space(x)
-    return _point(_exp_frame(p, _polar.to_frame(p, _space(v), c), c), c)
+    return _point(_exp(p, _space(v), c), c)
 
 
 @_primitive("x")
@@ -145,25 +145,32 @@ def _smooth_exp(x, a, c):
 
 
 def _polar_exp(x, a, c):
-    (n, cosh), length = radii(x, c), safe_sqrt(dot(a, a))
-    u, r = direction(x, n), jnp.sqrt(c) * length
-    first = dot(u, a)
-    across = a - first * u
+    u = direction(x, radii(x, c)[0])
+    along = dot(u, a)
+    across = a - along * u
     rest = dot(u, across)  # of the rounding of u, which the step back to the origin would show
-    across, along = across - rest * u, first + rest
-    back = along < 0
-    outward = jnp.where(
-        back, dot(across, across) / jnp.where(back, length - along, 1.0), length + along
-    )
-    half, other = (
-        sinhc(jnp.square(r / 2)),
-        jnp.cosh(r / 2),
-    )  # sinh(r) / r, which may overflow, is their product
+    return _step(x, across - rest * u, along + rest, c)
+
+
+def _step(x, across, along, c):
+    """The step with components across + along x / |x|."""
+    (n, cosh), square = radii(x, c), dot(across, across)
+    length, back = safe_sqrt(square + along * along), along < 0
+    outward = jnp.where(back, square / jnp.where(back, length - along, 1.0), length + along)
+    r = jnp.sqrt(c) * length
+    # sinh(r) / r, which may overflow, is their product
+    half, other = sinhc(jnp.square(r / 2)), jnp.cosh(r / 2)
     grown = half * (cosh * outward - length * _polar.inverse(cosh + jnp.sqrt(c) * n))
-    return jnp.exp(-r) * x + other * (grown * u + half * across)
+    return jnp.exp(-r) * x + other * (grown * direction(x, n) + half * across)
 
 
 _exp_frame = _polar.by_smooth(_smooth_exp)(_polar_exp)
+
+
+@_polar.by_smooth(lambda x, v, c: _smooth_exp(x, _polar.to_frame(x, v, c), c))
+def _exp(x, v, c):
+    across, along = _polar.split(x, v)
+    return _step(x, across, along / _cosh(x, c), c)
 
 
 @_primitive("v")
