@@ -163,7 +163,7 @@ def long_dist(x, y, c):
 @pytest.mark.parametrize("n", [3000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 @pytest.mark.quick("float32-3000-2")
 def test_sweep(d, n, dtype):
-    """Over many pairs: to the rounding of the result; off the axes, and of what the direction's rounding makes of it."""
+    """Over many pairs: to the rounding of the result and, off the axes, to what that of a direction makes of it."""
     x, y, c, kind = hostile(d, dtype, n)
     eps, root = np.finfo(dtype).eps, np.sqrt(c.astype(np.longdouble))
 
