@@ -262,7 +262,7 @@ def _slope_of_h(h, size, c):
 def _slopes(x, y, c):
     """h, the size max(h, 1), and, divided by it, the derivatives of 2 h^2:
 
-    y_0 / x_0 x - y, x_0 / y_0 y - x and -(y_0 - x_0)^2 / (c x_0 y_0).
+    y_0 / x_0 x - y, x_0 / y_0 y - x and -(y_0 - x_0)^2 / (2 c^2 x_0 y_0).
     """
     pair = polar(x, y, c)
     size, sinh = jnp.maximum(pair.h, 1.0), pair.sinh(c)
@@ -271,7 +271,7 @@ def _slopes(x, y, c):
     there = pair.cos * out - pair.nx * pair.versine
     from_x = (inverse * back) * pair.u - inverse * pair.across
     from_y = inverse * (there * pair.u + (pair.cosh_x / pair.cosh_y) * pair.across)
-    from_c = -pair.lift / pair.cosh_x * (pair.lift / pair.cosh_y * inverse)
+    from_c = -pair.lift / pair.cosh_x * (pair.lift / pair.cosh_y * inverse) / 2
     return pair.h, size, from_x, from_y, from_c
 
 
@@ -294,7 +294,7 @@ def _slopes_jvp(primals, tangents):
     lift = dot((1 / (cosh_x + cosh_y)) * (y - x), x + y)
     d_lift = (d_cosh_y - d_cosh_x - dc * lift) / c
     relative = d_cosh_x / cosh_x + d_cosh_y / cosh_y
-    d_c = -lift / cosh_x * ((2 * d_lift - lift * relative) / cosh_y / size)
+    d_c = -lift / cosh_x * ((d_lift - lift * relative / 2) / cosh_y / size)
     d_h = change * _slope_of_h(h, size, c)
     return (h, size, from_x, from_y, from_c), (d_h, jnp.zeros_like(size), d_x, d_y, d_c)
 
