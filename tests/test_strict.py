@@ -29,13 +29,6 @@ def strict(request):
     return MODES[request.param]
 
 
-@pytest.fixture
-def broadcasts(request, strict):
-    """Outside of the manifolds leading axes are broadcast by JAX's own promotion of ranks, as yet."""
-    if request.node.callspec.params["strict"] == "ranks":
-        request.applymarker(pytest.mark.xfail(raises=ValueError, strict=False))
-
-
 def traced(strict, f, *args):
     """Raises where ``f`` promotes; what it would return."""
     with strict():
@@ -81,7 +74,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("law", "name"), CASES)
-def test_laws(strict, broadcasts, law, name):
+def test_laws(strict, law, name):
     with strict():
         made = LAWS[law](SPACES[name])  # where values are concrete, they are checked
     x = random_setting(SPACES[name], (N,))[0]
@@ -110,7 +103,7 @@ def training_step(strict, loss, params, batch):
 
 @pytest.mark.quick("types-sphere")
 @pytest.mark.parametrize("name", ["sphere", "hyperboloid", "so3"])
-def test_a_flow(strict, broadcasts, name):
+def test_a_flow(strict, name):
     space = SPACES[name]
     field = flows.vector_field(space, "frame" if name == "so3" else "ambient", width=8, depth=1)
     params = field.init(jax.random.key(0))
@@ -134,7 +127,7 @@ def test_a_flow(strict, broadcasts, name):
 
 @pytest.mark.quick("types-realnvp")
 @pytest.mark.parametrize("net", ["realnvp", "glow"])
-def test_a_flow_by_couplings(strict, broadcasts, net):
+def test_a_flow_by_couplings(strict, net):
     if net == "glow":
         net, x = flows.glow((4, 4, 2), [(1, 1)], 4), jnp.ones((N, 4, 4, 2))
     else:
@@ -147,7 +140,7 @@ def test_a_flow_by_couplings(strict, broadcasts, net):
 
 @pytest.mark.quick("types-wrapped")
 @pytest.mark.parametrize("posterior", ["wrapped", "Riemannian"])
-def test_a_vae(strict, broadcasts, posterior):
+def test_a_vae(strict, posterior):
     kind = {"wrapped": distributions.WrappedNormal, "Riemannian": distributions.RiemannianNormal}
     law, outputs = kind[posterior], {"wrapped": 4, "Riemannian": 3}[posterior]
     decoder = vae.decoder("gyroplane", 2, [8, 5])
@@ -159,7 +152,7 @@ def test_a_vae(strict, broadcasts, posterior):
     traced(strict, iwae, params, x, jax.random.key(0))
 
 
-def test_a_search(strict, broadcasts):
+def test_a_search(strict):
     sphere, optimizer = Sphere(2), optax.sgd(0.1, momentum=0.9)
     rule = cf.Search(cf.Generator(jnp.sin, sphere), jnp.sum, cf.interval(), optimizer, 5)
     z = sphere.project(np.random.default_rng(0).normal(size=(N, 3)).astype(np.float32))
@@ -170,7 +163,7 @@ def test_a_search(strict, broadcasts):
 
 
 @pytest.mark.slow
-def test_jitter_neighbors_and_mixtures(strict, broadcasts):
+def test_jitter_neighbors_and_mixtures(strict):
     x = random_setting(SPACES["sphere"], (N,))[0]
     key = jax.random.key(0)
     traced(strict, lambda x: flows.jitter(SPACES["sphere"], key, x, jnp.ones(N)), x)

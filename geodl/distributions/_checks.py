@@ -47,8 +47,3 @@ def check_no_column(name: str, what: str, shape: tuple[int, ...], batch: tuple[i
             f"{name}: {what} has shape {shape} for a batch of shape {batch}, which would make all pairs; "
             f"numbers for each are of shape {shape[:-1]}"
         )
-
-
-def with_axes(a: Array, axes: int) -> Array:
-    """The array with axes of length 1 in front, ``axes`` in all."""
-    return a.reshape((1,) * (axes - a.ndim) + a.shape)

@@ -7,8 +7,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl._core import distrax
-from geodl._core.checks import check, float_dtype
-from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes
+from geodl._core.checks import check, float_dtype, with_axes
+from geodl.distributions._checks import as_points, check_no_column, points_on
 from geodl.manifolds import Manifold, Point
 
 

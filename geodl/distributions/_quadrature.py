@@ -19,6 +19,8 @@ import numpy as np
 from jax import Array, lax
 from jax.scipy.special import ndtr
 
+from geodl._core.checks import with_axes
+
 
 PANELS = 12
 
@@ -85,8 +87,7 @@ def cdf(law: Law, offset: Array, theta: Array) -> Array:
 def quantile(law: Law, score: Array, theta: Array) -> Array:
     """Offset at which the distribution function is that of a standard normal at ``score``.
 
-    ``theta`` (...) broadcasts against the trailing axes of ``score`` (samples, ...): one table serves all
-    samples. Newton steps on the log of the nearer tail, a concave function, in the coordinate log(distance
+    ``theta`` (1, ...) broadcasts against ``score`` (samples, ...): one table serves all samples. Newton steps on the log of the nearer tail, a concave function, in the coordinate log(distance
     to the end of the interval), which keeps them inside and makes them exact for power-law ends.
     Derivatives by the implicit function theorem, so exact pathwise, and right to any order.
     """
@@ -149,7 +150,7 @@ def _panels(law, theta):
     """The mode (...) and the edges of the panels (..., PANELS + 1), constants for differentiation."""
     mode = law.mode(theta)
     low, high = (lax.stop_gradient(end) for end in law.support(mode, theta))
-    steps = np.arange(PANELS + 1, dtype=low.dtype) / PANELS
+    steps = with_axes(np.arange(PANELS + 1, dtype=low.dtype) / PANELS, low.ndim + 1)
     return mode, low[..., None] + (high - low)[..., None] * steps
 
 

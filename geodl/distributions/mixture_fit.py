@@ -57,7 +57,7 @@ def em_step(
 ) -> tuple[distrax.MixtureSameFamily, Array]:
     """A mixture that is at least as likely as ``law``, and the mean log-likelihood of ``law``."""
     each = law.components_distribution.log_prob(points[:, None])
-    joint = each + jax.nn.log_softmax(law.mixture_distribution.logits)
+    joint = each + jax.nn.log_softmax(law.mixture_distribution.logits)[None]
     total = jax.nn.logsumexp(joint, -1)
     shares = jnp.exp(joint - total[:, None])
     return _maximise(points, shares, max_concentration), jnp.mean(total)
@@ -74,7 +74,7 @@ def initial_mixture(
 
     def draw(gap, key):
         centre = points[jax.random.categorical(key, jnp.log(gap))]
-        return jnp.minimum(gap, _gap(points, centre)), centre
+        return jnp.minimum(gap, _gap(points, centre[None])), centre
 
     keys = jax.random.split(key, components)
     gap, centres = lax.scan(draw, jnp.full(len(points), 2.0, points.dtype), keys)
@@ -88,10 +88,10 @@ def initial_mixture(
 def _maximise(points, shares, max_concentration):
     """The most likely mixture, given the components' shares (n, components) of each point."""
     mass = jnp.sum(shares, 0)
-    fraction = shares / jnp.maximum(mass, jnp.finfo(shares.dtype).tiny)
+    fraction = shares / jnp.maximum(mass, jnp.finfo(shares.dtype).tiny)[None]
     loc = sphere.project(jnp.sum(fraction[..., None] * points[:, None], 0))
     # 1 - (mean resultant length), from chords: it keeps its digits for concentrated components
-    gap = jnp.sum(fraction * _gap(points[:, None], loc), 0)
+    gap = jnp.sum(fraction * _gap(points[:, None], loc[None]), 0)
     concentration = concentration_from_gap(gap, points.shape[-1] - 1, max_concentration)
     return distrax.MixtureSameFamily(
         distrax.Categorical(logits=jnp.log(mass / len(points))),

@@ -16,11 +16,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Real
 
 from geodl._core import distrax
-from geodl._core.checks import check, float_dtype
+from geodl._core.checks import aligned, check, float_dtype, with_axes
 from geodl._core.reductions import dot, safe_sqrt
 from geodl._core.special import even
 from geodl.distributions import _quadrature
-from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes, zeros
+from geodl.distributions._checks import as_points, check_no_column, points_on, zeros
 from geodl.distributions.uniform import Uniform
 from geodl.manifolds import Sphere, sphere
 
@@ -146,20 +146,22 @@ class VonMisesFisher(distrax.Distribution):
 
         Raises ``ValueError`` for another shape and, where values are concrete, for points off the sphere.
         """
-        w = points_on("VonMisesFisher", Sphere(self._dim), value) - self._loc
+        x, loc = aligned(points_on("VonMisesFisher", Sphere(self._dim), value), self._loc)
+        w = x - loc
         return self._log_prob(dot(w, w) / 2)
 
     def _log_prob(self, gap):
-        return -self._concentration * gap - _log_normalizer(self._concentration, self._dim)
+        gap, kappa = aligned(gap, self._concentration)
+        return -kappa * gap - _log_normalizer(kappa, self._dim)
 
     def _sample_n_and_log_prob(self, key, n):
         key_angle, key_turn = jax.random.split(key)
         batch, dim, loc = self.batch_shape, self._dim, self._loc
-        angle = _sample_angle(key_angle, (n, *batch), self._concentration, dim)
+        angle = _sample_angle(key_angle, (n, *batch), self._concentration[None], dim)
         turn = sphere.project(jax.random.normal(key_turn, (n, *batch, dim), loc.dtype))
         x = sphere.expmap_frame(loc, angle[..., None] * turn)
         log_prob = self._log_prob(2 * jnp.square(jnp.sin(angle / 2)))
-        return x, log_prob + zeros(loc, self.event_shape)
+        return x, log_prob + zeros(loc, self.event_shape)[None]
 
     def _sample_n(self, key, n):
         return self._sample_n_and_log_prob(key, n)[0]
@@ -189,12 +191,14 @@ class VonMisesFisher(distrax.Distribution):
         if not isinstance(other_dist, VonMisesFisher):
             return super().kl_divergence(other_dist, **kwargs)
         # E<loc_q, x> = A(kappa_p) <loc_p, loc_q>
-        w = self.loc - as_points(
-            "KL(VonMisesFisher || VonMisesFisher)", self.event_shape, other_dist.loc
+        name = "KL(VonMisesFisher || VonMisesFisher)"
+        loc, other = aligned(self.loc, as_points(name, self.event_shape, other_dist.loc))
+        gap, kappa, entropy = aligned(
+            _mean_gap(self.concentration, self._dim), other_dist.concentration, self.entropy()
         )
-        gap, kappa = _mean_gap(self.concentration, self._dim), other_dist.concentration
+        w = loc - other
         gap = gap + (1 - gap) * dot(w, w) / 2
-        return kappa * gap + _log_normalizer(kappa, self._dim) - self.entropy()
+        return kappa * gap + _log_normalizer(kappa, self._dim) - entropy
 
 
 # ---------------------------------------------------------------------------------------------------

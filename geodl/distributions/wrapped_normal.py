@@ -9,7 +9,7 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
-from geodl._core.checks import check
+from geodl._core.checks import aligned, check, with_axes
 from geodl._core.reductions import safe_norm
 from geodl.distributions._checks import points_on, zeros
 from geodl.distributions._location_scale import LocationScale
@@ -64,7 +64,7 @@ class WrappedNormal(LocationScale):
 
     def _tangent_n(self, key, n):
         shape = (n, *self.batch_shape, self._manifold.dim)
-        return self._scale * jax.random.normal(key, shape, self._scale.dtype)
+        return self._scale[None] * jax.random.normal(key, shape, self._scale.dtype)
 
     def _at(self, a):
         return self._manifold.expmap_frame(self._loc, a)
@@ -75,7 +75,7 @@ class WrappedNormal(LocationScale):
     def _sample_n_and_log_prob(self, key, n):
         a = self._tangent_n(key, n)
         log_prob = self._log_prob(_unwind(self._manifold, self._loc, a))
-        return self._at(a), log_prob + zeros(self._loc, self.event_shape)
+        return self._at(a), log_prob + zeros(self._loc, self.event_shape)[None]
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -111,6 +111,7 @@ def _log_density(manifold, loc, a, scale) -> Array:
 
 def _log_density_of_factor(manifold, loc, a, scale) -> Array:
     kind, period = _winds(manifold), manifold.winding.period
+    a, scale = aligned(a, scale)
     if kind == "coordinates":
         normal = jnp.sum(_log_wound_circle(a, scale, period), -1)
     elif kind == "directions":
@@ -131,6 +132,7 @@ def _log_wound_circle(a, scale, period):
     (1 + 2 sum_m exp(-m^2 s^2 / 2) cos(m t)) / period,  s and t the scale and a in radians.
     """
     turns = period * np.arange(-TURNS, TURNS + 1).astype(a.dtype)
+    turns = with_axes(turns, a.ndim + 1)
     narrow = logsumexp(_log_normal(a[..., None] + turns, scale[..., None]), -1)
     s, t = 2 * np.pi / period * scale, 2 * np.pi / period * a
     wide = s > WIDE
@@ -150,7 +152,7 @@ def _log_wound(a, scale, period):
     unit = jnp.where(r < floor, first, a / floor)
     precision = jnp.sum(jnp.square(unit / scale), -1, keepdims=True)
     turns = np.delete(np.arange(-WINDINGS, WINDINGS + 1), WINDINGS).astype(a.dtype)
-    length = r + period * turns
+    length = r + period * with_axes(turns, r.ndim)
     jacobian = (a.shape[-1] - 1) * jnp.log(jnp.abs(length) / floor)
     turns = logsumexp(jacobian - precision * jnp.square(length) / 2, -1)
     constant = jnp.sum(_log_normal(jnp.zeros_like(a), scale), -1)

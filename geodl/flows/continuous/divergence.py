@@ -121,7 +121,8 @@ def in_chart(log_volume: Callable[[Array], Array], field: Field) -> Rate:
 
     def rate(t, x):
         def along(unit, push):
-            return jnp.sum(unit * push(jnp.broadcast_to(unit, x.shape)), -1)
+            unit = jnp.broadcast_to(unit, x.shape)
+            return jnp.sum(unit * push(unit), -1)
 
         v, trace = _total(lambda x: field(t, x), x, x.shape[-1], along)
         drift = jax.jvp(log_volume, (x,), (v,))[1]
@@ -135,7 +136,8 @@ def _spanned(components, assemble, t, x):
     shape = jax.eval_shape(components, t, x).shape
 
     def along(unit, push):
-        return jnp.sum(unit * push(assemble(x, jnp.broadcast_to(unit, shape))), -1)
+        unit = jnp.broadcast_to(unit, shape)
+        return jnp.sum(unit * push(assemble(x, unit)), -1)
 
     f, div = _total(lambda x: components(t, x), x, shape[-1], along)
     return assemble(x, f), f, div
