@@ -1,8 +1,9 @@
 """The strict modes of JAX: no promotion of types, none of ranks. Traced only: that is where they raise.
 
-The optimizers are those of optax that run in strict mode themselves: its Adam raises b ** count, a float to an integer.
+Not ours, and not run here: optax' Adam raises b ** count, a float to an integer. What of distrax promotes has its own tests.
 """
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +11,8 @@ import optax
 import pytest
 
 from geodl import counterfactual as cf
-from geodl import distributions, flows, train, vae
-from geodl.manifolds import PoincareBall, Sphere
+from geodl import bijectors, distributions, explain, flows, nn, train, vae
+from geodl.manifolds import Euclidean, PoincareBall, Sphere
 from geodl.nn import mlp
 from tests.manifolds.spaces import SPACES, evaluate, random_setting
 
@@ -160,6 +161,63 @@ def test_a_search(strict):
     with strict():
         state = jax.eval_shape(rule.init, z, goal)
         jax.eval_shape(rule.step, state)
+
+
+BLOCKS = {
+    "mixture of logistics": lambda x: bijectors.LogisticMixture(*jnp.ones((3, 5, 2))).forward(x),
+    "masked coupling": lambda x: applied_flow(
+        flows.image_realnvp((2, 2, 1), 1, 4), x.reshape(2, 2, 2, 1)
+    ),
+    "checkerboard": lambda x: bijectors.checkerboard_mask((4, 4, 1)),
+    "Moebius layer": lambda x: applied(
+        nn.functional(lambda rngs: nn.MobiusLinear(2, 3, rngs)), x, PoincareBall(2)
+    ),
+    "classifier": lambda x: applied(nn.conv_classifier((8, 8, 2), 3), jnp.ones((N, 8, 8, 2))),
+    "decoder": lambda x: applied(nn.conv_decoder(2, (8, 8, 1)), x),
+    "mixer": lambda x: applied(nn.mixer_net((2, 2, 2), 4, 3), jnp.ones((N, 2, 2, 2))),
+    "radius": lambda x: distributions.radial.cdf(x, 1.0, jnp.ones(2), 3),
+    "divergence": lambda x: distributions.VonMisesFisher(_POLE, 2.0).kl_divergence(
+        distributions.VonMisesFisher(jnp.tile(_POLE, (N, 1)), jnp.ones(N))
+    ),
+    "tangent part": lambda x: cf.split_tangent_normal(
+        cf.Generator(jnp.sin, Euclidean(2)), x[0], x[1], 1
+    ),
+    "integrated gradients": lambda x: explain.integrated_gradients(jnp.sum, x, jnp.zeros(2)),
+    "occlusion": lambda x: explain.occlusion(jnp.sum, x, (2,), jnp.zeros(2)),
+}
+_POLE = jnp.array([0.0, 0.0, 1.0])
+
+
+def applied(net, *args):
+    return net.apply(net.init(jax.random.key(0)), *args)
+
+
+def applied_flow(net, x):
+    return net.bijector(net.init(jax.random.key(0))).inverse(x)
+
+
+def spline(x):
+    return bijectors.spline().bijector(jnp.ones((N, 2 * 27))).inverse(x)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blocks(strict, name):
+    traced(strict, BLOCKS[name], jnp.ones((N, 2)) / 2)
+
+
+def test_the_spline_is_distrax_own():
+    """It divides floats by integers. Ranks it does not promote."""
+    traced(MODES["ranks"], spline, jnp.ones((N, 2)))
+    with pytest.raises(jax.dtypes.TypePromotionError):
+        traced(MODES["types"], spline, jnp.ones((N, 2)))
+
+
+def test_mixtures_are_distrax_own():
+    """MixtureSameFamily adds the weights to the densities of a batch."""
+    law = distributions.VonMisesFisher(jnp.tile(_POLE, (2, 1)), 1.0)
+    mixture = distrax.MixtureSameFamily(distrax.Categorical(logits=jnp.zeros(2)), law)
+    with pytest.raises(ValueError, match="rank_promotion"):
+        traced(MODES["ranks"], lambda x: mixture.log_prob(x), jnp.tile(_POLE, (N, 1)))
 
 
 @pytest.mark.slow

@@ -255,7 +255,7 @@ def _quantile_jvp(straight, primals, tangents):
 def checkerboard_mask(shape: tuple[int, int, int], odd: bool = False) -> Array:
     """Where row + column is even (or ``odd``): booleans (height, width, 1), the same for all channels."""
     h, w, _ = shape
-    parity = (jnp.arange(h)[:, None, None] + jnp.arange(w)[:, None]) % 2
+    parity = (jnp.arange(h)[:, None, None] + jnp.arange(w)[None, :, None]) % 2
     return parity == int(odd)
 
 
