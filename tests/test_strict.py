@@ -1,6 +1,6 @@
 """The strict modes of JAX: no promotion of types, none of ranks. Traced only: that is where they raise.
 
-Not ours, and not run here: optax' Adam raises b ** count, a float to an integer. What of distrax promotes has its own tests.
+Not ours, and not run here: optax' Adam raises b ** count, a float to an integer. Where distrax does has its own tests.
 """
 
 import distrax
@@ -10,8 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from geodl import counterfactual as cf
 from geodl import bijectors, distributions, explain, flows, nn, train, vae
+from geodl import counterfactual as cf
 from geodl.manifolds import Euclidean, PoincareBall, Sphere
 from geodl.nn import mlp
 from tests.manifolds.spaces import SPACES, evaluate, random_setting

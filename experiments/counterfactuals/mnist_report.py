@@ -73,7 +73,7 @@ def advantages(rows: Mapping[str, Mapping[str, np.ndarray]]) -> list[list[str]]:
     for name in rows:
         if name.startswith(("base space, ", "principal components", "data space")):
             gaps = [1.0 * base[measure] - rows[name][measure] for measure in COMPARED]
-            cells = [f"{g.mean():+.3f} ± {g.std() / math.sqrt(len(g)):.3f}" for g in gaps]
+            cells = [f"{g.mean():+z.3f} ± {g.std() / math.sqrt(len(g)):.3f}" for g in gaps]
             table.append([name, *cells])
     return table
 

@@ -103,12 +103,12 @@ def tables(found: dict[Cell, dict[str, Any]]) -> str:
         rows = [
             [
                 *(c.set, c.split, c.seed),
-                *(f"{r[k]:.3f}" for k in ("test", "validation", "train")),
+                *(f"{r[k]:z.3f}" for k in ("test", "validation", "train")),
                 f"{100 * r['copies']:.1f}" if "copies" in r else "",
                 f"{r['cpu_seconds']:.0f}",
                 f"{r['evaluations']:.0f}",
                 f"{r['solver_error']:.1e}",
-                f"{r['by_rk4_8']:.3f}",
+                f"{r['by_rk4_8']:z.3f}",
                 date_and_revision(r)[1],
             ]
             for c, r in ours
@@ -127,6 +127,6 @@ def summary(values: list[float]) -> str:
     if not values:
         return "not run"
     if len(values) == 1:
-        return f"{values[0]:.2f} (1)"
+        return f"{values[0]:z.2f} (1)"
     count = "" if len(values) == 5 else f" ({len(values)})"
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}{count}"
+    return f"{np.mean(values):z.2f} ± {np.std(values, ddof=1):.2f}{count}"

@@ -204,8 +204,7 @@ def score(config: Known, cell: Cell, folder: Path) -> dict[str, Any]:
     nodes = quadrature(target.manifold)
     if nodes is not None and cell.geometry == "Riemannian":
         points, weights = nodes
-        density = jax.jit(lambda x, _: {"log_prob": model.distribution(trained.params).log_prob(x)})
-        log_p = training.by_batches(density, points, folder / "mass", trained.params)["log_prob"]
+        log_p = training.log_prob(distribution, points, folder / "mass")
         result["mass"] = float(np.sum(weights * np.exp(log_p.astype(np.float64))))
         _, stats = jax.jit(lambda flow, x: flow.log_prob_and_stats(x))(distribution, points[:512])
         result["evaluations"] = int(stats.evaluations)
@@ -286,11 +285,11 @@ def table(found: list[dict[str, Any]]) -> str:
         ]
         row = [r["geometry"], r["objective"], f"{r['parameter']:g}"]
         for name, value in zip(("gap", "kl"), published, strict=True):
-            row += [f"{r[name]:.4f} ± {r[f'{name}_error']:.4f}"]
+            row += [f"{r[name]:z.4f} ± {r[f'{name}_error']:.4f}"]
             if r["space"] == "vmf":
                 row += ["" if value is None else f"{value:.2f}"]
         if r["space"] == "so3":
-            row += [f"{r['log_likelihood']:.3f}", f"{PUBLISHED_SO3.get(parameter, ''):}"]
+            row += [f"{r['log_likelihood']:z.3f}", f"{PUBLISHED_SO3.get(parameter, ''):}"]
         row += [f"{r['mass']:.5f}" if "mass" in r else "", r.get("evaluations", "")]
         rows.append([*row, f"{r['cpu_seconds']:.0f}", *date_and_revision(r)])
     header = ["geometry", "objective", "parameter", "gap", "KL"]

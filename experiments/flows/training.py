@@ -184,6 +184,18 @@ def draw_from(points: Array, key: Array, n: int) -> Array:
     return points[jax.random.randint(key, (n,), 0, len(points))]
 
 
+def log_prob(distribution: Any, x: Any, folder: Path) -> np.ndarray:
+    """Log-densities of points (n, ...), :func:`by_batches`."""
+    depends = jax.tree.leaves(distribution)
+    found = by_batches(lambda x, _: _log_prob(distribution, x), x, folder, depends)
+    return found["log_prob"]
+
+
+@jax.jit
+def _log_prob(distribution, x):
+    return {"log_prob": distribution.log_prob(x)}
+
+
 def by_batches(
     f: Callable[[Array, Array], dict[str, Array]],
     x: Array,

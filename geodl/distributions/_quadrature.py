@@ -87,8 +87,9 @@ def cdf(law: Law, offset: Array, theta: Array) -> Array:
 def quantile(law: Law, score: Array, theta: Array) -> Array:
     """Offset at which the distribution function is that of a standard normal at ``score``.
 
-    ``theta`` (1, ...) broadcasts against ``score`` (samples, ...): one table serves all samples. Newton steps on the log of the nearer tail, a concave function, in the coordinate log(distance
-    to the end of the interval), which keeps them inside and makes them exact for power-law ends.
+    ``theta`` (1, ...) broadcasts against ``score`` (samples, ...): one table serves all samples. Newton steps on
+    the log of the nearer tail, a concave function, in the coordinate log(distance to the end of the interval), which
+    keeps them inside and makes them exact for power-law ends.
     Derivatives by the implicit function theorem, so exact pathwise, and right to any order.
     """
     limit = 5.7 if score.dtype.itemsize <= 4 else 8.3  # what the interval of a law has to resolve
