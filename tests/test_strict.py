@@ -148,7 +148,7 @@ def test_a_flow_by_couplings(strict, net):
 def test_a_vae(strict, posterior):
     kind = {"wrapped": distributions.WrappedNormal, "Riemannian": distributions.RiemannianNormal}
     family, outputs = kind[posterior], {"wrapped": 4, "Riemannian": 3}[posterior]
-    decoder = vae.decoder("gyroplane", 2, [8, 5])
+    decoder = vae.decoder(nn.Gyroplane, 2, [8, 5])
     model = vae.vae(PoincareBall(2, 1.2), family, mlp([5, 8, outputs]), decoder, vae.gaussian, 1.7)
     params, x = model.init(jax.random.key(0)), jnp.ones((N, 5))
 
