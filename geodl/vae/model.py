@@ -184,7 +184,7 @@ class LogmapLayer(nnx.Module):
     """An affine layer of the components of a point's tangent vector at the origin.
 
     Args:
-        dim: Number of components.
+        dim: Number of components, the dimension of the space.
         features: Number of outputs.
         rngs: The random numbers of flax.
     """
