@@ -421,7 +421,16 @@ def _to_ball(x, c):
 @register_record
 @dataclass(frozen=True)
 class Hyperboloid(ModuleManifold):
-    """The hyperboloid of sectional curvature -c as a :class:`~geodl.manifolds.base.Manifold`."""
+    """The hyperboloid of sectional curvature -c as a :class:`~geodl.manifolds.base.Manifold`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from geodl.manifolds import Hyperboloid
+        >>> space = Hyperboloid(dim=2, c=0.7)
+        >>> x = space.expmap0(jnp.array([0.0, 3.0, 4.0]))
+        >>> space.dist(space.origin(), x).round(4)
+        Array(5., dtype=float32)
+    """
 
     dim: int = field(metadata={"static": True})
     c: ArrayLike = 1.0
