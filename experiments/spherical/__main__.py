@@ -1,9 +1,10 @@
-"""Digits on the sphere: `COMMAND --help` lists what can be set."""
+"""Digits on the sphere: ``COMMAND --help`` lists what can be set."""
 
-import tyro
-
+from experiments._run import main
 from experiments.spherical import digits
 
+
+COMMANDS = {"quick": (digits.QUICK, digits.run), "mnist": (digits.MNIST, digits.run)}
 
 WORDS = {
     "quick": "scikit-learn's digits on the sphere, equivariant and planar networks, in minutes.",
@@ -11,13 +12,5 @@ WORDS = {
 }
 
 
-def main():
-    """Parse the command and run it."""
-    command = tyro.extras.subcommand_type_from_defaults(
-        {"quick": digits.QUICK, "mnist": digits.MNIST}, WORDS
-    )
-    digits.run(tyro.cli(command, description=__doc__, prog="python -m experiments.spherical"))
-
-
 if __name__ == "__main__":
-    main()
+    main("experiments.spherical", __doc__, COMMANDS, WORDS)
