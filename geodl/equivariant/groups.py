@@ -180,10 +180,11 @@ class PlanarGroup:
 
     def coset_basis(self, subgroup: "PlanarGroup") -> np.ndarray:
         """The orthogonal matrix whose columns are the functions on the cosets that transform as irreps do."""
-        turns = _rotations(self.order)[: self.order // subgroup.order]
+        rotations = len(PlanarGroup(self.order, False))
+        turns = _rotations(rotations)[: rotations // len(PlanarGroup(subgroup.order, False))]
         both = self.reflections and not subgroup.reflections
         cosets = np.concatenate([turns, turns * [1, -1]]) if both else turns
-        return self._values(self._functions(subgroup, self.order // 2), cosets)
+        return self._values(self._functions(subgroup, rotations // 2), cosets)
 
     def samples(self, representation: "Representation", rotations: int) -> np.ndarray:
         """Values (n, d) at n elements of the functions on the group whose Fourier coefficients are a sum of irreps.

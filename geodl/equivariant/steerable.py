@@ -169,7 +169,7 @@ class SteerableConv(nnx.Module):
     """
 
     def __init__(self, of: FieldType, to: FieldType, side: int, rngs: nnx.Rngs):
-        _check_planar("SteerableConv", of, to)
+        _planar("SteerableConv", of, to)
         _pixels(side)
         self.of, self.to, self.side = of, to, side
         self.kernel = Kernel(of, to, functools.partial(_image_basis, side=side), rngs)
@@ -203,15 +203,14 @@ class GroupConv(nnx.Module):
     """
 
     def __init__(self, of: FieldType, to: FieldType, side: int, rngs: nnx.Rngs):
-        _check_planar("GroupConv", of, to)
-        group = of.group
+        group = _planar("GroupConv", of, to)
         if group.order is None or 4 % group.order:
             raise ValueError(f"GroupConv: {group} does not map pixels to pixels, C_4 and D_4 do")
         for representation, _ in of.fields:
             _check_permutes("GroupConv", representation)
         if any(representation != group.regular() for representation, _ in to.fields):
             raise ValueError("GroupConv: the fields out are regular")
-        self.of, self.to, self.side = of, to, side
+        self.of, self.to, self.side, self.copies = of, to, side, len(group)
         n_to = to.count
         shapes = [(len(_pixels(side)) * r.dim, n, n_to) for r, n in of.fields]
         scale = nnx.initializers.normal((2 / sum(s * n for s, n, _ in shapes)) ** 0.5)
@@ -224,7 +223,7 @@ class GroupConv(nnx.Module):
             turned = w[...][_turned_entries(of, self.side)]  # (g, pixel, coordinate, n_of, n_to)
             kernel = jnp.moveaxis(turned, 0, -2)
             blocks.append(kernel.reshape(self.side, self.side, -1, self.to.dim))
-        return jnp.concatenate(blocks, 2), jnp.tile(self.bias[...], len(self.of.group))
+        return jnp.concatenate(blocks, 2), jnp.tile(self.bias[...], self.copies)
 
     def plain(self) -> Conv:
         """The same convolution with its kernel and bias as arrays."""
@@ -329,7 +328,7 @@ class Fourier(nnx.Module):
         activation: Callable[[Array], Array] = relu,
         rotations: int | None = None,
     ):
-        _check_planar("Fourier", to)
+        _planar("Fourier", to)
         highest = max(irrep.frequency for r, _ in to.fields for irrep in r.irreps)
         self.of, self.activation = to, activation
         self.rotations = 4 * highest + 4 if rotations is None else rotations
@@ -544,12 +543,15 @@ def steerable_classifier(
 # -------------------------------------------------------------------------------------------------
 
 
-def _check_planar(name, *types):
-    for field_type in types:
-        if not isinstance(field_type.group, PlanarGroup):
-            raise ValueError(f"{name}: a group of the plane is needed, got {field_type.group}")
-    if len({field_type.group for field_type in types}) > 1:
+def _planar(name, *types) -> PlanarGroup:
+    """The group of the types, one of the plane."""
+    several = {field_type.group for field_type in types}
+    if len(several) > 1:
         raise ValueError(f"{name}: one group is needed, got {[str(t.group) for t in types]}")
+    (group,) = several
+    if not isinstance(group, PlanarGroup):
+        raise ValueError(f"{name}: a group of the plane is needed, got {group}")
+    return group
 
 
 def _check_permutes(name, representation):
