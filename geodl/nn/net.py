@@ -25,8 +25,13 @@ class Net(NamedTuple):
     def bind(self, params: Params) -> jax.tree_util.Partial:
         """The function of the inputs, ``inputs -> apply(params, *inputs)``, a pytree whose leaves are ``params``.
 
-        Passed to a function under ``jit``, its parameters are arguments of the compiled program, not constants in it.
+        Passed to a function under ``jit``, its parameters are arguments of the compiled program, not constants in it;
+        so are arrays that ``apply`` carries as a ``Partial``.
         """
+        if isinstance(
+            self.apply, jax.tree_util.Partial
+        ):  # JAX takes a Partial in a Partial for a constant
+            return jax.tree_util.Partial(self.apply.func, *self.apply.args, params)
         return jax.tree_util.Partial(self.apply, params)
 
 
