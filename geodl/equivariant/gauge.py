@@ -175,7 +175,12 @@ class Neighborhoods(NamedTuple):
     transport: Array
 
     def in_gauge(self, gauge: Array, centers: Array | None = None) -> "Neighborhoods":
-        """In frames ``gauge`` (n, d, d) given in those of now; ``centers`` (m, d, d), where other points see, are theirs."""
+        """In other frames, given in those of now.
+
+        Args:
+            gauge: (n, d, d) of the points that are seen.
+            centers: (m, d, d) of the points that see, by default ``gauge``.
+        """
         here = jnp.swapaxes(gauge if centers is None else centers, -1, -2)[:, None]
         log = _product(here, self.log[..., None])[..., 0]
         return self._replace(
@@ -270,8 +275,8 @@ def stencil(
 ) -> Stencil:
     """The table of a convolution with a number of radial functions, and harmonics up to a degree.
 
-    The radial functions are Bernstein polynomials in r^2 times (1 - r^2)^2, r in units of the radius; with the harmonic
-    polynomials they are smooth, also at 0, and vanish with their slopes at the radius.
+    The radial functions are r^(2 l) (1 - r^2)^4, r in units of the radius: smooth at 0, also times the harmonic
+    polynomials, and so at the radius, which is what a quadrature needs to be accurate.
 
     Args:
         neighborhoods: In the gauge in which features will be written.
@@ -297,11 +302,11 @@ def stencil(
 def _table(group, radial, degree, log, weight, radius):
     """(m, k, radial * harmonics): of mean square 1 over the ball but for the weights, which sum to 1."""
     d, x = group.dim, log / radius
-    l, power = np.arange(radial), np.arange(radial)[::-1] + 2
+    l, power = np.arange(radial), 4
     counts = [1 + (j > 0) if d == 2 else 2 * j + 1 for j in range(degree + 1)]
     j = np.repeat(np.arange(degree + 1), counts)
     # integral of (r^2l (1 - r^2)^power r^j)^2 d r^(d - 1) dr
-    squares = d / 2 * beta(2 * l[:, None] + j + d / 2, 2 * power[:, None] + 1)
+    squares = d / 2 * beta(2 * l[:, None] + j + d / 2, 2 * power + 1)
     r2 = jnp.sum(x * x, -1, keepdims=True)
     shapes = r2**l * jnp.maximum(1 - r2, 0) ** power
     volume = np.pi ** (d / 2) / math.gamma(d / 2 + 1) * radius**d
