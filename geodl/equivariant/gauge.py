@@ -130,7 +130,8 @@ def parallel_transport(manifold: Manifold, path: Point, v: Tangent) -> Tangent:
     """
 
     def step(v, ends):
-        return manifold.transport(*ends, v), None
+        here, there = ends
+        return manifold.transport(here, there, v), None
 
     starts, stops = jax.tree.map(lambda p: p[:-1], path), jax.tree.map(lambda p: p[1:], path)
     return jax.lax.scan(step, v, (starts, stops))[0]
@@ -163,13 +164,13 @@ def holonomy(manifold: Manifold, loop: Point) -> Array:
 class Neighborhoods(NamedTuple):
     """What each of m points sees of n points: k of them, padded with one of weight 0. Computed once, on the host.
 
-    index: (m, k) which points.
+    indices: (m, k) which points.
     weight: (m, k) quadrature weights over the tangent space.
     log: (m, k, d) their normal coordinates, in the gauge at the point that sees.
     transport: (m, k, d, d) orthogonal matrices that take components at them to components at the point that sees.
     """
 
-    index: Array
+    indices: Array
     weight: Array
     log: Array
     transport: Array
@@ -184,7 +185,7 @@ class Neighborhoods(NamedTuple):
         here = jnp.swapaxes(gauge if centers is None else centers, -1, -2)[:, None]
         log = _product(here, self.log[..., None])[..., 0]
         return self._replace(
-            log=log, transport=_product(_product(here, self.transport), gauge[self.index])
+            log=log, transport=_product(_product(here, self.transport), gauge[self.indices])
         )
 
 
@@ -265,7 +266,7 @@ class Stencil:
 
     radial: int = field(metadata={"static": True})
     degree: int = field(metadata={"static": True})
-    index: Array
+    indices: Array
     transport: Array
     kernel: Array
 
@@ -295,7 +296,7 @@ def stencil(
         )
     group.validate(neighborhoods.transport)
     kernel = _table(group, radial, degree, neighborhoods.log, neighborhoods.weight, radius)
-    return Stencil(radial, degree, neighborhoods.index, neighborhoods.transport, kernel)
+    return Stencil(radial, degree, neighborhoods.indices, neighborhoods.transport, kernel)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -357,7 +358,9 @@ def _carried(field_type, edges, x):
     """Features (..., n, dim) at each point's neighbors, transported to it: (..., m, k, dim)."""
     if x.ndim < 2 or x.shape[-1] != field_type.dim:
         raise ValueError(f"features (..., points, {field_type.dim}) are needed, got {x.shape}")
-    return field_type.transform(edges.transport.astype(x.dtype), jnp.take(x, edges.index, axis=-2))
+    return field_type.transform(
+        edges.transport.astype(x.dtype), jnp.take(x, edges.indices, axis=-2)
+    )
 
 
 def gauge_pool(field_type: FieldType, neighborhoods: Neighborhoods, x: Array) -> Array:
