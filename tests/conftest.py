@@ -51,6 +51,7 @@ QUICKLY_COMPILED = {
     "counterfactual",
     "datasets",
     "distributions",
+    "equivariant",
     "experiments",
     "explain",
     "flows",

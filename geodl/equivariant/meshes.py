@@ -146,7 +146,7 @@ class TriangleMesh:
             if i not in self._next[j]:
                 raise ValueError(f"TriangleMesh.holonomy: {j} and {i} are no neighbors")
             z *= self._carry(i, j)
-        return _rotation(np.array(z))
+        return _rotation(np.complex128(z))
 
     def neighborhoods(self, radius: float, dtype: DTypeLike | None = None) -> Neighborhoods:
         """The vertices within a distance of each vertex, as :func:`~geodl.equivariant.gauge.neighborhoods` has them.

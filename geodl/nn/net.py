@@ -10,6 +10,7 @@ from flax import nnx
 from jax import Array
 
 from geodl._core import display
+from geodl._core.records import as_pytree
 
 
 Params = dict[str, Any]
@@ -33,13 +34,13 @@ class Net(NamedTuple):
         """The function of the inputs, ``inputs -> apply(params, *inputs)``, a pytree whose leaves are ``params``.
 
         Passed to a function under ``jit``, its parameters are arguments of the compiled program, not constants in it;
-        so are arrays that ``apply`` carries as a ``Partial``.
+        so are the arrays that ``apply`` itself has bound, where it is a ``Partial`` (tables of a transform, say).
         """
-        if isinstance(
-            self.apply, jax.tree_util.Partial
-        ):  # JAX takes a Partial in a Partial for a constant
-            return jax.tree_util.Partial(self.apply.func, *self.apply.args, params)
-        return jax.tree_util.Partial(self.apply, params)
+        return jax.tree_util.Partial(_applied, as_pytree(self.apply), params)
+
+
+def _applied(apply, params, *inputs):
+    return apply(params, *inputs)
 
 
 def functional(make: Callable[[nnx.Rngs], nnx.Module]) -> Net:

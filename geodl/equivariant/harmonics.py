@@ -1,0 +1,671 @@
+"""Harmonic analysis on the sphere and on SO(3): transforms, and rotations of coefficients.
+
+A function on S^2 is f(x) = sum_lm f_lm Y_lm(x) with the real orthonormal harmonics Y_lm, |m| <= l < L; a function on
+SO(3) is f(R) = sum_l (2l + 1) sum_mn F^l_mn D^l_mn(R) with the real Wigner matrices D^l, so that F^l_mn is the mean
+of f D^l_mn over the group. Everything is real: a rotation of a function, (Q f)(x) = f(Q^-1 x), multiplies the column
+f_l, or the matrix F^l from the left, by D^l(Q), and a convolution over SO(3) is one real product of matrices for each
+degree.
+
+Conventions. x has colatitude beta and longitude alpha; rotations are R = R_z(alpha) R_y(beta) R_z(gamma). With
+scipy's complex harmonics y = ``sph_harm_y(l, m, beta, alpha)``, m > 0: Y_lm = (-1)^m sqrt(2) Re y, Y_l,-m = (-1)^m
+sqrt(2) Im y, Y_l0 = y. Hence Y_1 = sqrt(3 / 4 pi) (y, z, x). D^l(R) is the matrix with Y_l(R^-1 x) = D^l(R)^T Y_l(x),
+D^l_m0(R) = sqrt(4 pi / (2l + 1)) Y_lm(R e_z), and D^1 is R itself in the order (y, z, x).
+
+Packed coefficients are degree after degree: f_lm at l^2 + l + m, the matrices F^l row by row behind sum_{j < l} (2j +
+1)^2.
+
+Numerics. Over the polar angle the transforms are real products of matrices with Wigner's small d, which is tabulated
+once in double precision by its three-term recurrence in the degree, stable at every order (orders m, n >= 0 only; the
+others are mirror images, d_m,-n(beta) = (-1)^(l + m) d_mn(pi - beta)). Over the angles they are products with real
+Fourier matrices: as fast as FFTs up to the 256 points of L = 128 (measured), and without complex numbers. Above L =
+64 the table of SO(3) is made anew, by the same recurrence, in blocks of 16 degrees inside of a scan. The transforms
+are records of arrays: pass them to a jitted function as arguments.
+
+Sources: Driscoll & Healy, *Computing Fourier transforms and convolutions on the 2-sphere* (1994); Kostelec &
+Rockmore, *FFTs on the rotation group* (2008), for the recurrence; Gorski et al., *HEALPix* (2005).
+"""
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Float
+
+from geodl._core.checks import check_dim
+from geodl._core.records import register_record
+from geodl._core.reductions import safe_norm
+from geodl.equivariant import _wigner
+from geodl.equivariant._wigner import along, default_dtype, wigner_d
+
+
+__all__ = [
+    "Grid",
+    "HealpixTransform",
+    "RotationTransform",
+    "Rotator",
+    "SphereTransform",
+    "driscoll_healy",
+    "euler_angles",
+    "gauss_legendre",
+    "healpix_centers",
+    "healpix_transform",
+    "rotation_pack",
+    "rotation_transform",
+    "rotation_unpack",
+    "rotator",
+    "sphere_pack",
+    "sphere_transform",
+    "sphere_unpack",
+    "wigner_d",
+]
+
+# Operation by operation an eager call takes milliseconds; inside a traced function nothing is left of it.
+_compiled = partial(jax.jit, inline=True)
+
+
+# -------------------------------------------------------------------------------------------------
+# Grids
+# -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rings of points on the sphere: colatitudes, quadrature weights, and longitudes 2 pi j / n on each of them.
+
+    Attributes:
+        name: of the kind of grid.
+        degrees: L, for which it is exact: products of two functions of degrees below L are integrated without error.
+        betas: colatitudes of the rings, symmetric about the equator.
+        weights: of the rings, with sum 2 (they integrate over cos beta).
+        longitudes: n, the number of points on a ring.
+    """
+
+    name: str
+    degrees: int
+    betas: tuple[float, ...]
+    weights: tuple[float, ...]
+    longitudes: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of an image on the grid, (rings, longitudes)."""
+        return len(self.betas), self.longitudes
+
+
+def gauss_legendre(degrees: int, rings: int | None = None) -> Grid:
+    """The grid of L Gauss-Legendre rings of 2 L points, half as many as Driscoll and Healy's, and as exact.
+
+    Args:
+        degrees: L.
+        rings: more rings than L, each of 2 ``rings`` points, for what is not linear (ReLU on the grid aliases less).
+
+    Raises:
+        ValueError: Fewer rings than degrees.
+    """
+    check_dim("gauss_legendre: degrees", degrees)
+    rings = degrees if rings is None else rings
+    if rings < degrees:
+        raise ValueError(f"gauss_legendre: {degrees} degrees need as many rings, got {rings}")
+    z, weights = _legendre_nodes(rings)
+    return Grid("gauss_legendre", degrees, _tuple(np.arccos(z)), _tuple(weights), 2 * rings)
+
+
+def driscoll_healy(degrees: int) -> Grid:
+    """The equiangular grid of 2 L rings at (2k + 1) pi / 4L, of 2 L points each (Driscoll & Healy 1994)."""
+    check_dim("driscoll_healy: degrees", degrees)
+    b = degrees
+    betas = (2 * np.arange(2 * b) + 1) * np.pi / (4 * b)
+    odd = 2 * np.arange(b) + 1
+    weights = (2 / b) * np.sin(betas) * (np.sin(np.outer(betas, odd)) / odd).sum(-1)
+    return Grid("driscoll_healy", degrees, _tuple(betas), _tuple(weights), 2 * b)
+
+
+def _tuple(values):
+    return tuple(map(float, values))
+
+
+def _legendre_nodes(n):
+    """Nodes cos beta from the north on, and weights; in extended precision, which weights next to the poles need."""
+    z = np.polynomial.legendre.leggauss(n)[0][::-1].astype(np.longdouble)
+    for _ in range(2):
+        p, before = _legendre(n, z)
+        z = z - p * (1 - z * z) / (n * (before - z * p))
+    z = (z - z[::-1]) / 2
+    return z, 2 * (1 - z * z) / (n * _legendre(n, z)[1]) ** 2
+
+
+def _legendre(n, z):
+    """P_n and P_(n-1)."""
+    before, p = np.ones_like(z), z
+    for l in range(1, n):
+        before, p = p, ((2 * l + 1) * z * p - l * before) / (l + 1)
+    return p, before
+
+
+# -------------------------------------------------------------------------------------------------
+# The sphere
+# -------------------------------------------------------------------------------------------------
+
+
+@register_record
+@dataclass(frozen=True)
+class SphereTransform:
+    """The spherical-harmonic transform of degrees below L on a grid; made by :func:`sphere_transform`.
+
+    Attributes:
+        grid: where functions are sampled.
+        degrees: L.
+    """
+
+    table: _wigner.DenseTable | _wigner.BlockTable
+    fourier: Array
+    grid: Grid = field(metadata={"static": True})
+    degrees: int = field(metadata={"static": True})
+
+    @_compiled
+    def analysis(self, f: ArrayLike) -> Float[Array, "*batch LL"]:
+        """The coefficients (..., L^2) of a function (..., rings, longitudes): exact for one of degrees below L.
+
+        Raises:
+            ValueError: Not an image on the grid; or its type is not the tables'.
+        """
+        f = _checked("analysis", f, self.grid.shape, self.fourier)
+        return sphere_pack(self.analyze(jnp.moveaxis(f, (-1, -2), (0, 1))))
+
+    @_compiled
+    def synthesis(self, coefficients: ArrayLike) -> Float[Array, "*batch rings longitudes"]:
+        """The function (..., rings, longitudes) with these coefficients (..., L^2).
+
+        Raises:
+            ValueError: Not L^2 coefficients; or their type is not the tables'.
+        """
+        x = _checked("synthesis", coefficients, (self.degrees**2,), self.fourier)
+        return jnp.moveaxis(self.synthesize(sphere_unpack(x, self.degrees)), (0, 1), (-1, -2))
+
+    def analyze(self, f: Float[Array, "longitudes rings *rest"]) -> Float[Array, "L L 2 *rest"]:
+        """:meth:`analysis` in the order of the computation: (m, l, cosine or sine, ...) of (longitudes, rings, ...)."""
+        weights = np.asarray(self.grid.weights) * (2 * np.pi / self.grid.longitudes)
+        f = f * along(weights, f, 1)
+        x = _wigner.matmul(self.fourier, f)  # (2, m, beta, ...)
+        x = self.table.to_degrees(jnp.moveaxis(x, 0, 2)[:, None])[:, 0]
+        return x * along(orthonormal(self.degrees), x, 1)
+
+    def synthesize(self, x: Float[Array, "L L 2 *rest"]) -> Float[Array, "longitudes rings *rest"]:
+        """:meth:`synthesis` in the order of the computation."""
+        x = x * along(orthonormal(self.degrees), x, 1)
+        x = jnp.moveaxis(self.table.to_betas(x[:, None])[:, 0], 2, 0)
+        return _wigner.matmul(self.fourier, x, transposed=True)
+
+
+def sphere_transform(
+    degrees: int, grid: Grid | None = None, dtype: DTypeLike | None = None
+) -> SphereTransform:
+    """The transform between functions on S^2 and their coefficients of degrees below L.
+
+    Args:
+        degrees: L.
+        grid: of the samples, by default Gauss and Legendre's L rings of 2L points.
+        dtype: of the functions that it takes, by default JAX's default.
+
+    Raises:
+        ValueError: The grid does not carry the degrees.
+
+    Reference:
+        Driscoll & Healy, *Computing Fourier transforms and convolutions on the 2-sphere* (1994).
+    """
+    grid, dtype = _grid("sphere_transform", degrees, grid), default_dtype(dtype)
+    table = _wigner.table_of(degrees, 0, grid.betas, dtype)
+    return SphereTransform(table, _wigner.fourier(degrees, grid.longitudes, dtype), grid, degrees)
+
+
+def _grid(name, degrees, grid):
+    check_dim(f"{name}: degrees", degrees)
+    grid = gauss_legendre(degrees) if grid is None else grid
+    if grid.degrees < degrees:
+        raise ValueError(f"{name}: the grid carries {grid.degrees} degrees, asked for {degrees}")
+    return grid
+
+
+def _checked(name, x, shape, table):
+    """x as an array, if it has the trailing shape and the tables' type."""
+    x = jnp.asarray(x)
+    if x.shape[x.ndim - len(shape) :] != shape:
+        raise ValueError(f"{name}: the shape must end in {shape}, got {x.shape}")
+    if x.dtype != table.dtype:
+        raise ValueError(f"{name}: the transform was made for {table.dtype}, got {x.dtype}")
+    return x
+
+
+def orthonormal(degrees):
+    """What makes harmonics Y_lm of the table's functions: 2 sqrt((2l + 1) / 4 pi)."""
+    return np.sqrt((2 * np.arange(degrees) + 1) / np.pi)
+
+
+def sphere_pack(x: Float[Array, "L L 2 *rest"]) -> Float[Array, "*rest LL"]:
+    """Packed coefficients (..., L^2) from those by (m, l, cosine or sine, ...)."""
+    rows = x.reshape(-1, *x.shape[3:])[_sphere_rows(len(x))]
+    return jnp.moveaxis(rows, 0, -1)
+
+
+def sphere_unpack(packed: Float[Array, "*rest LL"], degrees: int) -> Float[Array, "L L 2 *rest"]:
+    """Coefficients by (m, l, cosine or sine, ...) from packed ones; 0 where m > l."""
+    rows = jnp.moveaxis(packed, -1, 0)
+    x = jnp.zeros((2 * degrees**2, *rows.shape[1:]), packed.dtype)
+    x = x.at[_sphere_rows(degrees)].set(rows, unique_indices=True)
+    return x.reshape(degrees, degrees, 2, *rows.shape[1:])
+
+
+def _sphere_rows(degrees):
+    l = np.repeat(np.arange(degrees), 2 * np.arange(degrees) + 1)
+    m = np.arange(degrees**2) - l**2 - l
+    return (abs(m) * degrees + l) * 2 + (m < 0)
+
+
+# -------------------------------------------------------------------------------------------------
+# HEALPix
+# -------------------------------------------------------------------------------------------------
+
+
+def healpix_centers(
+    nside: int,
+) -> tuple[Float[np.ndarray, " pixels"], Float[np.ndarray, " pixels"]]:
+    """Colatitudes and longitudes (12 nside^2,) of the pixels' centers in ring order (Gorski et al. 2005, section 4)."""
+    betas, starts, counts = _healpix_rings(nside)
+    j = np.concatenate([np.arange(count) for count in counts])
+    alphas = np.repeat(starts, counts) + 2 * np.pi * j / np.repeat(counts, counts)
+    return np.repeat(betas, counts), alphas
+
+
+def _healpix_rings(nside):
+    """Colatitude, first longitude and number of the pixels of each ring."""
+    check_dim("healpix: nside", nside)
+    i = np.arange(1, 4 * nside)
+    north = np.minimum(i, 4 * nside - i)  # a ring's number from its own pole
+    cap = north < nside
+    counts = 4 * np.minimum(north, nside)
+    z = np.where(cap, 1 - north**2 / (3 * nside**2), (4 - 2 * north / nside) / 3)
+    shifted = cap | ((i - nside) % 2 == 0)
+    return np.arccos(np.where(i <= 2 * nside, z, -z)), np.pi / counts * shifted, counts
+
+
+@register_record
+@dataclass(frozen=True)
+class HealpixTransform:
+    """The spherical-harmonic transform of degrees below L on HEALPix's pixels; made by :func:`healpix_transform`.
+
+    Synthesis is exact. Pixels of equal weight are no exact quadrature, so analysis is the least-squares fit, by the
+    method of conjugate gradients from that quadrature on.
+    """
+
+    table: _wigner.DenseTable | _wigner.BlockTable
+    fourier: (
+        Array  # cosines and sines (rings, 2 m, pixels of the longest ring), 0 beyond a ring's end
+    )
+    nside: int = field(metadata={"static": True})
+    degrees: int = field(metadata={"static": True})
+
+    @_compiled
+    def analysis(self, f: ArrayLike) -> Float[Array, "*batch LL"]:
+        """The coefficients (..., L^2) whose function is nearest to f (..., 12 nside^2), in ring order.
+
+        Raises:
+            ValueError: Not as many pixels; or their type is not the tables'.
+        """
+        f = _checked("analysis", f, (12 * self.nside**2,), self.fourier)
+        adjoint = jax.linear_transpose(
+            self.synthesis, jnp.zeros((*f.shape[:-1], self.degrees**2), f.dtype)
+        )
+
+        def normal(c):
+            return adjoint(self.synthesis(c))[0] * area
+
+        area = 4 * np.pi / (12 * self.nside**2)
+        start = adjoint(f)[0] * area
+        tol = float(jnp.finfo(f.dtype).eps)
+        return jax.scipy.sparse.linalg.cg(normal, start, start, tol=tol, maxiter=40)[0]
+
+    @_compiled
+    def synthesis(self, coefficients: ArrayLike) -> Float[Array, "*batch pixels"]:
+        """The function (..., 12 nside^2) at the centers, in ring order, with these coefficients (..., L^2).
+
+        Raises:
+            ValueError: Not L^2 coefficients; or their type is not the tables'.
+        """
+        c = _checked("synthesis", coefficients, (self.degrees**2,), self.fourier)
+        x = sphere_unpack(c, self.degrees)
+        x = x * along(orthonormal(self.degrees), x, 1)
+        waves = jnp.moveaxis(self.table.to_betas(x[:, None])[:, 0], (1, 2), (0, 1))
+        flat = waves.reshape(*self.fourier.shape[:2], -1)
+        y = lax.dot_general(self.fourier, flat, (((1,), (1,)), ((0,), (0,))), precision="highest")
+        counts = _healpix_rings(self.nside)[2]
+        rows = np.concatenate([r * 4 * self.nside + np.arange(n) for r, n in enumerate(counts)])
+        y = y.reshape(-1, *waves.shape[3:])[rows]
+        return jnp.moveaxis(y, 0, -1)
+
+
+def healpix_transform(degrees: int, nside: int, dtype: DTypeLike | None = None) -> HealpixTransform:
+    """The transform between functions at HEALPix's pixels and their coefficients of degrees below L.
+
+    Args:
+        degrees: L, at most 2 nside: there, and not far above, the fit is well conditioned.
+        nside: pixels along the edge of one of the twelve large ones.
+        dtype: of the functions that it takes, by default JAX's default.
+
+    Raises:
+        ValueError: More than 2 nside degrees.
+
+    Reference:
+        Gorski et al., *HEALPix: a framework for high-resolution discretization* (2005).
+    """
+    check_dim("healpix_transform: degrees", degrees)
+    betas, starts, counts = _healpix_rings(nside)
+    if degrees > 2 * nside:
+        raise ValueError(
+            f"healpix_transform: nside {nside} carries {2 * nside} degrees, asked for {degrees}"
+        )
+    j = np.arange(4 * nside)
+    alphas = starts[:, None] + 2 * np.pi * j / counts[:, None]
+    angles = np.arange(degrees)[:, None] * alphas[:, None]
+    waves = np.concatenate([np.cos(angles), np.sin(angles)], 1) * (j < counts[:, None])[:, None]
+    dtype = default_dtype(dtype)
+    return HealpixTransform(
+        _wigner.table_of(degrees, 0, betas, dtype), jnp.asarray(waves, dtype), nside, degrees
+    )
+
+
+# -------------------------------------------------------------------------------------------------
+# The rotation group
+# -------------------------------------------------------------------------------------------------
+
+
+@register_record
+@dataclass(frozen=True)
+class RotationTransform:
+    """The Wigner transform of degrees below L and orders |n| <= N on a grid; made by :func:`rotation_transform`.
+
+    Attributes:
+        grid: of the first two angles; the third has the points 2 pi k / n_gamma.
+        degrees: L.
+        orders: N, the largest |n|.
+        turns: n_gamma, the points in the third angle.
+    """
+
+    table: _wigner.DenseTable | _wigner.BlockTable
+    of_alpha: Array
+    of_gamma: Array
+    grid: Grid = field(metadata={"static": True})
+    degrees: int = field(metadata={"static": True})
+    orders: int = field(metadata={"static": True})
+    turns: int = field(metadata={"static": True})
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a function on the grid, (rings, longitudes, turns)."""
+        return (*self.grid.shape, self.turns)
+
+    def below(self, degrees: int) -> "RotationTransform":
+        """The transform of fewer degrees on the same grid."""
+        if degrees == self.degrees:
+            return self
+        orders = min(self.orders, degrees - 1)
+        return RotationTransform(
+            self.table.below(degrees),
+            self.of_alpha[:, :degrees],
+            self.of_gamma[:, : orders + 1],
+            self.grid,
+            degrees,
+            orders,
+            self.turns,
+        )
+
+    @property
+    def size(self) -> int:
+        """Number of packed coefficients."""
+        return len(_rotation_rows(self.degrees, self.orders))
+
+    @_compiled
+    def analysis(self, f: ArrayLike) -> Float[Array, "*batch size"]:
+        """Packed coefficients F^l_mn (..., size) of a function (..., rings, longitudes, turns).
+
+        Exact for a function of degrees below L, and of orders |n| <= N.
+
+        Raises:
+            ValueError: Not a function on the grid; or its type is not the tables'.
+        """
+        f = _checked("analysis", f, self.shape, self.of_alpha)
+        return rotation_pack(self.analyze(jnp.moveaxis(f, (-2, -1, -3), (0, 1, 2))))
+
+    @_compiled
+    def synthesis(self, coefficients: ArrayLike) -> Float[Array, "*batch rings longitudes turns"]:
+        """The function (..., rings, longitudes, turns) with these coefficients.
+
+        Raises:
+            ValueError: Not as many coefficients; or their type is not the tables'.
+        """
+        x = _checked("synthesis", coefficients, (self.size,), self.of_alpha)
+        f = self.synthesize(rotation_unpack(x, self.degrees, self.orders))
+        return jnp.moveaxis(f, (0, 1, 2), (-2, -1, -3))
+
+    def analyze(
+        self, f: Float[Array, "longitudes turns rings *rest"]
+    ) -> Float[Array, "L N1 L 2 2 *rest"]:
+        """:meth:`analysis` in the order of the computation: functions by (alpha, gamma, beta, ...).
+
+        Returns:
+            Coefficients by (m, n, l, s, t, ...) with m, n >= 0: F^l of order m, or -m where s = 1, and n, or -n where
+            t = 1.
+        """
+        weights = np.asarray(self.grid.weights) / (2 * self.grid.longitudes * self.turns)
+        f = f * along(weights, f, 2)
+        return self._to_degrees(_wigner.sines(f, self.of_alpha, self.of_gamma))
+
+    def _to_degrees(self, waves):
+        u, v = _wigner.split(waves)
+        v = jnp.flip(v, 2)  # the grid is its own mirror image
+        x = self.table.to_degrees(jnp.stack([u, v], 3))
+        return _wigner.join(x[:, :, :, 0], _wigner.mirrored(x[:, :, :, 1]))
+
+    def synthesize(
+        self, x: Float[Array, "L N1 L 2 2 *rest"]
+    ) -> Float[Array, "longitudes turns rings *rest"]:
+        """:meth:`synthesis` in the order of the computation."""
+        u, v = _wigner.join_transposed(x * along(2 * np.arange(self.degrees) + 1, x, 2))
+        y = self.table.to_betas(jnp.stack([u, _wigner.mirrored(v)], 3))
+        waves = _wigner.split_transposed(y[:, :, :, 0], jnp.flip(y[:, :, :, 1], 2))
+        return _wigner.sines_transposed(waves, self.of_alpha, self.of_gamma)
+
+
+def rotation_transform(
+    degrees: int,
+    orders: int | None = None,
+    grid: Grid | None = None,
+    turns: int | None = None,
+    dtype: DTypeLike | None = None,
+) -> RotationTransform:
+    """The transform between functions on SO(3) and their coefficients of degrees below L, and orders |n| <= N.
+
+    A function is sampled at R_z(alpha) R_y(beta) R_z(gamma). Its memory is O(L^3), or O(L^2 N) where N is small:
+    functions with few orders are the spin-weighted functions of spins up to N.
+
+    Args:
+        degrees: L.
+        orders: N, by default L - 1: all.
+        grid: of beta and alpha, by default Gauss and Legendre's.
+        turns: points in gamma, by default 2 N + 2.
+        dtype: of the functions that it takes, by default JAX's default.
+
+    Raises:
+        ValueError: The grid does not carry the degrees, or the turns not the orders.
+
+    Reference:
+        Kostelec & Rockmore, *FFTs on the rotation group* (2008).
+    """
+    grid, dtype = _grid("rotation_transform", degrees, grid), default_dtype(dtype)
+    orders = degrees - 1 if orders is None else orders
+    if not 0 <= orders < degrees:
+        raise ValueError(f"rotation_transform: orders must be 0 to {degrees - 1}, got {orders}")
+    turns = 2 * orders + 2 if turns is None else turns
+    if turns < 2 * orders + 1:
+        raise ValueError(
+            f"rotation_transform: orders to {orders} need {2 * orders + 1} turns, got {turns}"
+        )
+    return RotationTransform(
+        _wigner.table_of(degrees, orders, grid.betas, dtype),
+        _wigner.fourier(degrees, grid.longitudes, dtype),
+        _wigner.fourier(orders + 1, turns, dtype),
+        grid,
+        degrees,
+        orders,
+        turns,
+    )
+
+
+def rotation_pack(x: Float[Array, "L N1 L 2 2 *rest"]) -> Float[Array, "*rest size"]:
+    """Packed coefficients (..., size) from those by (m, n, l, s, t, ...)."""
+    rows = x.reshape(-1, *x.shape[5:])[_rotation_rows(x.shape[0], x.shape[1] - 1)]
+    return jnp.moveaxis(rows, 0, -1)
+
+
+def rotation_unpack(
+    packed: Float[Array, "*rest size"], degrees: int, orders: int
+) -> Float[Array, "L N1 L 2 2 *rest"]:
+    """Coefficients by (m, n, l, s, t, ...) from packed ones; 0 where there is none."""
+    rows = jnp.moveaxis(packed, -1, 0)
+    shape = (degrees, orders + 1, degrees, 2, 2)
+    x = jnp.zeros((math.prod(shape), *rows.shape[1:]), packed.dtype)
+    x = x.at[_rotation_rows(degrees, orders)].set(rows, unique_indices=True)
+    return x.reshape(*shape, *rows.shape[1:])
+
+
+def _rotation_rows(degrees, orders):
+    rows = []
+    for l in range(degrees):
+        m, n = np.ogrid[-l : l + 1, -min(l, orders) : min(l, orders) + 1]
+        rows.append((((abs(m) * (orders + 1) + abs(n)) * degrees + l) * 2 + (m < 0)) * 2 + (n < 0))
+    return np.concatenate([row.ravel() for row in rows])
+
+
+# -------------------------------------------------------------------------------------------------
+# Rotations of coefficients
+# -------------------------------------------------------------------------------------------------
+
+
+@register_record
+@dataclass(frozen=True)
+class Rotator:
+    """Rotations of coefficients of degrees below L, exact; made by :func:`rotator`.
+
+    With J = D^l of the quarter turn about y, and diagonal Z about z:
+    D(alpha, beta, gamma) = Z(alpha + pi/2) J Z(beta) J^T Z(gamma - pi/2), every factor orthogonal.
+    """
+
+    quarter: Array  # J of the cosines, and of the sines: (2, l, m, n)
+
+    @property
+    def degrees(self) -> int:
+        """L."""
+        return self.quarter.shape[1]
+
+    @_compiled
+    def sphere(self, coefficients: ArrayLike, rotation: ArrayLike) -> Float[Array, "*batch LL"]:
+        """Coefficients of x -> f(R^-1 x), from those (..., L^2) of f; leading axes broadcast.
+
+        Raises:
+            ValueError: Not L^2 coefficients.
+        """
+        c = _checked("sphere", coefficients, (self.degrees**2,), self.quarter)
+        c, angles = _broadcast(c, rotation)
+        return sphere_pack(self.rotate(sphere_unpack(c, self.degrees), angles))
+
+    @_compiled
+    def left(self, coefficients: ArrayLike, rotation: ArrayLike) -> Float[Array, "*batch size"]:
+        """Packed coefficients of Q -> f(R^-1 Q), a function on SO(3) with all orders; leading axes broadcast.
+
+        Raises:
+            ValueError: Not L (4 L^2 - 1) / 3 coefficients.
+        """
+        degrees = self.degrees
+        size = degrees * (4 * degrees**2 - 1) // 3
+        c, angles = _broadcast(_checked("left", coefficients, (size,), self.quarter), rotation)
+        x = rotation_unpack(c, degrees, degrees - 1)
+        return rotation_pack(self.rotate_left(x, angles))
+
+    def rotate_left(
+        self, x: Float[Array, "L N1 L 2 2 *rest"], angles: tuple[Array, Array, Array]
+    ) -> Float[Array, "L N1 L 2 2 *rest"]:
+        """:meth:`left` in the order of the computation, by Euler angles that broadcast against the rest."""
+        moved = jnp.moveaxis(x, (1, 4), (3, 4))
+        return jnp.moveaxis(self.rotate(moved, angles), (3, 4), (1, 4))
+
+    def rotate(
+        self, x: Float[Array, "L L 2 *rest"], angles: tuple[Array, Array, Array]
+    ) -> Float[Array, "L L 2 *rest"]:
+        """:meth:`sphere` in the order of the computation, by Euler angles that broadcast against the rest."""
+        alpha, beta, gamma = angles
+        x = _about_z(x, gamma - np.pi / 2)
+        x = jnp.einsum("slnm,nls...->mls...", self.quarter, x, precision="highest")
+        x = _about_z(x, beta)
+        x = jnp.einsum("slmn,nls...->mls...", self.quarter, x, precision="highest")
+        return _about_z(x, alpha + np.pi / 2)
+
+
+def rotator(degrees: int, dtype: DTypeLike | None = None) -> Rotator:
+    """The tables with which coefficients of degrees below L are rotated.
+
+    Args:
+        degrees: L.
+        dtype: of the coefficients that it takes, by default JAX's default.
+
+    Reference:
+        Pinchon & Hoggan, *Rotation matrices for real spherical harmonics* (2007).
+    """
+    check_dim("rotator: degrees", degrees)
+    table = _wigner.tabulated(degrees, degrees - 1, [np.pi / 2])
+    d = np.moveaxis(table[..., 0], 2, 0)  # (l, m, n)
+    mirror = _wigner.sign(sum(np.ogrid[:degrees, :degrees, :degrees])) * d
+    quarter = np.stack([d + mirror, d - mirror])
+    return Rotator(jnp.asarray(quarter, default_dtype(dtype)))
+
+
+def _about_z(x, angle):
+    """Rotation about z of coefficients (m, l, s, ...) by an angle that broadcasts against the rest."""
+    angle = jnp.asarray(angle, x.dtype)
+    turns = jnp.arange(len(x), dtype=x.dtype).reshape(-1, 1, *(1,) * (x.ndim - 3)) * angle
+    c, s = jnp.cos(turns), jnp.sin(turns)
+    return jnp.stack([c * x[:, :, 0] - s * x[:, :, 1], s * x[:, :, 0] + c * x[:, :, 1]], 2)
+
+
+def _broadcast(coefficients, rotation):
+    """Coefficients and Euler angles with all leading axes."""
+    rotation = jnp.asarray(rotation, coefficients.dtype)
+    batch = jnp.broadcast_shapes(coefficients.shape[:-1], rotation.shape[:-2])
+    coefficients = jnp.broadcast_to(coefficients, (*batch, coefficients.shape[-1]))
+    alpha, beta, gamma = (jnp.broadcast_to(a, batch) for a in euler_angles(rotation))
+    return coefficients, (alpha, beta, gamma)
+
+
+def euler_angles(rotation: ArrayLike) -> tuple[Array, Array, Array]:
+    """(alpha, beta, gamma), each (...), of rotations R_z(alpha) R_y(beta) R_z(gamma); 0 <= beta <= pi.
+
+    gamma is alpha + gamma less alpha in the north, and alpha less alpha - gamma in the south, so that near the poles,
+    where alpha and gamma are ill determined by themselves, the rotation is still right to rounding. At a pole alpha
+    is 0.
+    """
+    r = jnp.asarray(rotation)
+    x, y, z = r[..., 0, 2], r[..., 1, 2], r[..., 2, 2]
+    alpha = _atan2(y, x)
+    beta = jnp.arctan2(safe_norm(jnp.stack([x, y], -1)), z)
+    both = _atan2(r[..., 1, 0] - r[..., 0, 1], r[..., 0, 0] + r[..., 1, 1])
+    difference = _atan2(-r[..., 1, 0] - r[..., 0, 1], r[..., 1, 1] - r[..., 0, 0])
+    return alpha, beta, jnp.where(z >= 0, both - alpha, alpha - difference)
+
+
+def _atan2(y, x):
+    """arctan2, with derivative 0 and not NaN at the origin."""
+    origin = (x == 0) & (y == 0)
+    return jnp.arctan2(jnp.where(origin, 0.0, y), jnp.where(origin, 1.0, x))

@@ -1,0 +1,552 @@
+"""Convolutions that commute with rotations of the sphere, and networks of them.
+
+A layer is a sum of rotated copies: with taps R_i close to the identity, z(R) = sum_i w_i f(R R_i) for functions on
+SO(3), and z(R) = sum_i w_i f(R x_i) for functions on the sphere, which it lifts to SO(3). Both commute with f ->
+f(Q^-1 .), whatever the weights, and are computed exactly in coefficients, by one real product of matrices for each
+degree. Between them functions are sampled for a nonlinearity; what it puts into degrees that the grid does not carry
+is the only error of equivariance (:mod:`geodl.equivariant.checks` measures it, a finer grid lessens it).
+
+Features are real coefficients in the order of the transforms' computation, with batch and channel last: (m, l, s,
+batch, channel) on the sphere, (m, n, l, s, t, batch, channel) on SO(3), see
+:meth:`~geodl.equivariant.harmonics.RotationTransform.analyze`.
+
+Sources: Cohen, Geiger, Koehler & Welling, *Spherical CNNs* (2018); Gerken, Carlsson, Linander, Ohlsson, Petersson &
+Persson, *Equivariance versus augmentation for spherical images* (2022); Esteves, Makadia & Daniilidis, *Spin-weighted
+spherical CNNs* (2020).
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from geodl._core.records import register_record
+from geodl.equivariant import _wigner, harmonics
+from geodl.equivariant.harmonics import (
+    Grid,
+    RotationTransform,
+    Rotator,
+    SphereTransform,
+    euler_angles,
+    gauss_legendre,
+    rotation_transform,
+    rotator,
+    sphere_transform,
+)
+from geodl.nn import Net
+from geodl.nn.conv import check_images, relu
+from geodl.nn.net import Params
+
+
+_STEP = 8  # degrees that share one padded product of matrices
+
+
+# -------------------------------------------------------------------------------------------------
+# Kernels
+# -------------------------------------------------------------------------------------------------
+
+
+@register_record
+@dataclass(frozen=True)
+class SphereKernel:
+    """Kernels on the sphere, weights (betas, alphas, in, out) of taps about the north pole; by :func:`sphere_kernel`."""
+
+    table: Array
+    of_alpha: Array
+    betas: tuple[float, ...] = field(metadata={"static": True})
+
+    def init(self, key: Array, channels_in: int, channels_out: int) -> Array:
+        """Random weights that keep the mean square of positive features (He et al. 2015)."""
+        return _he(key, (len(self.betas), self.of_alpha.shape[-1]), channels_in, channels_out)
+
+    def spectrum(self, weights: Float[Array, "betas alphas n k"]) -> Float[Array, "L L 2 n k"]:
+        """sum_i w_i Y_ln(x_i), by (n, l, t, in, out)."""
+        x = jnp.moveaxis(_wigner.matmul(self.of_alpha, jnp.swapaxes(weights, 0, 1)), 0, 2)
+        x = _wigner.batched(self.table[:, None], x[:, None], 3)[:, 0]
+        return x * _wigner.along(harmonics.orthonormal(len(x)), x, 1)
+
+
+def sphere_kernel(
+    degrees: int,
+    max_beta: float,
+    betas: int = 3,
+    alphas: int = 8,
+    dtype: DTypeLike | None = None,
+) -> SphereKernel:
+    """Taps on rings about the north pole, for :func:`lift`.
+
+    Args:
+        degrees: L, of the functions that are convolved.
+        max_beta: colatitude of the outermost ring; the rings are equally far apart.
+        betas: number of rings.
+        alphas: taps on a ring.
+        dtype: of the weights, by default JAX's default.
+    """
+    rings = _rings(max_beta, betas)
+    table = _wigner.tabulated(degrees, 0, rings)[:, 0]
+    dtype = _wigner.default_dtype(dtype)
+    return SphereKernel(
+        jnp.asarray(table, dtype), _wigner.fourier(degrees, alphas, dtype), tuple(rings)
+    )
+
+
+def _rings(max_beta, betas):
+    if not 0 < max_beta <= np.pi:
+        raise ValueError(f"the kernel's max_beta must be in (0, pi], got {max_beta}")
+    return max_beta * np.arange(1, betas + 1) / betas
+
+
+def _he(key, taps, channels_in, channels_out):
+    shape = (*taps, channels_in, channels_out)
+    return jax.random.normal(key, shape) * np.sqrt(2 / (np.prod(taps) * channels_in))
+
+
+@register_record
+@dataclass(frozen=True)
+class RotationKernel:
+    """Kernels on SO(3): weights (betas, alphas, gammas, in, out) of taps; made by :func:`rotation_kernel`."""
+
+    plus: Array  # the small d of (m, n) at the taps' beta, and of (m, -n)
+    minus: Array
+    of_alpha: Array
+    of_gamma: Array
+    betas: tuple[float, ...] = field(metadata={"static": True})
+
+    @property
+    def degrees(self) -> int:
+        """L."""
+        return len(self.plus)
+
+    def init(self, key: Array, channels_in: int, channels_out: int) -> Array:
+        """Random weights that keep the mean square of positive features (He et al. 2015)."""
+        taps = (len(self.betas), self.of_alpha.shape[-1], self.of_gamma.shape[-1])
+        return _he(key, taps, channels_in, channels_out)
+
+    def spectrum(self, weights: Float[Array, "betas alphas gammas n k"]) -> tuple[Array, ...]:
+        """sum_i w_i D^l_nk(R_i) as :func:`convolve` needs it: (l, (t, k, in), (s, n, out)) for each block of degrees."""
+        waves = _wigner.sines(jnp.moveaxis(weights, 0, 2), self.of_alpha, self.of_gamma)
+        u, v = _wigner.split(waves)
+        blocks = []
+        for low, high in _steps(self.degrees):
+            cut = np.s_[:high, : min(high, self.plus.shape[1])]
+            tables = self.plus[cut][:, :, low:high], self.minus[cut][:, :, low:high]
+            x = _wigner.join(*map(_wigner.batched, tables, (u[cut], v[cut]), (3, 3)))
+            x = jnp.transpose(x, (2, 4, 1, 5, 3, 0, 6))  # (l, t, k, in, s, n, out)
+            blocks.append(x.reshape(high - low, 2 * x.shape[2] * x.shape[3], -1))
+        return tuple(blocks)
+
+    def column(
+        self, weights: Float[Array, "betas alphas gammas n k"]
+    ) -> Float[Array, "N1 L 2 n k"]:
+        """sum_i w_i sum_n v_n D^l_nk(R_i), by (k, l, t, in, out), as :func:`to_sphere` needs it.
+
+        v_0 = 1, v_n = sqrt(2) for even n > 0: the sum over the even orders, which for complex coefficients too is the
+        real one (Gerken et al. 2022).
+        """
+        waves = _wigner.sines(jnp.moveaxis(weights, 0, 2), self.of_alpha, self.of_gamma)
+        even = slice(0, None, 2)
+        factors = np.where(np.arange(0, len(self.plus), 2) == 0, 1, np.sqrt(2))
+        sums = []
+        for table, x in zip((self.plus, self.minus), _wigner.split(waves), strict=True):
+            x = x[even] * _wigner.along(factors, x[even], 0)
+            sums.append(jnp.einsum("nkli,nkitab->kltab", table[even], x, precision="highest"))
+        u, v = sums
+        return jnp.stack([u[:, :, 0] + v[:, :, 0], v[:, :, 1] - u[:, :, 1]], 2)
+
+
+def rotation_kernel(
+    degrees: int,
+    max_beta: float,
+    orders: int | None = None,
+    betas: int = 3,
+    alphas: int = 8,
+    gammas: int = 8,
+    dtype: DTypeLike | None = None,
+) -> RotationKernel:
+    """Taps R_z(alpha) R_y(beta) R_z(gamma) with small beta, for :func:`convolve` and :func:`to_sphere`.
+
+    The angles alpha and gamma are equally spaced, so that alpha + gamma, by which a tap of small beta differs from
+    the identity, takes each value as often.
+
+    Args:
+        degrees: L, of the functions that are convolved.
+        max_beta: the largest beta; the values are equally far apart.
+        orders: N, of the functions, by default L - 1.
+        betas: number of values of beta.
+        alphas: of alpha.
+        gammas: of gamma.
+        dtype: of the weights, by default JAX's default.
+    """
+    rings = _rings(max_beta, betas)
+    orders = degrees - 1 if orders is None else orders
+    rows = slice(None, orders + 1)
+    plus = _wigner.tabulated(degrees, orders, rings)[rows]
+    minus = _wigner.mirrored(_wigner.tabulated(degrees, orders, np.pi - rings))[rows]
+    dtype = _wigner.default_dtype(dtype)
+    return RotationKernel(
+        jnp.asarray(plus, dtype),
+        jnp.asarray(minus, dtype),
+        _wigner.fourier(orders + 1, alphas, dtype),
+        _wigner.fourier(orders + 1, gammas, dtype),
+        tuple(rings),
+    )
+
+
+# -------------------------------------------------------------------------------------------------
+# Convolutions
+# -------------------------------------------------------------------------------------------------
+
+
+def lift(f, spectrum):
+    """From the sphere to SO(3): F^l_mn = f_lm psi_ln / (2l + 1), the coefficients of sum_i w_i f(R x_i).
+
+    Args:
+        f: coefficients (m, l, s, batch, in).
+        spectrum: of the kernel, :meth:`SphereKernel.spectrum`, of at least as many degrees.
+
+    Returns:
+        Coefficients (m, n, l, s, t, batch, out), of the degrees that both have.
+    """
+    degrees = min(len(f), len(spectrum))
+    f, psi = f[:degrees, :degrees], spectrum[:, :degrees]
+    f = f / _wigner.along(2 * np.arange(degrees) + 1, f, 1)
+    return jnp.einsum("mlsbi,nltio->mnlstbo", f, psi[:degrees], precision="highest")
+
+
+def convolve(f, spectrum):
+    """From SO(3) to SO(3): Z^l = F^l (Psi^l)^T, the coefficients of sum_i w_i f(R R_i).
+
+    Args:
+        f: coefficients (m, n, l, s, t, batch, in).
+        spectrum: of the kernel, :meth:`RotationKernel.spectrum`, of as many degrees and orders.
+
+    Returns:
+        Coefficients (m, n, l, s, t, batch, out).
+    """
+    parts = []
+    for (low, high), psi in zip(_steps(len(f)), spectrum, strict=True):
+        x = _rows(f, low, high)
+        z = jnp.matmul(x, psi, precision="highest")
+        n = min(high, f.shape[1])
+        z = z.reshape(high - low, high, 2, f.shape[5], 2, n, -1)
+        z = jnp.transpose(z, (1, 5, 0, 2, 4, 3, 6))
+        parts.append(jnp.pad(z, [(0, len(f) - high), (0, f.shape[1] - n), *[(0, 0)] * 5]))
+    return jnp.concatenate(parts, 2)
+
+
+def to_sphere(f, column):
+    """From SO(3) to the sphere: f_lm = sqrt(4 pi (2l + 1)) sum_k F^l_mk c^l_k, the form of all maps that commute.
+
+    Args:
+        f: coefficients (m, n, l, s, t, batch, in).
+        column: c (n, l, t, in, out), as :meth:`RotationKernel.column`.
+
+    Returns:
+        Coefficients (m, l, s, batch, out).
+    """
+    parts = []
+    for low, high in _steps(len(f)):
+        x = _rows(f, low, high)
+        c = jnp.transpose(column[: min(high, f.shape[1]), low:high], (1, 2, 0, 3, 4))
+        z = jnp.matmul(x, c.reshape(high - low, x.shape[-1], -1), precision="highest")
+        z = jnp.moveaxis(z.reshape(high - low, high, 2, f.shape[5], -1), 0, 1)
+        parts.append(jnp.pad(z, [(0, len(f) - high), *[(0, 0)] * 4]))
+    z = jnp.concatenate(parts, 1)
+    return z * _wigner.along(np.sqrt(4 * np.pi * (2 * np.arange(len(f)) + 1)), z, 1)
+
+
+def _rows(f, low, high):
+    """Coefficients of the degrees from low to high as matrices (l, (m, s, batch), (t, n, in))."""
+    x = f[:high, : min(high, f.shape[1]), low:high]
+    x = jnp.transpose(x, (2, 0, 3, 5, 4, 1, 6))
+    return x.reshape(high - low, high * 2 * x.shape[3], -1)
+
+
+def _steps(degrees):
+    return [(low, min(low + _STEP, degrees)) for low in range(0, degrees, _STEP)]
+
+
+def pointwise(transform: RotationTransform, f, function, degrees: int):
+    """A function of the values: sampled on the grid, and back.
+
+    Args:
+        transform: of a grid that carries the degrees of f, and ``degrees``.
+        f: coefficients (m, n, l, s, t, batch, channel).
+        function: of arrays whose last axis is the channel.
+        degrees: of the result.
+    """
+    values = function(transform.below(len(f)).synthesize(f))
+    return transform.below(degrees).analyze(values)
+
+
+def integrate(f):
+    """Means (batch, channel) over SO(3), which no rotation changes, of coefficients (m, n, l, s, t, batch, channel)."""
+    return f[0, 0, 0, 0, 0]
+
+
+# -------------------------------------------------------------------------------------------------
+# Networks
+# -------------------------------------------------------------------------------------------------
+
+
+@register_record
+@dataclass(frozen=True)
+class _Layers:
+    """The tables of a network: a lifting convolution, then convolutions on SO(3)."""
+
+    image: SphereTransform
+    kernels: tuple[Any, ...]
+    grids: tuple[RotationTransform, ...]  # on which the results of the layers are sampled
+    rotator: Rotator
+
+    def init(self, key, channels, skips):
+        """Parameters of the layers."""
+        keys = jax.random.split(key, len(self.kernels))
+        params: Params = {}
+        pairs = itertools.pairwise(channels)
+        for i, (kernel, (n, k)) in enumerate(zip(self.kernels, pairs, strict=True)):
+            layer = {"kernel": kernel.init(keys[i], n, k), "bias": jnp.zeros(k)}
+            if i > 0 and skips:
+                of_skip = jax.random.fold_in(keys[i], 0)
+                layer |= {"skip": _he(of_skip, (), n, k), "skip_bias": jnp.zeros(k)}
+            params[f"layer{i}"] = layer
+        return params
+
+    def features(self, params, images, rotation):
+        """Coefficients that the last layer puts out, before its nonlinearity."""
+        f = self.image.analyze(jnp.transpose(images, (2, 1, 0, 3)))
+        if rotation is not None:
+            f = self.rotator.rotate(f, _angles(rotation))
+        f = lift(f, _spectrum(self.kernels[0], params["layer0"]))
+        for i, kernel in enumerate(self.kernels[1:], 1):
+            layer = params[f"layer{i}"]
+            f = self.nonlinear(params, i - 1, f, kernel.degrees)
+            z = convolve(f, _spectrum(kernel, layer))
+            f = z + jnp.matmul(f, layer["skip"], precision="highest") if "skip" in layer else z
+        return f
+
+    def nonlinear(self, params, i, f, degrees):
+        """ReLU of the result of layer i, its bias added."""
+        layer = params[f"layer{i}"]
+        bias = layer["bias"] + layer.get("skip_bias", 0)
+        return pointwise(self.grids[i], f, lambda x: relu(x + bias), degrees)
+
+
+def _layers(bands, max_betas, last, grid, orders, oversampling, dtype):
+    """The tables; ``last`` is the number of degrees that are wanted of the last result."""
+    degrees = [min(pair) for pair in itertools.pairwise(bands)]
+    if len(max_betas) != len(degrees):
+        raise ValueError(f"{len(degrees)} layers need as many max_betas, got {len(max_betas)}")
+    orders = max(bands) if orders is None else orders
+    grids: list[RotationTransform] = []
+    kernels: list[Any] = [sphere_kernel(degrees[0], max_betas[0], dtype=dtype)]
+    for band, lower, upper in zip(bands[1:], degrees, [*degrees[1:], last], strict=True):
+        most = max(lower, upper)
+        rings = gauss_legendre(most, max(most, math.ceil(oversampling * band)))
+        few = min(orders, most - 1)
+        turns = rings.longitudes if few == most - 1 else 4 * few + 2
+        grids.append(rotation_transform(most, few, rings, turns, dtype))
+    for l, max_beta in zip(degrees[1:], max_betas[1:], strict=True):
+        kernels.append(rotation_kernel(l, max_beta, min(orders, l - 1), dtype=dtype))
+    image = sphere_transform(degrees[0], grid or gauss_legendre(bands[0]), dtype)
+    return _Layers(image, tuple(kernels), tuple(grids), rotator(degrees[0], dtype))
+
+
+def _spectrum(kernel, layer):
+    return layer["spectrum"] if "spectrum" in layer else kernel.spectrum(layer["kernel"])
+
+
+def _angles(rotation):
+    """Euler angles of one rotation, or of one for each image, against (..., batch, channel)."""
+    alpha, beta, gamma = (angle[..., None] for angle in euler_angles(rotation))
+    return alpha, beta, gamma
+
+
+def spherical_classifier(
+    classes: int,
+    bands: Sequence[int] = (30, 10, 6),
+    channels: Sequence[int] = (1, 20, 40),
+    max_betas: Sequence[float] = (np.pi / 8, np.pi / 8),
+    grid: Grid | None = None,
+    orders: int | None = None,
+    oversampling: float = 1.0,
+    dtype: DTypeLike | None = None,
+) -> Net:
+    """A classifier of images on the sphere, invariant to rotations: convolutions, the mean over SO(3), a linear layer.
+
+    By default the network of Cohen et al. for MNIST on the sphere, of 154,550 parameters.
+
+    Args:
+        classes: number of logits.
+        bands: degrees that the image has, and that the result of each layer is sampled for.
+        channels: of the image, and of each layer's result.
+        max_betas: size of each layer's kernels.
+        grid: of the images, by default Gauss and Legendre's for the first of the bands.
+        orders: N: features of spins up to N only, whose memory is O(L^2 N). By default all.
+        oversampling: rings of the grids on which ReLU acts, by the band: more are less aliasing.
+        dtype: of images, by default JAX's default.
+
+    Returns:
+        ``apply(params, images, rotation=None)``: logits (..., classes) of images (..., rings, longitudes, channels).
+        With a rotation matrix (3, 3), or one for each image (..., 3, 3), of the rotated images, rotated exactly, in
+        coefficients. The tables are bound in ``apply``: pass ``net.bind(params)``, or ``net.apply``, to a jitted
+        function.
+
+    Raises:
+        ValueError: Numbers of layers do not agree; or images that are not on the grid.
+
+    Reference:
+        Cohen, Geiger, Koehler & Welling, *Spherical CNNs* (2018).
+    """
+    _check_channels(channels, bands)
+    layers = _layers(bands, max_betas, 1, grid, orders, oversampling, dtype)
+    shape = (*layers.image.grid.shape, channels[0])
+
+    def init(key):
+        of_layers, of_logits = jax.random.split(key)
+        kernel = jax.random.normal(of_logits, (channels[-1], classes)) / np.sqrt(channels[-1])
+        logits = {"kernel": kernel, "bias": jnp.zeros(classes)}
+        return layers.init(of_layers, channels, False) | {"logits": logits}
+
+    def apply(layers, params, images, rotation=None):
+        x, rotation, batch = _flat("spherical_classifier", images, rotation, shape)
+        f = layers.features(params, x, rotation)
+        f = integrate(layers.nonlinear(params, len(layers.kernels) - 1, f, 1))
+        logits = jnp.matmul(f, params["logits"]["kernel"], precision="highest")
+        return (logits + params["logits"]["bias"]).reshape(*batch, classes)
+
+    return Net(init, Partial(apply, layers))
+
+
+# Of Gerken et al. (2022).
+_BANDS = (50, 42, 35, 27, 20, 27, 35, 42, 50)
+_CHANNELS = (1, 11, 12, 13, 14, 13, 12, 11, 11)
+_MAX_BETAS = tuple(
+    np.pi * np.array([0.1238, 0.1474, 0.1768, 0.2292, 0.3095, 0.2292, 0.1768, 0.1474])
+)
+
+
+def spherical_segmenter(
+    bands: Sequence[int] = _BANDS,
+    channels: Sequence[int] = _CHANNELS,
+    max_betas: Sequence[float] = _MAX_BETAS,
+    skips: bool = False,
+    grid: Grid | None = None,
+    orders: int | None = None,
+    oversampling: float = 1.0,
+    dtype: DTypeLike | None = None,
+) -> Net:
+    """A network from images on the sphere to logits at each of their pixels, which rotate as the image does.
+
+    By default that of Gerken et al., of 204,073 parameters, 205,088 with skips: convolutions with ReLU, first to
+    fewer degrees and then to more, the last one from SO(3) to the sphere.
+
+    Args:
+        bands: degrees of the image, of the result of each layer, and at last of the logits.
+        channels: of the image, of each layer's result; at last the number of classes.
+        max_betas: size of each layer's kernels.
+        skips: whether each inner layer's input, its channels mixed, is added to its result.
+        grid: of the images, and of the logits; by default Gauss and Legendre's.
+        orders: N: features of spins up to N only, whose memory is O(L^2 N). By default all.
+        oversampling: rings of the grids on which ReLU acts, by the band: more are less aliasing.
+        dtype: of images, by default JAX's default.
+
+    Returns:
+        ``apply(params, images, rotation=None)``: logits (..., rings, longitudes, classes) of images (..., rings,
+        longitudes, channels). With a rotation, as in :func:`spherical_classifier`, the image's coefficients are
+        rotated by it and those of the logits are rotated back.
+
+    Raises:
+        ValueError: Numbers of layers do not agree, the image's band and the logits' differ; or images that are not on
+            the
+            grid.
+
+    Reference:
+        Gerken, Carlsson, Linander, Ohlsson, Petersson & Persson, *Equivariance versus augmentation for spherical
+        images* (2022).
+    """
+    _check_channels(channels, bands)
+    if bands[0] != bands[-1]:
+        raise ValueError(f"spherical_segmenter: the last band must be the first, got {bands}")
+    last = min(bands[-2:])
+    layers = _layers(
+        bands[:-1],
+        max_betas[:-1],
+        last,
+        grid or gauss_legendre(bands[0]),
+        orders,
+        oversampling,
+        dtype,
+    )
+    few = last - 1 if orders is None else min(orders, last - 1)
+    kernel = rotation_kernel(last, max_betas[-1], few, dtype=dtype)
+    logits = sphere_transform(last, layers.image.grid, dtype), rotator(last, dtype), kernel
+    shape = (*layers.image.grid.shape, channels[0])
+
+    def init(key):
+        of_layers, of_logits = jax.random.split(key)
+        last = {"kernel": kernel.init(of_logits, *channels[-2:]), "bias": jnp.zeros(channels[-1])}
+        return layers.init(of_layers, channels[:-1], skips) | {"logits": last}
+
+    def apply(tables, params, images, rotation=None):
+        layers, (transform, rotator, kernel) = tables
+        x, rotation, batch = _flat("spherical_segmenter", images, rotation, shape)
+        f = layers.features(params, x, rotation)
+        f = layers.nonlinear(params, len(layers.kernels) - 1, f, kernel.degrees)
+        last = params["logits"]
+        column = last["column"] if "column" in last else kernel.column(last["kernel"])
+        z = to_sphere(f, column)
+        if rotation is not None:
+            z = rotator.rotate(z, _angles(jnp.swapaxes(rotation, -1, -2)))
+        y = jnp.transpose(transform.synthesize(z), (2, 1, 0, 3)) + last["bias"]
+        return y.reshape(*batch, *y.shape[1:])
+
+    return Net(init, Partial(apply, (layers, logits)))
+
+
+def _check_channels(channels, bands):
+    if len(channels) != len(bands):
+        raise ValueError(f"{len(bands)} bands need as many channels, got {len(channels)}")
+
+
+def _flat(name, images, rotation, shape):
+    """Images (batch, *shape), the rotation, or one for each, and the leading axes."""
+    check_images(name, images, shape)
+    images = jnp.asarray(images)
+    batch = images.shape[:-3]
+    if rotation is not None and jnp.ndim(rotation) > 2:
+        rotation = jnp.broadcast_to(rotation, (*batch, 3, 3)).reshape(-1, 3, 3)
+    return images.reshape(math.prod(batch), *shape), rotation, batch
+
+
+def with_spectra(net: Net, params: Params) -> Params:
+    """Parameters with the kernels' spectra in place of the kernels: ``net.apply`` takes them too, and is faster.
+
+    For inference: a kernel's spectrum has far more numbers than the kernel.
+
+    Args:
+        net: of :func:`spherical_classifier` or :func:`spherical_segmenter`.
+        params: of ``net.init``.
+    """
+    tables = net.apply.args[0]  # type: ignore[attr-defined]
+    layers = tables if isinstance(tables, _Layers) else tables[0]
+    fixed = dict(params)
+    for i, kernel in enumerate(layers.kernels):
+        fixed[f"layer{i}"] = _replaced(params[f"layer{i}"], "spectrum", kernel.spectrum)
+    if isinstance(tables, tuple):
+        fixed["logits"] = _replaced(params["logits"], "column", tables[1][2].column)
+    return fixed
+
+
+def _replaced(layer, name, of_kernel):
+    rest = {key: value for key, value in layer.items() if key != "kernel"}
+    return rest | {name: of_kernel(layer["kernel"])}
