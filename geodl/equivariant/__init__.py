@@ -18,6 +18,7 @@ from geodl.equivariant.gauge import (
     on_points,
     own_gauge,
     parallel_transport,
+    polar_neighborhoods,
     random_gauge,
     stencil,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "own_gauge",
     "parallel_transport",
     "plain",
+    "polar_neighborhoods",
     "random_gauge",
     "sphere_mesh",
     "steerable_classifier",

@@ -226,10 +226,14 @@ def neighborhoods(
 def _geometry(manifold, x, y):
     """Normal coordinates of y around x, transport from y to x, the Jacobian of the exponential map."""
     log = manifold.logmap_frame(x, y)
+    return log, _transport(manifold, x, y), jnp.exp(manifold.logdetexp_frame(x, log))
+
+
+def _transport(manifold, x, y):
+    """The matrices (..., d, d) of transport from y to x, in the manifold's frames."""
     x_rows, y_rows = _with_axis(manifold, x), _with_axis(manifold, y)
     columns = manifold.transport(y_rows, x_rows, manifold.tangent_basis(y))
-    transport = jnp.swapaxes(manifold.to_frame(x_rows, columns), -1, -2)
-    return log, transport, jnp.exp(manifold.logdetexp_frame(x, log))
+    return jnp.swapaxes(manifold.to_frame(x_rows, columns), -1, -2)
 
 
 _BLOCK = 256  # points whose distances to all others are in memory at once
@@ -254,6 +258,60 @@ def _within(manifold, centers, points, radius):
     index = np.repeat(column[np.cumsum(counts) - counts], counts.max()).reshape(m, -1)
     index[row, place] = column
     return index, np.arange(counts.max()) < counts[:, None]
+
+
+def polar_neighborhoods(
+    manifold: Manifold,
+    points: Point,
+    radius: float,
+    rings: int = 6,
+    angles: int = 12,
+    nearest: int = 4,
+) -> Neighborhoods:
+    """Gauss' rule in the radius and the trapezoidal one in the angle for the ball around each point of a surface.
+
+    At the nodes exp_p(X) features are interpolated from the nearest points, weighted by the inverse squared distance
+    and transported. The points need no quadrature weights and may be scattered unevenly; the error is that of the
+    interpolation, an order of magnitude above that of :func:`neighborhoods` where that has good weights. The nodes lie
+    in the directions of the manifold's own frames, so that here, too, the gauge does not matter.
+
+    Args:
+        manifold: A surface.
+        points: (n, *event_shape).
+        radius: Distance, less than that to the cut locus.
+        rings, angles: Numbers of radii and of directions.
+        nearest: How many points are interpolated at a node.
+
+    Returns:
+        Neighborhoods of rings * angles * nearest points each, in the manifold's own frames.
+    """
+    check_positive("polar_neighborhoods: radius", radius)
+    if manifold.dim != 2:
+        raise ValueError(f"polar_neighborhoods: a surface is needed, got dimension {manifold.dim}")
+    r, weight = np.polynomial.legendre.leggauss(rings)
+    r, weight = radius * (r + 1) / 2, radius * weight / 2
+    angle = 2 * np.pi * np.arange(angles) / angles
+    log = (r[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], -1)).reshape(-1, 2)
+    weight = np.repeat(r * weight, angles) * 2 * np.pi / angles
+
+    @jax.jit
+    def of_point(x):
+        def of_node(log):
+            node = manifold.expmap_frame(x, log)
+            distance = manifold.dist(node, points)
+            index = jax.lax.top_k(-distance, nearest)[1]
+            share = 1 / (jnp.square(distance[index]) + jnp.finfo(distance.dtype).tiny ** 0.5)
+            there = jax.tree.map(lambda p: jnp.asarray(p)[index], points)
+            carried = _product(_transport(manifold, x, node), _transport(manifold, node, there))
+            return index, share / jnp.sum(share), jnp.broadcast_to(log, (nearest, 2)), carried
+
+        dtype = jnp.result_type(*jax.tree.leaves(x))
+        index, share, logs, carried = jax.vmap(of_node)(jnp.asarray(log, dtype))
+        shares = share * jnp.asarray(weight, dtype)[:, None]
+        parts = Neighborhoods(index, shares, logs, carried)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), parts)
+
+    return jax.lax.map(of_point, jax.tree.map(jnp.asarray, points))
 
 
 @register_record

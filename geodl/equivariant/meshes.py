@@ -158,7 +158,7 @@ class TriangleMesh:
         seen = [self._grown(i, radius) for i in range(len(self.vertices))]
         k = max(map(len, seen))
         index = np.repeat(np.arange(len(seen))[:, None], k, 1)
-        log, carry = np.zeros(index.shape, complex), np.ones(index.shape, complex)
+        log, carry = np.zeros(index.shape, np.complex128), np.ones(index.shape, np.complex128)
         weight = np.zeros(index.shape)
         for i, found in enumerate(seen):
             index[i, : len(found)] = list(found)

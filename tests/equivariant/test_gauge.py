@@ -23,6 +23,7 @@ from geodl.equivariant.gauge import (
     on_points,
     own_gauge,
     parallel_transport,
+    polar_neighborhoods,
     random_gauge,
     stencil,
 )
@@ -99,6 +100,9 @@ def seen(name):
     """Group, radius and neighborhoods of a space."""
     if name == "mesh":
         return so2(), 0.6, torus_mesh(12, 7).neighborhoods(0.6)
+    if name == "polar":
+        points = jnp.asarray(sphere_points(60)[0], float)
+        return so2(), 0.6, polar_neighborhoods(Sphere(2), points, 0.6, 2, 6, 3)
     manifold, group, points, weights, radius = SPACES[name]
     if points is None:
         points, weights = space_points(manifold, 60)
@@ -124,7 +128,7 @@ def in_two_gauges(name, key):
 
 
 @pytest.mark.quick("sphere O(2)", "disk", "3-sphere")
-@pytest.mark.parametrize("name", [*SPACES, "mesh"])
+@pytest.mark.parametrize("name", [*SPACES, "mesh", "polar"])
 def test_frames_do_not_matter(name, key):
     """New frames at every point change the output by its representation: 1e-12 in float64, 1e-6 in float32."""
     for wide, bound in ((True, 1e-12), (False, 1e-6)):
@@ -223,6 +227,23 @@ def test_isometries_commute_to_the_order_of_the_quadrature(name, key, x64):
 def test_the_sphere_is_seen_as_it_is(key, x64):
     exact, here, there = convolved("sphere", 768, key)
     assert size(here - exact) < 3e-3 * size(exact) and size(there - exact) < 3e-3 * size(exact)
+
+
+def test_interpolated_nodes_agree_with_the_quadrature(key, x64):
+    """Uneven points without weights; where these are known they are the better quadrature."""
+    x, weights = sphere_points(500)
+    group, radius = so2(), 0.8
+    kind = FieldType([(group.irrep(m), 1) for m in range(3)])
+    f, found = smooth_field(Sphere(2), x), []
+    for near in (
+        neighborhoods(Sphere(2), jnp.asarray(x), weights, radius),
+        polar_neighborhoods(Sphere(2), jnp.asarray(x), radius),
+    ):
+        net = gauge_conv(kind, kind, stencil(near, group, radius, 2, 4))
+        found.append(net.apply(as_float(net.init(key)), f))
+    assert size(found[1] - found[0]) < 0.05 * size(found[0])
+    with pytest.raises(ValueError, match="a surface is needed, got dimension 3"):
+        polar_neighborhoods(Sphere(3), jnp.eye(4), 0.5)
 
 
 def test_flat_space_is_a_plain_convolution(key, x64):
