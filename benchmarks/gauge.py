@@ -20,8 +20,8 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 from _report import cpu_name, revision, table
+
 from geodl.equivariant import FieldType, gauge_conv, groups, neighborhoods, steerable_conv, stencil
 from geodl.manifolds import Sphere
 
