@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from geodl import counterfactual as cf
-from geodl import distributions, flows, train, vae
+from geodl import distributions, flows, nn, train, vae
 from geodl.manifolds import PoincareBall, Sphere
 from geodl.nn import mlp
 from tests.manifolds.spaces import SPACES, evaluate, random_setting
@@ -154,7 +154,7 @@ def test_a_flow_by_couplings(strict, broadcasts, net):
 def test_a_vae(strict, broadcasts, posterior):
     kind = {"wrapped": distributions.WrappedNormal, "Riemannian": distributions.RiemannianNormal}
     family, outputs = kind[posterior], {"wrapped": 4, "Riemannian": 3}[posterior]
-    decoder = vae.decoder("gyroplane", 2, [8, 5])
+    decoder = vae.decoder(nn.Gyroplane, 2, [8, 5])
     model = vae.vae(PoincareBall(2, 1.2), family, mlp([5, 8, outputs]), decoder, vae.gaussian, 1.7)
     params, x = model.init(jax.random.key(0)), jnp.ones((N, 5))
 

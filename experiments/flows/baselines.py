@@ -24,15 +24,13 @@ def baseline(method: str, fit, validation) -> distrax.Distribution:
             return distributions.Uniform(Sphere(2))
         case "kernel density":
             candidates = jnp.logspace(0.0, 10.0, 61)
-            return jax.jit(distributions.select_kernel_density)(fit, validation, candidates, FLOOR)
-        case "adaptive kernel density":
-            near = [m for m in (1, 2, 4, 8, 16, 32) if m < len(fit)]
-            candidates = distributions.adaptive_concentrations(
-                fit, near, tuple(np.logspace(-1, 1, 10))
+        case _:  # adaptive kernel density
+            near, factors = (
+                [m for m in (1, 2, 4, 8, 16, 32) if m < len(fit)],
+                np.logspace(-1, 1, 10),
             )
-            return jax.jit(distributions.select_kernel_density)(fit, validation, candidates, FLOOR)
-        case _:
-            raise ValueError(f"{method} is not a baseline")
+            candidates = distributions.adaptive_concentrations(fit, near, tuple(factors))
+    return jax.jit(distributions.select_kernel_density)(fit, validation, candidates, FLOOR)
 
 
 def mixture(fit, validation, key, folder: Path) -> tuple[distrax.Distribution, float]:

@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from experiments.flows import baselines, data, pictures, training
 from experiments.flows.earth_tables import EARTH_SETS, METHODS, Cell, Method, folder_name, tables
 from experiments.flows.training import Model, Recipe
 from geodl import bijectors, distributions, flows
-from geodl.manifolds import Euclidean, Sphere
+from geodl.manifolds import Sphere
 
 
 FLOWS = ("wrapped flow", "stereographic flow", "flow")
@@ -39,7 +39,7 @@ class Earth:
     fractions: tuple[float, ...] = (1.0,)
     """parts of the training points; several make learning curves"""
     recipe: Recipe = field(default_factory=Recipe)
-    jitter: float = 1.0
+    jitter: float = 0.5
     """moves data in training, by so much of the distance to the second neighbor"""
     download: bool = False
     root: str = "runs"
@@ -63,14 +63,10 @@ QUICK = Earth(
 )
 
 
-def cells(config: Earth) -> Iterator[Cell]:
+def cells(config: Earth) -> list[Cell]:
     """Every number asked for."""
-    for name in config.sets:
-        for split in config.splits:
-            for seed in config.seeds:
-                for fraction in config.fractions:
-                    for method in config.methods:
-                        yield Cell(name, split, seed, fraction, method)
+    asked = config.sets, config.splits, config.seeds, config.fractions, config.methods
+    return [Cell(*values) for values in product(*asked)]
 
 
 def run(config: Earth) -> dict[Cell, dict[str, Any]]:
@@ -165,27 +161,20 @@ def make_model(recipe: Recipe, method: Method) -> Model:
     if method == "flow":
         sphere = Sphere(2)
         return Model(sphere, distributions.Uniform(sphere), recipe.field(sphere, "ambient"))
-    plane = Euclidean(2)
-    base = distributions.WrappedNormal(plane, jnp.zeros(2), 1.0)
-    chart = (
-        bijectors.Stereographic(2)
-        if method == "stereographic flow"
-        else bijectors.ExponentialMap(Sphere(2))
-    )
-    return Model(plane, base, recipe.field(plane, "ambient"), chart)
+    stereographic = method == "stereographic flow"
+    chart = bijectors.Stereographic(2) if stereographic else bijectors.ExponentialMap(Sphere(2))
+    return training.in_chart(recipe, chart)
 
 
 def fit_flow(config: Earth, method: Method, fit, validation, key, folder: Path):
     """A flow trained by matching, and its model."""
     recipe, model = config.recipe, make_model(config.recipe, method)
-    scales = jnp.zeros(len(fit))
-    if config.jitter:
-        scales = config.jitter * distributions.neighbor_distances(Sphere(2), fit, 2)[:, 1]
+    scales = config.jitter * distributions.neighbor_distances(Sphere(2), fit, 2)[:, 1]
 
     def draw(points_and_scales, key, n):
         key_index, key_jitter = jax.random.split(key)
         x, scale = jax.tree.map(lambda a: training.draw_from(a, key_index, n), points_and_scales)
-        return flows.jitter(Sphere(2), key_jitter, x, scale) if config.jitter else x
+        return flows.jitter(Sphere(2), key_jitter, x, scale)
 
     loss = training.matching(model, draw, recipe.batch)
     return training.fit(recipe, model, loss, (fit, scales), key, folder, validation), model

@@ -172,11 +172,7 @@ class LogisticMixture(distrax.Bijector):
     """
 
     def __init__(
-        self,
-        logits: ArrayLike,
-        loc: ArrayLike,
-        log_scale: ArrayLike,
-        straight: float = 0.0,
+        self, logits: ArrayLike, loc: ArrayLike, log_scale: ArrayLike, straight: float = 0.0
     ):
         """
         Args:

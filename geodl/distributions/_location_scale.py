@@ -24,11 +24,7 @@ class LocationScale(OnManifold):
     """
 
     def __init__(
-        self,
-        manifold: Manifold,
-        loc: ArrayLike | tuple,
-        scale: ArrayLike,
-        widths: tuple[int, ...],
+        self, manifold: Manifold, loc: ArrayLike | tuple, scale: ArrayLike, widths: tuple[int, ...]
     ):
         name = type(self).__name__
         loc, scale = as_points(name, manifold.event_shape, loc), jnp.asarray(scale)

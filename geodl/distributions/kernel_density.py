@@ -117,10 +117,7 @@ class KernelDensity(OnManifold):
 
 
 def select_kernel_density(
-    points: ArrayLike,
-    validation: ArrayLike,
-    candidates: ArrayLike,
-    uniform_weight: ArrayLike = 0.0,
+    points: ArrayLike, validation: ArrayLike, candidates: ArrayLike, uniform_weight: ArrayLike = 0.0
 ) -> KernelDensity:
     """The estimate from ``points`` under which ``validation`` is most likely.
 

@@ -115,8 +115,7 @@ def _maximize(points, shares, max_concentration):
     variance = jnp.sum(fraction * _one_minus_cos(points[:, None], loc), 0)
     concentration = concentration_from_variance(variance, points.shape[-1] - 1, max_concentration)
     return distrax.MixtureSameFamily(
-        distrax.Categorical(logits=jnp.log(mass / len(points))),
-        VonMisesFisher(loc, concentration),
+        distrax.Categorical(logits=jnp.log(mass / len(points))), VonMisesFisher(loc, concentration)
     )
 
 

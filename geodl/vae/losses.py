@@ -45,7 +45,7 @@ def elbo(model: VAE, params, x: Array, key: Array, samples: int = 1) -> Elbo:
         >>> from geodl.distributions import WrappedNormal
         >>> from geodl.manifolds import PoincareBall
         >>> from geodl.nn import mlp
-        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder("linear", 2, [8, 5])
+        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder(vae.CoordinateLayer, 2, [8, 5])
         >>> model = vae.vae(PoincareBall(2), WrappedNormal, encoder, decoder, vae.gaussian)
         >>> params = model.init(jax.random.key(0))
         >>> bound = jax.jit(lambda params, x, key: vae.elbo(model, params, x, key).elbo)
@@ -85,7 +85,7 @@ def iwae(model: VAE, params, x: Array, key: Array, samples: int, chunk: int = 10
         >>> from geodl.distributions import WrappedNormal
         >>> from geodl.manifolds import PoincareBall
         >>> from geodl.nn import mlp
-        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder("linear", 2, [8, 5])
+        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder(vae.CoordinateLayer, 2, [8, 5])
         >>> model = vae.vae(PoincareBall(2), WrappedNormal, encoder, decoder, vae.gaussian)
         >>> params = model.init(jax.random.key(0))
         >>> bound = jax.jit(lambda params, x, key: vae.iwae(model, params, x, key, samples=10))
