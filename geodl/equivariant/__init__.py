@@ -1,37 +1,30 @@
-"""Networks that commute with symmetries: of the sphere, of SO(3), of the plane."""
+"""Networks that commute with symmetries: of the sphere, of SO(3), of the plane, of frames on any manifold.
 
-from geodl.equivariant import groups
+``harmonics`` has the transforms, ``spherical`` the layers and networks on the sphere, ``checks`` says how equivariant
+any network is. ``groups`` and ``fields`` say what channels are, ``steerable`` has layers of images and nonlinearities,
+``gauge`` those of manifolds, ``meshes`` triangle meshes for them.
+"""
+
+from geodl.equivariant import checks, gauge, groups, harmonics, meshes, spherical, steerable
+from geodl.equivariant.checks import EquivarianceGap, equivariance_gap
 from geodl.equivariant.fields import FieldType
 from geodl.equivariant.gauge import (
-    GaugeConv,
-    GaugeNet,
-    Neighborhoods,
-    Stencil,
-    change_gauge,
     gauge_conv,
     gauge_net,
-    gauge_of_vectors,
-    gauge_pool,
     holonomy,
     neighborhoods,
-    on_frames,
-    on_points,
-    own_gauge,
     parallel_transport,
-    polar_neighborhoods,
-    random_gauge,
     stencil,
 )
-from geodl.equivariant.meshes import TriangleMesh, sphere_mesh, torus_mesh
+from geodl.equivariant.meshes import TriangleMesh
+from geodl.equivariant.spherical import spherical_classifier, spherical_segmenter, with_spectra
 from geodl.equivariant.steerable import (
     Fourier,
     Gated,
     GroupConv,
     Norm,
     Pointwise,
-    SteerableClassifier,
     SteerableConv,
-    average_pool,
     group_conv,
     invariants,
     plain,
@@ -41,40 +34,35 @@ from geodl.equivariant.steerable import (
 
 
 __all__ = [
+    "EquivarianceGap",
     "FieldType",
     "Fourier",
     "Gated",
-    "GaugeConv",
-    "GaugeNet",
     "GroupConv",
-    "Neighborhoods",
     "Norm",
     "Pointwise",
-    "SteerableClassifier",
     "SteerableConv",
-    "Stencil",
     "TriangleMesh",
-    "average_pool",
-    "change_gauge",
+    "checks",
+    "equivariance_gap",
+    "gauge",
     "gauge_conv",
     "gauge_net",
-    "gauge_of_vectors",
-    "gauge_pool",
     "group_conv",
     "groups",
+    "harmonics",
     "holonomy",
     "invariants",
+    "meshes",
     "neighborhoods",
-    "on_frames",
-    "on_points",
-    "own_gauge",
     "parallel_transport",
     "plain",
-    "polar_neighborhoods",
-    "random_gauge",
-    "sphere_mesh",
+    "spherical",
+    "spherical_classifier",
+    "spherical_segmenter",
+    "steerable",
     "steerable_classifier",
     "steerable_conv",
     "stencil",
-    "torus_mesh",
+    "with_spectra",
 ]

@@ -266,5 +266,6 @@ def join_transposed(x):
 
 def mirrored(x):
     """x (m, n, l, ...) times (-1)^(l + m + n): d_m,-n(beta) is d_mn(pi - beta) with this sign."""
-    m, n, l = np.ogrid[: x.shape[0], : x.shape[1], : x.shape[2]]
-    return x * np.expand_dims(sign(m + n + l).astype(x.dtype), tuple(range(3, x.ndim)))
+    for axis in range(3):
+        x = x * along(sign(np.arange(x.shape[axis])), x, axis)
+    return x

@@ -17,7 +17,7 @@ spherical CNNs* (2020).
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,7 @@ _STEP = 8  # degrees that share one padded product of matrices
 @register_record
 @dataclass(frozen=True)
 class SphereKernel:
-    """Kernels on the sphere, weights (betas, alphas, in, out) of taps about the north pole; by :func:`sphere_kernel`."""
+    """Kernels on the sphere, weights (betas, alphas, in, out) of taps about the pole; by :func:`sphere_kernel`."""
 
     table: Array
     of_alpha: Array
@@ -124,7 +124,7 @@ class RotationKernel:
     @property
     def degrees(self) -> int:
         """L."""
-        return len(self.plus)
+        return self.plus.shape[2]
 
     def init(self, key: Array, channels_in: int, channels_out: int) -> Array:
         """Random weights that keep the mean square of positive features (He et al. 2015)."""
@@ -132,7 +132,7 @@ class RotationKernel:
         return _he(key, taps, channels_in, channels_out)
 
     def spectrum(self, weights: Float[Array, "betas alphas gammas n k"]) -> tuple[Array, ...]:
-        """sum_i w_i D^l_nk(R_i) as :func:`convolve` needs it: (l, (t, k, in), (s, n, out)) for each block of degrees."""
+        """sum_i w_i D^l_nk(R_i) as :func:`convolve` needs it: (l, (t, k, in), (s, n, out)) by blocks of degrees."""
         waves = _wigner.sines(jnp.moveaxis(weights, 0, 2), self.of_alpha, self.of_gamma)
         u, v = _wigner.split(waves)
         blocks = []
@@ -206,23 +206,23 @@ def rotation_kernel(
 # -------------------------------------------------------------------------------------------------
 
 
-def lift(f, spectrum):
+def lift(f: Array, spectrum: Array) -> Array:
     """From the sphere to SO(3): F^l_mn = f_lm psi_ln / (2l + 1), the coefficients of sum_i w_i f(R x_i).
 
     Args:
         f: coefficients (m, l, s, batch, in).
-        spectrum: of the kernel, :meth:`SphereKernel.spectrum`, of at least as many degrees.
+        spectrum: of the kernel, :meth:`SphereKernel.spectrum`, of as many degrees; its first N + 1 orders where the
+            result
+            shall have no more.
 
     Returns:
-        Coefficients (m, n, l, s, t, batch, out), of the degrees that both have.
+        Coefficients (m, n, l, s, t, batch, out).
     """
-    degrees = min(len(f), len(spectrum))
-    f, psi = f[:degrees, :degrees], spectrum[:, :degrees]
-    f = f / _wigner.along(2 * np.arange(degrees) + 1, f, 1)
-    return jnp.einsum("mlsbi,nltio->mnlstbo", f, psi[:degrees], precision="highest")
+    f = f / _wigner.along(2 * np.arange(len(f)) + 1, f, 1)
+    return jnp.einsum("mlsbi,nltio->mnlstbo", f, spectrum, precision="highest")
 
 
-def convolve(f, spectrum):
+def convolve(f: Array, spectrum: tuple[Array, ...]) -> Array:
     """From SO(3) to SO(3): Z^l = F^l (Psi^l)^T, the coefficients of sum_i w_i f(R R_i).
 
     Args:
@@ -243,7 +243,7 @@ def convolve(f, spectrum):
     return jnp.concatenate(parts, 2)
 
 
-def to_sphere(f, column):
+def to_sphere(f: Array, column: Array) -> Array:
     """From SO(3) to the sphere: f_lm = sqrt(4 pi (2l + 1)) sum_k F^l_mk c^l_k, the form of all maps that commute.
 
     Args:
@@ -275,7 +275,9 @@ def _steps(degrees):
     return [(low, min(low + _STEP, degrees)) for low in range(0, degrees, _STEP)]
 
 
-def pointwise(transform: RotationTransform, f, function, degrees: int):
+def pointwise(
+    transform: RotationTransform, f: Array, function: Callable[[Array], Array], degrees: int
+) -> Array:
     """A function of the values: sampled on the grid, and back.
 
     Args:
@@ -288,7 +290,7 @@ def pointwise(transform: RotationTransform, f, function, degrees: int):
     return transform.below(degrees).analyze(values)
 
 
-def integrate(f):
+def integrate(f: Array) -> Array:
     """Means (batch, channel) over SO(3), which no rotation changes, of coefficients (m, n, l, s, t, batch, channel)."""
     return f[0, 0, 0, 0, 0]
 
@@ -326,7 +328,7 @@ class _Layers:
         f = self.image.analyze(jnp.transpose(images, (2, 1, 0, 3)))
         if rotation is not None:
             f = self.rotator.rotate(f, _angles(rotation))
-        f = lift(f, _spectrum(self.kernels[0], params["layer0"]))
+        f = lift(f, _spectrum(self.kernels[0], params["layer0"])[: self.grids[0].orders + 1])
         for i, kernel in enumerate(self.kernels[1:], 1):
             layer = params[f"layer{i}"]
             f = self.nonlinear(params, i - 1, f, kernel.degrees)

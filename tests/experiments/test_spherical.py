@@ -1,0 +1,91 @@
+"""Digits on the sphere: the projection, the baselines' sizes, and an experiment that ends."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from experiments.spherical import data, digits, models
+from geodl.equivariant import harmonics
+
+
+GRID = harmonics.gauss_legendre(16)
+
+
+def test_bilinear_is_scipys():
+    image = np.random.default_rng(0).uniform(size=(5, 7)).astype(np.float32)
+    rows, columns = np.random.default_rng(1).uniform(-3, 9, (2, 200))
+    expected = scipy.ndimage.map_coordinates(
+        np.pad(image, 1), np.stack([rows, columns]) + 1, order=1, mode="grid-constant", cval=0
+    )
+    np.testing.assert_allclose(data.bilinear(image, rows, columns), expected, atol=1e-5)
+
+
+def test_projection_is_the_ray_through_the_sphere():
+    """The sphere about (0, 0, 1) lies on the plane z = 0; rays start just above its north pole."""
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    x /= np.linalg.norm(x, axis=-1, keepdims=True)
+    point, eye = x + np.array([0, 0, 1]), np.array([0, 0, 2 + data.EYE])
+    t = eye[2] / (eye[2] - point[:, 2])
+    np.testing.assert_allclose(
+        data.to_plane(x), (eye + t[:, None] * (point - eye))[:, :2], rtol=1e-6
+    )
+
+
+def test_pictures_and_masks(key):
+    images = np.zeros((6, 8, 8), np.float32)
+    images[:, 1:7, 1:7] = 1
+    labels = np.arange(6)
+    plain = data.on_sphere(key, images, labels, GRID, rotated=False, batch=4)
+    assert plain.images.shape == (6, 16, 32, 1) and plain.masks.shape == (6, 16, 32)
+    # The digit is at the south pole, and nothing at the north.
+    assert (plain.images[:, -1] > 0.99).all() and not plain.images[:, :6].any()
+    np.testing.assert_array_equal(plain.masks[:, -1, 0], labels + 1)
+    rotated = data.on_sphere(key, images, labels, GRID, rotated=True)
+    assert rotated.images[:, :6].any() and not np.allclose(rotated.images[0], rotated.images[1])
+    # A rotation keeps the area.
+    weights = np.array(GRID.weights)[:, None, None]
+    areas = [np.sum(weights * s.images, (1, 2, 3)) for s in (plain, rotated)]
+    np.testing.assert_allclose(*areas, rtol=0.1)
+    four = data.on_sphere(key, images, labels, GRID, rotated=False, digits=4)
+    assert (np.array([len(np.unique(m)) for m in four.masks]) > 2).any()
+    assert all(label + 1 in np.unique(m) for m, label in zip(four.masks, labels, strict=True))
+    with pytest.raises(ValueError, match="1 to 4 digits"):
+        data.on_sphere(key, images, labels, GRID, rotated=False, digits=5)
+
+
+@pytest.mark.parametrize(
+    ("size", "parameters"), [("218k", 218_144), ("1M", 1_042_013), ("5.5M", 5_519_335)]
+)
+def test_planar_baselines_are_the_papers(size, parameters):
+    net = models.conv_segmenter(size)
+    assert models.count(net) == parameters
+    shape = jax.eval_shape(
+        net.apply, jax.eval_shape(net.init, jax.random.key(0)), jnp.zeros((2, 100, 100, 1))
+    )
+    assert shape.shape == (2, 100, 100, 11)
+
+
+@pytest.mark.slow
+def test_quick_ends_and_resumes(tmp_path, capsys):
+    config = replace(
+        digits.QUICK,
+        root=str(tmp_path),
+        bands=(8, 5, 4),
+        channels=(1, 4, 6),
+        widths=(4, 8),
+        hidden=8,
+        epochs=3,
+        sizes=(320,),
+        test=100,
+    )
+    found = digits.run(config)
+    assert len(found) == 5
+    assert all(r["rotated_accuracy"] > 12 for c, r in found.items() if c.model == "turned")
+    assert (
+        tmp_path / "spherical" / "quick" / "table.md"
+    ).read_text() in capsys.readouterr().out + "\n"
+    assert digits.run(config) == found
