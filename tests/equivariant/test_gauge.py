@@ -127,7 +127,7 @@ def in_two_gauges(name, key):
     return output(near, own, x), output(near, turned, x)
 
 
-@pytest.mark.quick("sphere O(2)", "disk", "3-sphere")
+@pytest.mark.quick("mesh")
 @pytest.mark.parametrize("name", [*SPACES, "mesh", "polar"])
 def test_frames_do_not_matter(name, key):
     """New frames at every point change the output by its representation: 1e-12 in float64, 1e-6 in float32."""
@@ -224,11 +224,13 @@ def test_isometries_commute_to_the_order_of_the_quadrature(name, key, x64):
     assert coarse_isometry > 8 * fine_isometry or coarse_isometry < 2e-4
 
 
+@pytest.mark.slow
 def test_the_sphere_is_seen_as_it_is(key, x64):
     exact, here, there = convolved("sphere", 768, key)
     assert size(here - exact) < 3e-3 * size(exact) and size(there - exact) < 3e-3 * size(exact)
 
 
+@pytest.mark.slow
 def test_interpolated_nodes_agree_with_the_quadrature(key, x64):
     """Uneven points without weights; where these are known they are the better quadrature."""
     x, weights = sphere_points(500)
@@ -285,34 +287,49 @@ def test_scalars_are_convolved_with_a_function_of_the_distance(key, x64):
     np.testing.assert_allclose(found, 3 * shape @ f / (np.pi * 0.8**2), atol=1e-12)
 
 
-def test_a_network_is_equivariant_whatever_is_between(key, x64):
-    x, weights = sphere_points(60)
-    manifold, group, points = Sphere(2), so2(), jnp.asarray(x)
-    near = neighborhoods(manifold, points, weights, 0.9)
-    few = neighborhoods(manifold, points, weights, 0.9, jnp.asarray(sphere_points(9)[0]))
-    assert few.indices.shape[0] == 9
-    turned, turned_few = (random_gauge(manifold, p, group, key) for p in (points, points[:9]))
+# Fourier's nonlinearity commutes with rotations among its samples: by one of these all frames are turned
+BETWEEN = {"norm": Norm, "fourier": partial(Fourier, activation=jnp.tanh)}
+
+
+@pytest.mark.quick("norm")
+@pytest.mark.parametrize("between", BETWEEN)
+def test_a_network_is_equivariant_whatever_is_between(between, key, x64):
+    group, mesh = so2(), torus_mesh(8, 6)
+    near = mesh.neighborhoods(0.9)
+    some = np.arange(0, 48, 5)
+    few = jax.tree.map(lambda a: a[some], near)
+    turned = group.random(key, 48, float)
+    if between == "fourier":
+        turned = jnp.broadcast_to(jnp.asarray(group.elements(8)[1]), (48, 2, 2))
     of, hidden = FieldType([(group.trivial, 2)]), FieldType([(group.band_limited(1), 3)])
     to = FieldType([(group.vector, 2)])
-    f = jax.random.normal(key, (2, 60, of.dim))
-    # a rotation among the samples of Fourier's nonlinearity, by which all frames are turned
-    quarter = jnp.broadcast_to(jnp.asarray(group.elements(8)[1]), (60, 2, 2))
-    for between, frames in ((Norm, turned), (partial(Fourier, activation=jnp.tanh), quarter)):
+    f = jax.random.normal(key, (2, 48, of.dim))
 
-        def outputs(near, few, f, between=between):
-            table = stencil(near, group, 0.9, 2, 2)
-            net = gauge_net(of, hidden, to, table, 1, between)
-            y = net.apply(as_float(net.init(key)), f)
-            return y, gauge_pool(to, few, y)
+    @jax.jit
+    def outputs(near, few, f):
+        table = stencil(near, group, 0.9, 2, 2)
+        net = gauge_net(of, hidden, to, table, 1, BETWEEN[between])
+        y = net.apply(as_float(net.init(key)), f)
+        return y, gauge_pool(to, few, y)
 
-        y, pooled = outputs(near, few, f)
-        again, again_pooled = outputs(near.in_gauge(frames), few.in_gauge(frames, turned_few), f)
-        assert y.shape == (2, 60, 4) and pooled.shape == (2, 9, 4) and jnp.std(y) > 1e-3
-        back, back_few = jnp.swapaxes(frames, -1, -2), jnp.swapaxes(turned_few, -1, -2)
-        scale = float(jnp.abs(y).max())
-        np.testing.assert_allclose(again, to.transform(back, y), atol=1e-12 * scale)
-        np.testing.assert_allclose(again_pooled, to.transform(back_few, pooled), atol=1e-12 * scale)
-        np.testing.assert_allclose(invariants(to, again), invariants(to, y), atol=1e-12 * scale)
+    y, pooled = outputs(near, few, f)
+    again, again_pooled = outputs(near.in_gauge(turned), few.in_gauge(turned, turned[some]), f)
+    assert y.shape == (2, 48, 4) and pooled.shape == (2, 10, 4) and jnp.std(y) > 1e-3
+    back, scale = jnp.swapaxes(turned, -1, -2), float(jnp.abs(y).max())
+    np.testing.assert_allclose(again, to.transform(back, y), atol=1e-12 * scale)
+    np.testing.assert_allclose(again_pooled, to.transform(back[some], pooled), atol=1e-12 * scale)
+    np.testing.assert_allclose(invariants(to, again), invariants(to, y), atol=1e-12 * scale)
+
+
+@pytest.mark.slow
+def test_pooling_to_fewer_points(x64):
+    """Constant scalars stay what they are, and a vector field keeps its direction in flat space."""
+    x, weights = torus_points(30)
+    centers = jnp.asarray([[0.0, 0.1], [1.0, 3.0]])
+    near = neighborhoods(Torus(2), jnp.asarray(x), weights, 2.0, centers)
+    kind = FieldType([(so2().trivial, 1), (so2().vector, 1)])
+    f = jnp.tile(jnp.array([2.0, 0.3, -0.5]), (len(x), 1))
+    np.testing.assert_allclose(gauge_pool(kind, near, f), f[:2], atol=1e-12)
 
 
 def test_sections_are_equivariant_functions_on_frames(key, x64):
@@ -374,40 +391,37 @@ def test_transport_there_and_back(key, x64):
 
 
 def test_tables_are_arguments_and_gradients_finite(key):
-    x, weights = sphere_points(40)
-    near = neighborhoods(Sphere(2), jnp.asarray(x, jnp.float32), weights, 0.9)
+    near = torus_mesh(7, 5).neighborhoods(0.9)
     group = so2()
     kind = FieldType([(group.irrep(0), 2), (group.irrep(1), 2)])
     table = stencil(near, group, 0.9, 2, 2)
     net = gauge_net(kind, kind, kind, table, 1, Norm)
     bound = net.bind(net.init(key))
-    sizes = {a.size for a in jax.tree.leaves(bound)}
-    assert {table.kernel.size, table.transport.size} < sizes
+    assert {table.kernel.size, table.transport.size} < {a.size for a in jax.tree.leaves(bound)}
 
     @jax.jit
-    def loss(bound, x):
-        return jnp.sum(jax.vmap(bound)(x) ** 2)
+    def slopes(bound, x):
+        """Of a batch."""
+        return jax.vmap(bound)(x), jax.grad(lambda x: jnp.sum(jax.vmap(bound)(x) ** 2))(x)
 
-    slopes = jax.grad(loss, 1)(bound, jnp.zeros((3, 40, kind.dim)))
-    assert jnp.isfinite(slopes).all()
-    assert loss.lower(bound, jnp.zeros((3, 40, kind.dim))).as_text().count("dense<") < 60
-    nan = bound(jnp.full((40, kind.dim), jnp.nan))
-    assert jnp.isnan(nan).all()
+    zeros = jnp.zeros((3, 35, kind.dim))
+    assert jnp.isfinite(slopes(bound, zeros)[1]).all()
+    assert jnp.isnan(slopes(bound, zeros * jnp.nan)[0]).all()
 
 
 def test_what_is_refused(key):
-    points = jnp.asarray(sphere_points(30)[0], jnp.float32)
+    points = jnp.asarray(torus_points(30)[0], jnp.float32)
     with pytest.raises(ValueError, match="radius must be positive"):
-        neighborhoods(Sphere(2), points, 1.0, 0.0)
+        neighborhoods(Torus(2), points, 1.0, 0.0)
     with pytest.raises(ValueError, match="every point must see one, points in reach, got 0"):
-        neighborhoods(Sphere(2), points[:5], 1.0, 0.1, -points[:5])
-    near = neighborhoods(Sphere(2), points, 1.0, 0.9)
+        neighborhoods(Torus(2), points[:1], 1.0, 0.1, points[:1] + 1)
+    near = neighborhoods(Torus(2), points, 1.0, 1.5)
     with pytest.raises(ValueError, match=r"SO\(3\) does not act on 2 dimensions"):
         stencil(near, so3(), 0.5)
-    mirrored = near.in_gauge(random_gauge(Sphere(2), points, o2(), key))
+    mirrored = near.in_gauge(random_gauge(Torus(2), points, o2(), key))
     with pytest.raises(ValueError, match=r"SO\(2\) has no reflections"):
         stencil(mirrored, so2(), 0.5)
     kind = FieldType([(so2().trivial, 1)])
     net = gauge_conv(kind, kind, stencil(near, so2(), 0.5, 1, 0))
     with pytest.raises(ValueError, match=r"features \(..., points, 1\) are needed"):
-        net.apply(net.init(key), jnp.zeros((30, 2)))
+        net.apply(net.init(key), jnp.zeros((len(points), 2)))
