@@ -191,8 +191,8 @@ def markdown_table(rows: Iterable[Mapping[str, object]]) -> str:
 def mean_and_error(values: Sequence[float] | np.ndarray) -> str:
     """Mean over seeds ± its standard error (one seed: the value alone)."""
     if len(values) < 2:
-        return f"{np.mean(values):.2f}"
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1) / len(values) ** 0.5:.2f}"
+        return f"{np.mean(values):z.2f}"
+    return f"{np.mean(values):z.2f} ± {np.std(values, ddof=1) / len(values) ** 0.5:.2f}"
 
 
 def metric_rows(methods: Mapping[str, Mapping[str, np.ndarray]]) -> list[dict[str, str]]:

@@ -75,7 +75,7 @@ def advantages(rows: Mapping[str, Mapping[str, np.ndarray]]) -> str:
             row = {"base space against": name}
             for measure in COMPARED:
                 gap = 1.0 * base[measure] - rows[name][measure]
-                row[measure] = f"{gap.mean():+.3f} ± {gap.std() / math.sqrt(len(gap)):.3f}"
+                row[measure] = f"{gap.mean():+z.3f} ± {gap.std() / math.sqrt(len(gap)):.3f}"
             table.append(row)
     return markdown_table(table)
 

@@ -104,12 +104,12 @@ def run_row(cell: Cell, r: dict[str, Any]) -> dict[str, object]:
         "set": cell.set,
         "split": cell.split,
         "seed": cell.seed,
-        **{name: f"{r[name]:.3f}" for name in ("test", "validation", "train")},
+        **{name: f"{r[name]:z.3f}" for name in ("test", "validation", "train")},
         "% copies": f"{100 * r['copies']:.1f}" if "copies" in r else "",
         "CPU s": f"{r['cpu_seconds']:.0f}",
         "NFE": f"{r['evaluations']:.0f}",
         "solver error": f"{r['solver_error']:.1e}",
-        "by RK4-8": f"{r['by_rk4_8']:.3f}",
+        "by RK4-8": f"{r['by_rk4_8']:z.3f}",
         "revision": date_and_revision(r)["revision"],
     }
 
@@ -119,6 +119,6 @@ def summary(values: list[float]) -> str:
     if not values:
         return "not run"
     if len(values) == 1:
-        return f"{values[0]:.2f} (1)"
+        return f"{values[0]:z.2f} (1)"
     count = "" if len(values) == 5 else f" ({len(values)})"
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}{count}"
+    return f"{np.mean(values):z.2f} ± {np.std(values, ddof=1):.2f}{count}"

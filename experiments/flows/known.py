@@ -202,8 +202,7 @@ def score(config: Known, cell: Cell, folder: Path) -> dict[str, Any]:
     nodes = quadrature(target.manifold)
     if nodes is not None and cell.geometry == "Riemannian":
         points, weights = nodes
-        density = jax.jit(lambda x, _: {"log_prob": model.distribution(trained.params).log_prob(x)})
-        log_p = by_batches(density, points, 2000, folder / "mass", trained.params)["log_prob"]
+        log_p = training.log_prob(distribution, points, folder / "mass")
         result["mass"] = float(np.sum(weights * np.exp(log_p.astype(np.float64))))
         _, stats = jax.jit(lambda flow, x: flow.log_prob_and_stats(x))(distribution, points[:512])
         result["evaluations"] = int(stats.evaluations)
@@ -290,11 +289,11 @@ def table_row(r: dict[str, Any]) -> dict[str, object]:
     model, parameter = (r["geometry"], r["objective"]), int(r["parameter"])
     row: dict[str, object] = {"geometry": model[0], "objective": model[1], "parameter": parameter}
     for name, title, published in (("gap", "gap", PUBLISHED_GAP), ("kl", "KL", PUBLISHED_KL)):
-        row[title] = f"{r[name]:.4f} ± {r[f'{name}_error']:.4f}"
+        row[title] = f"{r[name]:z.4f} ± {r[f'{name}_error']:.4f}"
         if r["space"] == "vmf":
             row[f"{title}, paper"] = published.get(model, {}).get(parameter)
     if r["space"] == "so3":
-        row["log-likelihood"] = f"{r['log_likelihood']:.3f}"
+        row["log-likelihood"] = f"{r['log_likelihood']:z.3f}"
         row["paper, its own draw"] = PUBLISHED_SO3.get(parameter)
     row["mass"] = f"{r['mass']:.5f}" if "mass" in r else ""
     row["evaluations"] = r.get("evaluations")

@@ -1,5 +1,6 @@
 """The pictures of the flow experiments: from distributions and arrays to PNG files."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from experiments.flows import training
 from geodl import plotting
 from geodl.flows import ContinuousFlow
 from geodl.manifolds import SO3, Hyperboloid, Manifold, Sphere, Torus, poincare
@@ -18,21 +20,16 @@ from geodl.manifolds import SO3, Hyperboloid, Manifold, Sphere, Torus, poincare
 DPI = 150
 
 
-@jax.jit
-def _density(distribution, x):
-    return jnp.exp(distribution.log_prob(x))
-
-
 def density(folder: Path, distribution: Any, points: np.ndarray) -> Path:
     """A distribution on S^2 with points over it, as Mollweide map and from two sides: ``density.png``."""
-    values = _values(distribution)
     figure = Figure(figsize=(7, 8), layout="compressed")
     world, *sides = figure.subplot_mosaic("AA;BC", height_ratios=[1, 1]).values()
     views = [plotting.Mollweide(), plotting.Orthographic(20, 10), plotting.Orthographic(20, -170)]
     image: Any = None
-    for ax, view in zip((world, *sides), views, strict=True):
+    for i, (ax, view) in enumerate(zip((world, *sides), views, strict=True)):
         plotting.sphere_frame(ax, view)
         style = {} if image is None else {"norm": image.norm}
+        values = _values(distribution, folder / f"picture{i}")
         drawn = plotting.sphere_density(ax, view, values, 100, **style)
         image = image or drawn
         plotting.sphere_points(ax, view, points / np.linalg.norm(points, axis=-1, keepdims=True))
@@ -70,11 +67,17 @@ def known(
     axes = list(np.ravel(figure.subplots(1, len(distributions))))
     label = "samples, where they turn the third axis" if isinstance(manifold, SO3) else "samples"
     image: Any = None
+    lift = (
+        partial(poincare.to_hyperboloid, c=manifold.c)
+        if isinstance(manifold, Hyperboloid)
+        else _same
+    )
     dots: dict[str, Any] = {"s": 3, "alpha": 0.5, "color": "#b3413b", "label": label}
     for ax, (name, distribution) in zip(axes, distributions.items(), strict=True):
         ax.set_title(name)
         x = np.asarray(samples[name], np.float64)
         style: dict[str, Any] = {"norm": image.norm} if image else {}
+        values = _values(distribution, folder / f"picture-{name}", lift)
         match manifold:
             case Sphere() | SO3():
                 view = plotting.Mollweide(0, 180)
@@ -82,18 +85,17 @@ def known(
                 if isinstance(manifold, SO3):
                     x = x[..., 2]
                 else:
-                    image = plotting.sphere_density(ax, view, _values(distribution), 140, **style)
+                    image = plotting.sphere_density(ax, view, values, 140, **style)
                 unit = x / np.linalg.norm(x, axis=-1, keepdims=True)
                 plotting.sphere_points(ax, view, unit, **dots)
             case Torus():
                 chart = plotting.Plane(np.pi)
                 plotting.frame(ax, chart)
-                image = plotting.density(ax, chart, _values(distribution), **style)
+                image = plotting.density(ax, chart, values, **style)
                 plotting.points(ax, chart, x, **dots)
                 _angles(ax)
             case Hyperboloid():
                 chart = plotting.Disk(float(np.asarray(manifold.c)))
-                values = _values(distribution, lambda z: poincare.to_hyperboloid(z, manifold.c))
                 plotting.frame(ax, chart)
                 image = plotting.density(ax, chart, values, **style)
                 disk = np.asarray(manifold.to_ball(jnp.asarray(x, jnp.float32)))
@@ -115,6 +117,10 @@ def known(
     return folder / "density.png"
 
 
+def _same(x):
+    return x
+
+
 def _angles(ax: Axes) -> None:
     ax.set_axis_on()
     ax.set(xlabel="first angle (radians)", ylabel="second angle (radians)")
@@ -124,8 +130,13 @@ def _angles(ax: Axes) -> None:
     ax.set_yticks(ticks, names)
 
 
-def _values(distribution, points=lambda z: z):
-    return lambda z: np.asarray(_density(distribution, points(jnp.asarray(z, jnp.float32))))
+def _values(distribution, folder, points=_same):
+    """The density as a function of points, or of what ``points`` makes them of."""
+
+    def values(z):
+        return np.exp(training.log_prob(distribution, points(jnp.asarray(z, jnp.float32)), folder))
+
+    return values
 
 
 def learning_curves(path: Path, found: dict[Any, dict[str, Any]]) -> None:

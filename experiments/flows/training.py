@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
+from experiments._training import by_batches
 from geodl import flows, train
 from geodl.distributions import WrappedNormal
 from geodl.flows.continuous.field import Kind
@@ -157,3 +159,15 @@ def fit(
 def draw_from(points: Array, key: Array, n: int) -> Array:
     """n of the points, drawn with replacement."""
     return points[jax.random.randint(key, (n,), 0, len(points))]
+
+
+def log_prob(distribution: Any, x: Any, folder: Path) -> np.ndarray:
+    """Log-densities of points (n, ...), :func:`~experiments._training.by_batches`."""
+    depends = jax.tree.leaves(distribution)
+    found = by_batches(lambda x, _: _log_prob(distribution, x), x, 2000, folder, depends)
+    return found["log_prob"]
+
+
+@jax.jit
+def _log_prob(distribution, x):
+    return {"log_prob": distribution.log_prob(x)}

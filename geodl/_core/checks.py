@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 
 
 T = TypeVar("T")
+AnyArray = TypeVar("AnyArray", Array, np.ndarray)
 
 
 def is_concrete(*arrays) -> bool:
@@ -97,6 +98,17 @@ def primitive(
 def as_shape(shape: int | Iterable[int]) -> tuple[int, ...]:
     """A shape as NumPy takes it: the integer n means (n,)."""
     return tuple(shape) if isinstance(shape, Iterable) else (operator.index(shape),)
+
+
+def with_axes(a: AnyArray, axes: int) -> AnyArray:
+    """The array with axes of length 1 in front, ``axes`` in all."""
+    return a.reshape((1,) * (axes - a.ndim) + a.shape)
+
+
+def aligned(*arrays: AnyArray) -> tuple[AnyArray, ...]:
+    """The arrays with as many axes in each, so that they broadcast where JAX does not promote ranks either."""
+    axes = max(a.ndim for a in arrays)
+    return tuple(with_axes(a, axes) for a in arrays)
 
 
 def float_dtype(*arrays):

@@ -219,7 +219,7 @@ class Search:
         if s.frame is None:
             update, opt_state = self.optimizer.update(-direction, s.opt_state)
             return jnp.asarray(update, direction.dtype), opt_state
-        seen = jnp.sum(s.frame * direction, -1)
+        seen = jnp.sum(s.frame * direction[None], -1)
         update, opt_state = self.optimizer.update(-seen, s.opt_state)
         return jnp.sum(s.frame * jnp.asarray(update, seen.dtype)[:, None], 0), opt_state
 

@@ -119,5 +119,5 @@ def _log_weights(model, params, x, key, samples):
     if not jnp.issubdtype(x.dtype, jnp.floating):  # images of integers, masks
         x = x.astype(float_dtype(*jax.tree.leaves(params)))
     z, log_q = model.encode(params, x).sample_and_log_prob(seed=key, sample_shape=(samples,))
-    log_likelihood = model.log_likelihood(model.decode(params, z), x)
+    log_likelihood = model.log_likelihood(model.decode(params, z), x[None])
     return log_likelihood, log_q - model.prior(params).log_prob(z)

@@ -165,7 +165,13 @@ FirstLayer: TypeAlias = Callable[[int, int, nnx.Rngs], Callable[[Any, Manifold],
 
 
 class CoordinateLayer(nnx.Module):
-    """An affine layer of a point's coordinates; those of a matrix row by row, of a product in turn."""
+    """An affine layer of a point's coordinates; those of a matrix row by row, of a product in turn.
+
+    Args:
+        dim: Number of coordinates.
+        features: Number of outputs.
+        rngs: The random numbers of flax.
+    """
 
     def __init__(self, dim: int, features: int, rngs: nnx.Rngs):
         self.linear = linear(dim, features, rngs)
@@ -175,7 +181,13 @@ class CoordinateLayer(nnx.Module):
 
 
 class LogmapLayer(nnx.Module):
-    """An affine layer of the components of a point's tangent vector at the origin."""
+    """An affine layer of the components of a point's tangent vector at the origin.
+
+    Args:
+        dim: Number of components, the dimension of the space.
+        features: Number of outputs.
+        rngs: The random numbers of flax.
+    """
 
     def __init__(self, dim: int, features: int, rngs: nnx.Rngs):
         self.linear = linear(dim, features, rngs)

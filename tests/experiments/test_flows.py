@@ -52,7 +52,7 @@ def test_a_mixture_needs_its_parts(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_baseline_has_the_same_floor():
+def test_every_baseline_has_the_same_floor(tmp_path):
     x = np.array([[0.0, 0, 1], [0, 0, -1], [1, 0, 0]], np.float32)
     kappa, weights = np.array([50.0, 1e3]), np.array([0.3, 0.7])
     kernels = VonMisesFisher(x[:2], kappa.astype(np.float32))
@@ -66,7 +66,7 @@ def test_every_baseline_has_the_same_floor():
     fit = 0.05 * np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32) + x[0]
     fit /= np.linalg.norm(fit, axis=-1, keepdims=True)
     for method in ("kernel density", "adaptive kernel density"):
-        distribution = baselines.baseline(method, fit[:15], fit[15:])
+        distribution, _ = baselines.baseline(method, fit[:15], fit[15:], tmp_path)
         far = np.exp(distribution.log_prob(x[1]))  # the other pole
         np.testing.assert_allclose(far, 0.01 / (4 * np.pi), rtol=1e-4)
 
