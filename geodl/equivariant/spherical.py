@@ -1,10 +1,12 @@
 """Convolutions that commute with rotations of the sphere, and networks of them.
 
-A layer is a sum of rotated copies: with taps R_i close to the identity, z(R) = sum_i w_i f(R R_i) for functions on
-SO(3), and z(R) = sum_i w_i f(R x_i) for functions on the sphere, which it lifts to SO(3). Both commute with f ->
-f(Q^-1 .), whatever the weights, and are computed exactly in coefficients, by one real product of matrices for each
-degree. Between them functions are sampled for a nonlinearity; what it puts into degrees that the grid does not carry
-is the only error of equivariance (:mod:`geodl.equivariant.checks` measures it, a finer grid lessens it).
+A layer is a weighted sum of rotated copies: with taps R_i close to the identity, z(R) = sum_i w_i f(R R_i) for
+functions on SO(3), and z(R) = sum_i w_i f(R x_i) for functions on the sphere, which it lifts to SO(3). Both commute
+with f -> f(Q^-1 .), whatever the weights w_i, and are computed exactly in coefficients, by one real product of
+matrices for each degree. Here w_i is sqrt(2 / (taps in)) times the parameter, whose initial values are standard
+normal: features keep their size, and the papers' learning rates apply. Between them functions are sampled for a
+nonlinearity; what it puts into degrees that the grid does not carry is the only error of equivariance
+(:mod:`geodl.equivariant.checks` measures it, a finer grid lessens it).
 
 Features are real coefficients in the order of the transforms' computation, with batch and channel last: (m, l, s,
 batch, channel) on the sphere, (m, n, l, s, t, batch, channel) on SO(3), see
@@ -65,12 +67,15 @@ class SphereKernel:
     betas: tuple[float, ...] = field(metadata={"static": True})
 
     def init(self, key: Array, channels_in: int, channels_out: int) -> Array:
-        """Random weights that keep the mean square of positive features (He et al. 2015)."""
-        return _he(key, (len(self.betas), self.of_alpha.shape[-1]), channels_in, channels_out)
+        """Parameters of the weights, standard normal: (betas, alphas, in, out)."""
+        taps = (len(self.betas), self.of_alpha.shape[-1])
+        return jax.random.normal(key, (*taps, channels_in, channels_out), self.table.dtype)
 
-    def spectrum(self, weights: Float[Array, "betas alphas n k"]) -> Float[Array, "L L 2 n k"]:
+    def spectrum(self, parameters: Float[Array, "betas alphas n k"]) -> Float[Array, "L L 2 n k"]:
         """sum_i w_i Y_ln(x_i), by (n, l, t, in, out)."""
-        x = jnp.moveaxis(_wigner.matmul(self.of_alpha, jnp.swapaxes(weights, 0, 1)), 0, 2)
+        x = jnp.moveaxis(
+            _wigner.matmul(self.of_alpha, jnp.swapaxes(_scaled(parameters), 0, 1)), 0, 2
+        )
         x = _wigner.batched(self.table[:, None], x[:, None], 3)[:, 0]
         return x * _wigner.along(harmonics.orthonormal(len(x)), x, 1)
 
@@ -105,9 +110,9 @@ def _rings(max_beta, betas):
     return max_beta * np.arange(1, betas + 1) / betas
 
 
-def _he(key, taps, channels_in, channels_out):
-    shape = (*taps, channels_in, channels_out)
-    return jax.random.normal(key, shape) * np.sqrt(2 / (np.prod(taps) * channels_in))
+def _scaled(parameters):
+    """Weights (*taps, in, out) of parameters of order 1, which keep the mean square of positive features (He et al. 2015)."""
+    return parameters * np.sqrt(2 / np.prod(parameters.shape[:-1])).astype(parameters.dtype)
 
 
 @register_record
@@ -127,13 +132,13 @@ class RotationKernel:
         return self.plus.shape[2]
 
     def init(self, key: Array, channels_in: int, channels_out: int) -> Array:
-        """Random weights that keep the mean square of positive features (He et al. 2015)."""
+        """Parameters of the weights, standard normal: (betas, alphas, gammas, in, out)."""
         taps = (len(self.betas), self.of_alpha.shape[-1], self.of_gamma.shape[-1])
-        return _he(key, taps, channels_in, channels_out)
+        return jax.random.normal(key, (*taps, channels_in, channels_out), self.plus.dtype)
 
-    def spectrum(self, weights: Float[Array, "betas alphas gammas n k"]) -> tuple[Array, ...]:
+    def spectrum(self, parameters: Float[Array, "betas alphas gammas n k"]) -> tuple[Array, ...]:
         """sum_i w_i D^l_nk(R_i) as :func:`convolve` needs it: (l, (t, k, in), (s, n, out)) by blocks of degrees."""
-        waves = _wigner.sines(jnp.moveaxis(weights, 0, 2), self.of_alpha, self.of_gamma)
+        waves = _wigner.sines(jnp.moveaxis(_scaled(parameters), 0, 2), self.of_alpha, self.of_gamma)
         u, v = _wigner.split(waves)
         blocks = []
         for low, high in _steps(self.degrees):
@@ -145,14 +150,14 @@ class RotationKernel:
         return tuple(blocks)
 
     def column(
-        self, weights: Float[Array, "betas alphas gammas n k"]
+        self, parameters: Float[Array, "betas alphas gammas n k"]
     ) -> Float[Array, "N1 L 2 n k"]:
         """sum_i w_i sum_n v_n D^l_nk(R_i), by (k, l, t, in, out), as :func:`to_sphere` needs it.
 
         v_0 = 1, v_n = sqrt(2) for even n > 0: the sum over the even orders, which for complex coefficients too is the
         real one (Gerken et al. 2022).
         """
-        waves = _wigner.sines(jnp.moveaxis(weights, 0, 2), self.of_alpha, self.of_gamma)
+        waves = _wigner.sines(jnp.moveaxis(_scaled(parameters), 0, 2), self.of_alpha, self.of_gamma)
         even = slice(0, None, 2)
         factors = np.where(np.arange(0, len(self.plus), 2) == 0, 1, np.sqrt(2))
         sums = []
@@ -212,8 +217,7 @@ def lift(f: Array, spectrum: Array) -> Array:
     Args:
         f: coefficients (m, l, s, batch, in).
         spectrum: of the kernel, :meth:`SphereKernel.spectrum`, of as many degrees; its first N + 1 orders where the
-            result
-            shall have no more.
+            result shall have no more.
 
     Returns:
         Coefficients (m, n, l, s, t, batch, out).
@@ -319,7 +323,8 @@ class _Layers:
             layer = {"kernel": kernel.init(keys[i], n, k), "bias": jnp.zeros(k)}
             if i > 0 and skips:
                 of_skip = jax.random.fold_in(keys[i], 0)
-                layer |= {"skip": _he(of_skip, (), n, k), "skip_bias": jnp.zeros(k)}
+                skip = jax.random.normal(of_skip, (n, k), self.image.fourier.dtype)
+                layer |= {"skip": skip / np.sqrt(n), "skip_bias": jnp.zeros(k)}
             params[f"layer{i}"] = layer
         return params
 

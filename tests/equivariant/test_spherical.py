@@ -71,6 +71,7 @@ def test_convolution_is_a_sum_of_rotated_copies(x64):
     ).swapaxes(0, 1)  # (betas, alphas, gammas)
     at_taps = np.einsum("...ij,bacjk->...bacik", r, taps)
     expected = np.einsum("xyzbaci,bacio->xyzo", np.stack([f(at_taps), g(at_taps)], -1), w)
+    expected *= np.sqrt(2 / (40 * 2))
     x = transform.analyze(jnp.stack([f(r), g(r)], -1)[..., None, :])
     z = transform.synthesize(spherical.convolve(x, kernel.spectrum(w)))[..., 0, :]
     np.testing.assert_allclose(z, expected, atol=1e-13)
@@ -89,7 +90,7 @@ def test_lifting_is_a_sum_of_rotated_copies(x64):
 
     taps = poles(np.arange(5) * 0.4 * np.pi, np.array([0.4, 0.8])[:, None])
     at_taps = np.einsum("...ij,baj->...bai", rotations(transform), taps)
-    expected = np.einsum("xyzbai,baio->xyzo", h(at_taps), w)
+    expected = np.einsum("xyzbai,baio->xyzo", h(at_taps), w) * np.sqrt(2 / (10 * 2))
     points = poles(2 * np.pi * np.arange(6)[:, None] / 6, np.array(sphere.grid.betas))
     x = spherical.lift(sphere.analyze(h(points)[:, :, None]), kernel.spectrum(w))
     np.testing.assert_allclose(transform.synthesize(x)[..., 0, :], expected, atol=1e-13)
