@@ -198,6 +198,10 @@ def neighborhoods(
 ) -> Neighborhoods:
     """The points within a geodesic distance of each point, with log maps, transport and weights over the tangent space.
 
+    The error of a convolution is that of the points as a quadrature: with 3072 Fibonacci points on the sphere and smooth
+    fields 2e-4 of the output (in the mean square) for a radius of 1, 8e-4 for 0.5; it falls by about 8 with four times
+    the points. The time on the host grows with their square.
+
     Args:
         manifold: The space, with ``logmap``, ``transport`` and ``logdetexp``.
         points: (n, *event_shape).
@@ -317,9 +321,11 @@ def polar_neighborhoods(
 @register_record
 @dataclass(frozen=True)
 class Stencil:
-    """The table of a convolution: for each edge the kernel's radial functions times harmonics, times its weight.
+    """The table of a convolution, made by :func:`stencil`. All layers on the same points share one.
 
-    Made by :func:`stencil`. All layers on the same points share one; a network's arrays, not parameters of it.
+    radial, degree: number of radial functions, highest degree of the harmonics.
+    indices, transport: (m, k) and (m, k, d, d), of the neighborhoods.
+    kernel: (m, k, radial * harmonics) their products at each neighbor, times its weight.
     """
 
     radial: int = field(metadata={"static": True})

