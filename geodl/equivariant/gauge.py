@@ -198,9 +198,9 @@ def neighborhoods(
 ) -> Neighborhoods:
     """The points within a geodesic distance of each point, with log maps, transport and weights over the tangent space.
 
-    The error of a convolution is that of the points as a quadrature: with 3072 Fibonacci points on the sphere and smooth
-    fields 2e-4 of the output (in the mean square) for a radius of 1, 8e-4 for 0.5; it falls by about 8 with four times
-    the points. The time on the host grows with their square.
+    The error of a convolution is that of the points as a quadrature: with 3072 Fibonacci points on the sphere and
+    smooth fields 2e-4 of the output (in the mean square) for a radius of 1, 8e-4 for 0.5; four times the points make it
+    about 8 times less. The time on the host grows with their square.
 
     Args:
         manifold: The space, with ``logmap``, ``transport`` and ``logdetexp``.
