@@ -111,7 +111,7 @@ def _rings(max_beta, betas):
 
 
 def _scaled(parameters):
-    """Weights (*taps, in, out) of parameters of order 1, which keep the mean square of positive features (He et al. 2015)."""
+    """Weights of parameters of order 1 (*taps, in, out): they keep the mean square of positive features (He 2015)."""
     return parameters * np.sqrt(2 / np.prod(parameters.shape[:-1])).astype(parameters.dtype)
 
 

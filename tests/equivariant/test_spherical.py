@@ -108,6 +108,7 @@ def test_the_map_to_the_sphere_sums_the_even_orders(x64):
         np.testing.assert_allclose(column[: l + 1, l], expected, atol=1e-13)
 
 
+@pytest.mark.quick("None")
 @pytest.mark.parametrize("orders", [None, 1])
 def test_linear_layers_are_equivariant(orders, key):
     """Features on SO(3) and pictures rotate as the image does, to rounding in float32."""
@@ -203,6 +204,7 @@ def test_finer_grids_are_more_equivariant(classifier, key):
     assert planar.mean[-1] > 0.5 and planar.flips[-1] > 0.3
 
 
+@pytest.mark.slow
 def test_gap_of_fields(segmenter, key):
     net, params = segmenter
     x, _ = images(key, 2, 2)
@@ -213,6 +215,7 @@ def test_gap_of_fields(segmenter, key):
     assert equivariance_gap(lambda x: x * longitude, x, key, degrees=(6,)).mean[0] > 0.5
 
 
+@pytest.mark.slow
 def test_spectra_take_the_place_of_kernels(classifier, segmenter, key):
     for net, params in (classifier, segmenter):
         x, _ = images(key, 2, 2)
@@ -222,6 +225,7 @@ def test_spectra_take_the_place_of_kernels(classifier, segmenter, key):
         )
 
 
+@pytest.mark.slow
 def test_few_orders_need_less_memory(key):
     """Spins up to N: as equivariant, and the features are smaller."""
     few = spherical.spherical_classifier(7, **BANDS, orders=1, oversampling=2.0)
@@ -236,6 +240,7 @@ def test_few_orders_need_less_memory(key):
     assert size(few) < 0.7 * size(full)
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_and_right(classifier, key, x64):
     net = spherical.spherical_classifier(3, **BANDS)
     params = jax.tree.map(lambda a: a.astype(np.float64), net.init(key))
