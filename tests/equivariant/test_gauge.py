@@ -348,6 +348,7 @@ def test_sections_are_equivariant_functions_on_frames(key, x64):
         np.testing.assert_allclose(there(k), function(k), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_given_frames(x64):
     points = jnp.asarray(sphere_points(7)[0])
     east = jnp.cross(jnp.array([0.3, 0.2, 1.0]), points)

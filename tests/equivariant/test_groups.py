@@ -71,7 +71,7 @@ def test_regular_and_quotient_representations_move_cosets(group, x64):
     assert group.regular().permutes and group.trivial.permutes
 
 
-@pytest.mark.quick("D_2", "O(2)", "SO(3)")
+@pytest.mark.quick("O(2)", "SO(3)")
 @pytest.mark.parametrize("group", [*PLANAR, so3()], ids=str)
 def test_representations_are_orthogonal_and_multiplicative(group, key, x64):
     g, h = group.random(key, (2, 5))
