@@ -56,6 +56,7 @@ QUICKLY_COMPILED = {
     "flows",
     "manifolds",
     "nn",
+    "optim",
     "plotting",
     "tests",
     "vae",

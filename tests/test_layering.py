@@ -32,7 +32,7 @@ ALLOWED = {
     "flows": MODELS,
     "equivariant": BRICKS,
     # They see a generator through its contract, and never a concrete model.
-    "counterfactual": {"manifolds", "generators"},
+    "counterfactual": {"manifolds", "generators", "optim"},
     "explain": {"manifolds", "generators"},
     "infinite": {"manifolds", "nn"},
     # They know no model.

@@ -149,6 +149,10 @@ class Manifold(ABC):
         """Frame components (..., dim) of logmap(x, y): inverse of expmap_frame."""
         return self.to_frame(x, self.logmap(x, y))
 
+    def transport_frame(self, x: Point, y: Point, a: ArrayLike) -> Array:
+        """Components at y of the tangent vector at x with components a (..., dim), after parallel transport."""
+        return self.to_frame(y, self.transport(x, y, self.from_frame(x, a)))
+
     def logdetexp_frame(self, x: Point, a: ArrayLike) -> Array:
         """logdetexp at the tangent vector with frame components a (..., dim)."""
         return self.logdetexp(x, self.from_frame(x, a))

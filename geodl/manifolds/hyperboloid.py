@@ -571,6 +571,12 @@ def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
     return _from_frame(y, _rotate(x, y, _to_frame(x, v, c), c), c)
 
 
+@_primitive("x", "y")
+def transport_frame(x: Vector, y: Vector, a: Space, c: Curvature) -> Space:
+    """Parallel transport in components of the orthonormal frames at x and y, which far out are not exp(r) long."""
+    return _rotate(x[..., 1:], y[..., 1:], a, c)
+
+
 def _rotate(x, y, a, c):
     """The frame at x, transported to y, in the frame there: a turn by the defect of the triangle (origin, x, y).
 
