@@ -99,6 +99,11 @@ def as_shape(shape: int | Iterable[int]) -> tuple[int, ...]:
     return tuple(shape) if isinstance(shape, Iterable) else (operator.index(shape),)
 
 
+def is_shape(node: Any) -> bool:
+    """Whether it is a tuple of integers: a leaf of a product's ``event_shape``."""
+    return isinstance(node, tuple) and all(isinstance(n, int) for n in node)
+
+
 def float_dtype(*arrays):
     """Common floating dtype of the arrays; integers count as the default float."""
     dtype = jnp.result_type(*arrays)

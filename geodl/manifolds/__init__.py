@@ -1,7 +1,7 @@
 """Riemannian manifolds: one module of pure functions each, and a record with the curvature bound."""
 
 from geodl._core.records import register_record
-from geodl.manifolds import euclidean, hyperboloid, poincare, so3, sphere, torus
+from geodl.manifolds import euclidean, hyperboloid, poincare, so3, sphere, statistics, torus
 from geodl.manifolds.base import Manifold, Point, Tangent, Winding
 from geodl.manifolds.euclidean import Box, Euclidean
 from geodl.manifolds.hyperboloid import Hyperboloid
@@ -31,5 +31,6 @@ __all__ = [
     "register_record",
     "so3",
     "sphere",
+    "statistics",
     "torus",
 ]

@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from geodl._core.checks import float_dtype
+from geodl._core.checks import float_dtype, is_shape
 from geodl._core.reductions import safe_norm
 
 
@@ -171,7 +171,7 @@ class Manifold(ABC):
 
     def batch_shape(self, x: Point) -> tuple[int, ...]:
         """Shape of an array of points x without the axes of a point, broadcast over a product's factors."""
-        shapes = jax.tree.leaves(self.event_shape, is_leaf=_is_shape)
+        shapes = jax.tree.leaves(self.event_shape, is_leaf=is_shape)
         pairs = zip(jax.tree.leaves(x), shapes, strict=True)
         return np.broadcast_shapes(*(p.shape[: p.ndim - len(shape)] for p, shape in pairs))
 
@@ -236,10 +236,6 @@ class Manifold(ABC):
         return NotImplementedError(
             f"{type(self).__name__} does not say {what}: define {name} to use it here"
         )
-
-
-def _is_shape(x):
-    return isinstance(x, tuple) and all(isinstance(n, int) for n in x)
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@
 Where the tree says None, and on R^d, this is optax, bit for bit. Where it has a manifold, what flows from one
 transformation to the next are components (..., dim) in the manifold's orthonormal frame at the point, so that a norm, a
 clipping, a schedule of optax means what it says: put them after :func:`riemannian_gradient`, which is first in a chain.
-What is remembered from step to step is carried by parallel transport from the point where it was to the point where it is
-used, so that transformations after it, ``optax.MultiSteps`` or a skipped step cannot lead it astray.
+What is remembered from step to step is carried by parallel transport from the point where it was to the point where it
+is used, so that transformations after it, ``optax.MultiSteps`` or a skipped step cannot lead it astray.
 
 A manifold whose curvature is learned depends on the parameters: then ``manifolds`` is a function of them,
 

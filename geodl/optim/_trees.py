@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from geodl._core.checks import is_shape
 from geodl.manifolds import Manifold
 
 
@@ -77,12 +78,8 @@ def check_points(space: Manifold | None, x: Any) -> None:
                 f"{space}: points have shape (..., {', '.join(map(str, shape))}), got {jnp.shape(part)}"
             )
 
-    jax.tree.map(check_shape, space.event_shape, x, is_leaf=_is_shape)  # type: ignore[union-attr]
+    jax.tree.map(check_shape, space.event_shape, x, is_leaf=is_shape)  # type: ignore[union-attr]
     space.to_frame(x, jax.tree.map(jnp.zeros_like, x))  # type: ignore[union-attr]
-
-
-def _is_shape(node):
-    return isinstance(node, tuple) and all(isinstance(n, int) for n in node)
 
 
 def from_origin(space: Manifold | None, x: Any) -> Any:

@@ -59,7 +59,9 @@ def in_frame(
         tree = at(manifolds, params)
         frames = over(tree, identity_frame, params)
         seen = over(tree, from_origin, params)
-        return FrameState(optimizer.init(seen), frames, jax.tree.map(jnp.copy, points_of(tree, params)))
+        return FrameState(
+            optimizer.init(seen), frames, jax.tree.map(jnp.copy, points_of(tree, params))
+        )
 
     def update(updates, state, params=None, **extra_args):
         tree = at(manifolds, params)
@@ -81,7 +83,9 @@ def identity_frame(manifold: Manifold | None, x: Point) -> Array | None:
     if not is_curved(manifold, x):
         return None
     zero = zero_components(manifold, x)
-    return jnp.broadcast_to(jnp.eye(zero.shape[-1], dtype=zero.dtype), (*zero.shape, zero.shape[-1]))
+    return jnp.broadcast_to(
+        jnp.eye(zero.shape[-1], dtype=zero.dtype), (*zero.shape, zero.shape[-1])
+    )
 
 
 def carry_frame(manifold: Manifold | None, frame: Array | None, x: Point, y: Point) -> Array | None:
@@ -95,7 +99,7 @@ def carry_frame(manifold: Manifold | None, frame: Array | None, x: Point, y: Poi
 def update_in_frame(
     optimizer: optax.GradientTransformation, frame: Array | None, updates: Array, state: Any
 ) -> tuple[Array, Any]:
-    """The optimizer's update of one point, which sees components in the frame (None: the manifold's own), and its state.
+    """The optimizer's update of one point, seen in the frame (None: the manifold's own), and its next state.
 
     Args:
         optimizer: any transformation of optax.

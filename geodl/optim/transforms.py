@@ -28,8 +28,8 @@ from geodl.optim._trees import (
 def riemannian_gradient(manifolds: Manifolds) -> optax.GradientTransformation:
     """Components of the gradient in the orthonormal frame at each point, from what ``jax.grad`` gives.
 
-    a_i = <g, e_i>, the derivative along the frame's vector e_i, so that no metric is inverted. A tangent vector of them is
-    ``manifold.egrad_to_rgrad(x, g)``.
+    a_i = <g, e_i>, the derivative along the frame's vector e_i, so that no metric is inverted. They are
+    those of the tangent vector ``manifold.egrad_to_rgrad(x, g)``.
 
     Args:
         manifolds: a tree of Manifold or None like the parameters, a prefix of it, or a function of them that gives one.
@@ -102,7 +102,9 @@ def riemannian_momentum(
 
     def init(params):
         tree = at(manifolds, params)
-        return MomentumState(over(tree, zero_components, params), jax.tree.map(jnp.copy, points_of(tree, params)))
+        return MomentumState(
+            over(tree, zero_components, params), jax.tree.map(jnp.copy, points_of(tree, params))
+        )
 
     def update(updates, state, params=None):
         tree = at(manifolds, params)
@@ -157,7 +159,11 @@ def scale_by_riemannian_adam(
         nu = over(tree, _squares, params, mu)
         largest = jax.tree.map(jnp.copy, nu) if amsgrad else None
         return RiemannianAdamState(
-            jnp.zeros([], jnp.int32), mu, nu, largest, jax.tree.map(jnp.copy, points_of(tree, params))
+            jnp.zeros([], jnp.int32),
+            mu,
+            nu,
+            largest,
+            jax.tree.map(jnp.copy, points_of(tree, params)),
         )
 
     def update(updates, state, params=None):

