@@ -119,7 +119,7 @@ def _mean(manifold, points, weights, start, tolerance, max_steps):
     def linear_solve(f, b):
         return jnp.linalg.solve(jax.jacobian(f)(b), b)
 
-    at_mean = jnp.zeros(manifold.dim, weights.dtype)
+    at_mean = 0 * residual * jnp.ones(manifold.dim, weights.dtype)  # NaN where that is
     a = lax.custom_root(condition, at_mean, lambda _, a: a, linear_solve)
     converged = residual <= tolerance
     return Mean(manifold.expmap_frame(x, a), residual, converged, steps)

@@ -31,6 +31,7 @@ def cloud(space, n, dtype=np.float64, seed=0, around=1.0, spread=0.9):
 mean = jax.jit(statistics.frechet_mean, static_argnames=("tolerance", "max_steps"))
 
 
+@pytest.mark.quick("sphere")
 @pytest.mark.parametrize(
     ("space", "reference"),
     [
@@ -48,10 +49,10 @@ def test_the_mean_is_that_of_geomstats(space, reference, x64):
     found = mean(space, points, weights)
     assert found.converged
     expected = theirs.fit(np.asarray(points), weights=weights).estimate_
-    assert space.dist(found.point, expected) < 1e-6  # where theirs stops
+    assert space.dist(found.point, expected) < 1e-5  # where theirs stops
 
 
-@pytest.mark.quick("ball", "so3")
+@pytest.mark.quick("ball")
 @pytest.mark.parametrize("name", CURVED)
 def test_a_thousand_points_in_float32(name, x64):
     space = CURVED[name]
@@ -66,7 +67,7 @@ def test_a_thousand_points_in_float32(name, x64):
     np.testing.assert_allclose(statistics.frechet_variance(space, points, weights), variance)
 
 
-@pytest.mark.quick("ball", "sphere")
+@pytest.mark.quick("sphere")
 @pytest.mark.parametrize("name", CURVED)
 def test_derivatives_in_points_weights_and_curvature(name, x64):
     """Reverse and forward mode against central differences."""
@@ -152,7 +153,7 @@ def test_principal_directions_of_a_cross(x64):
     np.testing.assert_allclose(np.abs(np.sum(found.directions * turn[order], -1)), 1, atol=1e-10)
 
 
-@pytest.mark.quick("so3", "foreign")
+@pytest.mark.quick("foreign")
 @pytest.mark.parametrize("name", CURVED)
 def test_a_geodesic_is_found_again(name, x64):
     space = CURVED[name]

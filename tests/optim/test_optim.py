@@ -1,4 +1,4 @@
-"""Optimizers on manifolds: what they are on R^d, that they do not see coordinates, and that optax composes with them."""
+"""Optimizers on manifolds: what they are on R^d, that they see no coordinates, that optax composes with them."""
 
 from functools import partial
 
@@ -203,7 +203,7 @@ def test_second_moments_are_one_for_each_point_and_factor():
 
 
 def test_optax_composes():
-    """Schedules, clipping, several optimizers, accumulation, jit, vmap over seeds, scan, donation: at once, and alone."""
+    """Schedules, clipping, several optimizers, accumulation, jit, vmap over seeds, scan and donation."""
     manifolds = {"x": SPHERE, "y": BALL, "w": None}
     schedule = optax.cosine_decay_schedule(0.1, 30)
     on_points = optax.chain(
