@@ -12,9 +12,9 @@ isometry from the frame at its upper end to that at its lower one, an element of
     (a, b) = e^{i angle / 2} (cosh(length / 2), sinh(length / 2)),     z -> (a z + b) / (\bar b z + \bar a),
 
 kept as a pair of size 1 and the logarithm of its scale. A path is their product. Turning back is the only thing that
-cancels, and a path in a tree does not; so the distance of a pair, 2 asinh |b| of the path between them, has the relative
-precision of the floats at any radius. Products over 2^k edges upwards from each node are tabulated, so that a pair costs
-the logarithm of the depth.
+cancels, and a path in a tree does not; so the distance of a pair, 2 asinh |b| of the path between them, has the
+relative precision of the floats at any radius. Products over 2^k edges upwards from each node are tabulated, so that a
+pair costs the logarithm of the depth.
 
 Sources: Sarkar, *Low Distortion Delaunay Embedding of Trees in Hyperbolic Plane* (2011); Sala et al., *Representation
 Tradeoffs for Hyperbolic Embeddings* (2018), for the lengths and the angles by codes.
@@ -153,7 +153,7 @@ def edge_length(tree: Tree, distortion: float) -> float:
 
 
 def equal_angles(tree: Tree) -> np.ndarray:
-    """Angles (n,) at which the edge to each node leaves its parent, where the edge upwards leaves at pi: all equal ones.
+    """Equal angles (n,) at which the edges to the nodes leave their parents, where the edge upwards leaves at pi.
 
     The root's own is 0.
     """
@@ -219,7 +219,7 @@ def _distance(p, q):
 @register_record
 @dataclass(frozen=True)
 class Drawing:
-    """A tree in the hyperbolic plane of curvature -1: from each node upwards, the isometries over 1, 2, 4, ... edges."""
+    """A tree in the hyperbolic plane of curvature -1, by the isometries over 1, 2, 4, ... edges up from each node."""
 
     up: Array
     """(k, n), the node 2^k edges above, or the root"""
@@ -271,7 +271,7 @@ class Drawing:
 
 
 def embed(tree: Tree, length: ArrayLike, angles: ArrayLike | None = None) -> Drawing:
-    """The tree in the hyperbolic plane of curvature -1; a pure function of lengths and angles, to be jitted and derived.
+    """The tree in the hyperbolic plane of curvature -1: a pure function of lengths and angles.
 
     Args:
         tree: with static structure.

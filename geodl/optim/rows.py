@@ -82,9 +82,13 @@ def update_rows(
         return leaf.at[rows].get(mode="clip")
 
     def put(leaf, new):
+        if jnp.issubdtype(new.dtype, jnp.floating):
+            new = new + after.reshape(-1, *[1] * (new.ndim - 1)).astype(new.dtype)
         return leaf.at[rows].set(new, mode="drop", unique_indices=True)
 
     points, own = jax.tree.map(take, (table, state))
     updates, own = jax.vmap(optimizer.update)(grads, own, points)
+    # 0, and known when all rows are read: what is written before that is written to a copy of the whole table
+    after = 0 * sum(jnp.sum(u, range(1, u.ndim)) for u in jax.tree.leaves(updates))
     points = apply_updates(manifold, points, updates)
     return jax.tree.map(put, (table, state), (points, own))

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array
 
+from geodl._core.platform import cpu_barrier
+from geodl._core.reductions import dot, scale
 from geodl.optim._trees import (
     Manifolds,
     at,
@@ -42,7 +43,8 @@ def riemannian_gradient(manifolds: Manifolds) -> optax.GradientTransformation:
     def components(space, x, g):
         if not is_point(space, x):
             return g
-        return jax.vjp(lambda a: space.from_frame(x, a), zero_components(space, x))[1](g)[0]
+        along = jax.vjp(lambda a: space.from_frame(x, a), zero_components(space, x))[1]
+        return cpu_barrier(along(g)[0])
 
     def init(params):
         over(at(manifolds, params), check_points, params)
@@ -119,7 +121,7 @@ def riemannian_momentum(
 class RiemannianAdamState(NamedTuple):
     """First moments in components at ``points``, second moments one for a point."""
 
-    count: Array
+    count: Any
     mu: Any
     nu: Any
     """of each part of the parameters: a tuple over its manifold's factors"""
@@ -188,15 +190,17 @@ def _squares(space, x, a):
     if not is_point(space, x):
         return jax.tree.map(lambda g: g**2, a)
     return tuple(
-        g**2 if f.frame_is_parallel else jnp.sum(g**2, -1, keepdims=True)
-        for f, g in _factors(space, x, a)
+        g**2 if f.frame_is_parallel else dot(g, g)[..., None] for f, g in _factors(space, x, a)
     )
 
 
 def _divided(space, x, a, divisors):
     if not is_point(space, x):
         return jax.tree.map(lambda m, v: m / v, a, divisors)
-    parts = [m / v for (_, m), v in zip(_factors(space, x, a), divisors, strict=True)]
+    parts = [
+        m / v if f.frame_is_parallel else scale(1 / v[..., 0], m)
+        for (f, m), v in zip(_factors(space, x, a), divisors, strict=True)
+    ]
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, -1)
 
 

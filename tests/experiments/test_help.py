@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("family", ["pvae", "flows", "counterfactuals"])
+@pytest.mark.parametrize("family", ["pvae", "flows", "counterfactuals", "trees"])
 def test_every_command_says_what_it_does(family, monkeypatch, capsys):
     main = importlib.import_module(f"experiments.{family}.__main__")
     monkeypatch.setattr("sys.argv", [family, "--help"])
