@@ -1,9 +1,10 @@
-"""A step of Riemannian Adam on a table of points of the Poincaré ball, side by side with geoopt and hyperbolix, on one core.
+"""A step of Riemannian Adam on a table of points of the ball, side by side with geoopt and hyperbolix, on one core.
 
     python benchmarks/optim.py [--quick] [--output docs/results/optim_speed.md]
 
-dense: all 100,000 x 10 rows get a gradient. rows: 5,000 of them do; geoopt by its sparse optimizer; hyperbolix has none.
-The gradients are given: what is timed is the optimizer and the step. Libraries that are not installed are left out.
+dense: all 100,000 x 10 rows get a gradient. rows: 5,000 of them do; geoopt by its sparse optimizer, hyperbolix has
+none. The gradients are given: what is timed is the optimizer and the step. Libraries that are not installed are left
+out.
 """
 
 import argparse
@@ -115,7 +116,9 @@ def hyperbolix():
         def dense(carry):
             params, state = carry
             updates, state = optimizer.update(wrap(gradients), state, params)
-            return jax.tree.map(jnp.add, params, updates), state
+            leaves, structure = jax.tree.flatten(params)
+            moved = map(jnp.add, leaves, jax.tree.leaves(updates))
+            return jax.tree.unflatten(structure, moved), state
 
         params = wrap(jnp.array(points))
         return {"dense": stepping(dense, params, optimizer.init(params))}
