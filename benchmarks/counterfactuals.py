@@ -1,6 +1,6 @@
 """Flows and counterfactual searches beside normflows, zuko and torch.func: what a step, a search, a Jacobian cost.
 
-``python benchmarks/counterfactuals.py [--quick]``: a Glow of 28 x 28 grey images, 2 levels of 6 steps, conditioners of
+``python benchmarks/counterfactuals.py [--quick]``: a Glow of 28 x 28 gray images, 2 levels of 6 steps, conditioners of
 64 channels (3 x 3, 1 x 1, 3 x 3), affine, and a small convolutional classifier, both trained for a moment on
 scikit-learn's digits. The same network with the same weights in torch: normflows' blocks, with the prior of the split
 and the bounded log-scales of ours, which it lacks; the two agree to rounding. And a dense RealNVP of 784 dimensions,
@@ -96,7 +96,7 @@ class Problem(NamedTuple):
 
 
 def pixels(images):
-    """The centres of the pixels' bins."""
+    """The centers of the pixels' bins."""
     return (np.float32(images) + 0.5) / 256
 
 
@@ -187,10 +187,10 @@ def density_and_samples(net, params, x):
 
 
 def our_calls(given: Problem):
-    law = jax.jit(given.glow.distribution)(given.params)
+    q = jax.jit(given.glow.distribution)(given.params)
     generator = given.glow.generator(given.params)
     x = jnp.asarray(pixels(given.images))
-    z = jax.block_until_ready(jax.jit(law.bijector.inverse)(x))
+    z = jax.block_until_ready(jax.jit(q.bijector.inverse)(x))
     goal = jnp.asarray(given.goal)
     model = Partial(CLASSIFIER.apply, given.classifier)
     target = cf.confidence(CONFIDENCE)

@@ -484,7 +484,7 @@ def main():
     for network, (nll, rows) in errors.items():
         parts.append(
             f"Log-likelihoods against float64 Tsit5 at 1e-10, {network} (mean negative log-likelihood {nll:.4f} "
-            f"nats; of the law itself {datasets.SPHERICAL_MIXTURE_ENTROPY:.4f}):\n\n"
+            f"nats; of the distribution itself {datasets.SPHERICAL_MIXTURE_ENTROPY:.4f}):\n\n"
             + table(header, rows)
         )
     text = "\n\n".join(parts) + "\n"

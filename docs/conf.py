@@ -3,10 +3,16 @@
 import inspect
 import os
 import re
+from pathlib import Path
 
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import matplotlib
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.util import logging
 from sphinx.util.inspect import stringify_signature
 
 import geodl
@@ -20,9 +26,9 @@ version = release = geodl.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_design",
 ]
 exclude_patterns = ["_build", "jupyter_execute", "results"]
 
@@ -42,6 +48,13 @@ python_use_unqualified_type_names = True
 html_theme = "furo"
 html_title = "geodl"
 html_copy_source = False
+html_math_renderer = "mathml"
+# STIX, which comes with matplotlib, has the letters of formulas where the reader's fonts lack them.
+html_static_path = [
+    "_static",
+    str(Path(matplotlib.get_data_path(), "fonts", "ttf", "STIXGeneral.ttf")),
+]
+html_css_files = ["pages.css"]
 
 
 def plain_mathematics(app, what, name, obj, options, lines):
@@ -67,6 +80,21 @@ def shorten(types):
     return re.sub(r"~?Array \| ~?numpy\.ndarray \|[~\w|. ]*\| complex", "ArrayLike", types)
 
 
+def visit_math(translator, node):
+    """A formula as MathML, which a browser reads by itself: no script, no network."""
+    block = isinstance(node, nodes.math_block)
+    try:
+        formula = tex2mathml(node.astext(), as_block=block)
+    except MathError as error:
+        logging.getLogger(__name__).warning("%s in %s", error, node.astext(), location=node)
+        formula = translator.encode(node.astext())
+    tag = "div" if block else "span"
+    translator.body.append(translator.starttag(node, tag, "", CLASS="math notranslate nohighlight"))
+    translator.body.append(f"{formula}</{tag}>")
+    raise nodes.SkipNode
+
+
 def setup(app):
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("autodoc-process-docstring", plain_mathematics)
     app.connect("autodoc-process-signature", short_signature)

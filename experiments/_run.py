@@ -1,7 +1,7 @@
 """A run: its folder and configuration, where its figures come from, and its tables.
 
-A run is `<root>/<experiment>/<name>/`: `config.json` (what was asked, and at each start the revision, device, ...),
-`table.md` and `result.json` at the end, and what the experiment puts beside them: checkpoints, logs, pictures.
+A run is ``<root>/<experiment>/<name>/``: ``config.json`` (what was asked, and at each start the revision, device, ...),
+``table.md`` and ``result.json`` at the end, and what the experiment puts beside them: checkpoints, logs, pictures.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy.stats import binomtest
 
 from geodl.train import write_text
 
@@ -31,10 +32,10 @@ class Run:
         """Start the run, or go on with it.
 
         Args:
-            experiment: `<family>-<experiment>`, as the make target is called.
-            config: a dataclass with a `name` and a `root`.
+            experiment: ``<family>-<experiment>``, as the make target is called.
+            config: a dataclass with a ``name`` and a ``root``.
             free: its fields that may differ between starts of one run, as the cells that are asked for.
-            found: what replaces fields of the configuration, as the data set that `data="auto"` has found.
+            found: what replaces fields of the configuration, as the data set that ``data="auto"`` has found.
 
         Raises:
             TypeError: JSON cannot hold a field; tuples and arrays become lists, NaN and infinities their names.
@@ -46,7 +47,7 @@ class Run:
         self.protocol: dict[str, Any] = _read_json(json.dumps(protocol, default=_plain))
 
     def finish(self, table: str, result: Any = None, folder: Path | None = None) -> None:
-        """Write `table.md`, and `result.json` with the run's provenance, into the folder; print the table.
+        """Write ``table.md``, and ``result.json`` with the run's provenance, into the folder; print the table.
 
         Args:
             table: in Markdown.
@@ -61,7 +62,7 @@ class Run:
 
 
 def start_run(experiment: str, name: str, protocol: Mapping[str, Any], root: str | Path) -> Path:
-    """The folder `root/experiment/name`, made or found again; `config.json` records the start."""
+    """The folder ``root/experiment/name``, made or found again; ``config.json`` records the start."""
     folder = Path(root) / experiment / name
     path = folder / "config.json"
     values = _read_json(json.dumps(protocol, default=_plain))
@@ -126,7 +127,7 @@ def provenance() -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    """Revision of the code that runs, `-dirty` where files differ from it; None outside of git."""
+    """Revision of the code that runs, ``-dirty`` where files differ from it; None outside of git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(
@@ -167,3 +168,33 @@ def mean_and_error(values: Sequence[float] | np.ndarray) -> str:
     if len(values) < 2:
         return f"{np.mean(values):.2f}"
     return f"{np.mean(values):.2f} ± {np.std(values, ddof=1) / len(values) ** 0.5:.2f}"
+
+
+def metric_rows(
+    methods: Mapping[str, Mapping[str, np.ndarray]],
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of :func:`markdown_table` for metrics (n,), a row per method.
+
+    Booleans are shares with Wilson's interval of 95 %, numbers are means of the finite entries ± their standard error.
+    A metric that a method lacks is left blank.
+    """
+    names = list(dict.fromkeys(name for metrics in methods.values() for name in metrics))
+    rows = [
+        [method, *(_cell(metrics[name]) if name in metrics else "" for name in names)]
+        for method, metrics in methods.items()
+    ]
+    return ["method", *names], rows
+
+
+def _cell(values):
+    values = np.asarray(values)
+    if len(values) == 0:
+        return "none"
+    if values.dtype == bool:
+        low, high = binomtest(values.sum(), len(values)).proportion_ci(method="wilson")
+        return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+    values = values[np.isfinite(values)]
+    if len(values) == 0:
+        return "none finite"
+    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
+    return f"{values.mean():.3g} ± {error:.2g}"

@@ -1,5 +1,13 @@
 """Geometric deep learning on curved spaces, in JAX.
 
+- ``manifolds``: the spaces, as plain functions and as records; a new one is a subclass of ``manifolds.Manifold``.
+- ``distributions``, ``bijectors``, ``nn``: what models are made of.
+- ``vae``, ``flows``: the models. ``flows.glow`` and ``flows.image_realnvp`` make flows of images,
+  ``flows.ContinuousFlow`` those along vector fields.
+- ``generators``: what any trained model becomes, ``model.generator(params)``, and all that a search sees of it.
+- ``counterfactual``, ``explain``: explanations of any classifier or regressor.
+- ``train``, ``datasets``, ``plotting``: they know no model.
+
 Subpackages load when they are first used (PEP 562), so that ``import geodl`` costs nothing
 beside ``import jax``: ``distributions`` and what stands on it bring in distrax, and with it
 tensorflow-probability, ``plotting`` brings in matplotlib, ``train`` brings in orbax.

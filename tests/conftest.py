@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.slow)
 
 
-# Folders whose time is the compiler's. Tests of accuracy are elsewhere, or marked: they are about the optimised code.
+# Folders whose time is the compiler's. Tests of accuracy are elsewhere, or marked: they are about the optimized code.
 QUICKLY_COMPILED = {
     "bijectors",
     "counterfactual",
@@ -65,9 +65,9 @@ QUICKLY_COMPILED = {
 
 @pytest.fixture(autouse=True)
 def _quick_compiler(request):
-    """XLA without most optimisations."""
+    """XLA without most optimizations."""
     quick = request.path.parent.name in QUICKLY_COMPILED
-    quick &= request.node.get_closest_marker("optimised") is None
+    quick &= request.node.get_closest_marker("optimized") is None
     jax.config.update("jax_disable_most_optimizations", quick)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

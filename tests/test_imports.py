@@ -1,4 +1,4 @@
-"""`import geodl` is light: what is heavy loads with the subpackage that needs it."""
+"""``import geodl`` is light: what is heavy loads with the subpackage that needs it."""
 
 import subprocess
 import sys

@@ -62,7 +62,7 @@ def test_origin_and_draws(strict, name):
     traced(strict, lambda key: space.random_uniform(key, (N,)), jax.random.key(0))
 
 
-LAWS = {
+DISTRIBUTIONS = {
     "wrapped normal": lambda m: distributions.WrappedNormal(m, m.origin(), 1.0),
     "wrapped normals": lambda m: distributions.WrappedNormal(m, m.origin(), jnp.ones(m.dim)),
     "Riemannian normal": lambda m: distributions.RiemannianNormal(m, m.origin(), 0.7),
@@ -80,14 +80,14 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("law", "name"), CASES)
-def test_laws(strict, broadcasts, law, name):
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_distributions(strict, broadcasts, kind, name):
     with strict():
-        made = LAWS[law](SPACES[name])  # where values are concrete, they are checked
+        made = DISTRIBUTIONS[kind](SPACES[name])  # where values are concrete, they are checked
     x = random_setting(SPACES[name], (N,))[0]
-    traced(strict, lambda law, x: law.log_prob(x), made, x)
-    if law != "kernel density":
-        draw = lambda law, key: law.sample_and_log_prob(seed=key, sample_shape=N)  # noqa: E731
+    traced(strict, lambda q, x: q.log_prob(x), made, x)
+    if kind != "kernel density":
+        draw = lambda q, key: q.sample_and_log_prob(seed=key, sample_shape=N)  # noqa: E731
         traced(strict, draw, made, jax.random.key(0))
 
 
@@ -114,7 +114,11 @@ def test_a_flow(strict, broadcasts, name):
     space = SPACES[name]
     field = flows.vector_field(space, "frame" if name == "so3" else "ambient", width=8, depth=1)
     params = field.init(jax.random.key(0))
-    base = LAWS["wrapped normal"](space) if name == "hyperboloid" else LAWS["uniform"](space)
+    base = (
+        DISTRIBUTIONS["wrapped normal"](space)
+        if name == "hyperboloid"
+        else DISTRIBUTIONS["uniform"](space)
+    )
     x = random_setting(space, (N,))[0]
 
     def matching(params, x1, key):
@@ -149,9 +153,9 @@ def test_a_flow_by_couplings(strict, broadcasts, net):
 @pytest.mark.parametrize("posterior", ["wrapped", "Riemannian"])
 def test_a_vae(strict, broadcasts, posterior):
     kind = {"wrapped": distributions.WrappedNormal, "Riemannian": distributions.RiemannianNormal}
-    law, outputs = kind[posterior], {"wrapped": 4, "Riemannian": 3}[posterior]
+    family, outputs = kind[posterior], {"wrapped": 4, "Riemannian": 3}[posterior]
     decoder = vae.decoder("gyroplane", 2, [8, 5])
-    model = vae.vae(PoincareBall(2, 1.2), law, mlp([5, 8, outputs]), decoder, vae.gaussian, 1.7)
+    model = vae.vae(PoincareBall(2, 1.2), family, mlp([5, 8, outputs]), decoder, vae.gaussian, 1.7)
     params, x = model.init(jax.random.key(0)), jnp.ones((N, 5))
 
     training_step(strict, lambda p, x, key: -jnp.sum(vae.elbo(model, p, x, key).elbo), params, x)

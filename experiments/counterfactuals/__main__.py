@@ -1,4 +1,4 @@
-"""The experiments with counterfactuals: `COMMAND --help` lists what can be set."""
+"""The experiments with counterfactuals: ``COMMAND --help`` lists what can be set."""
 
 import tyro
 

@@ -19,7 +19,7 @@ def celeba(
     most: int | None = None,
     progress: bool = True,
 ) -> Images:
-    """CelebA's faces (n, side, side, 3), labelled 1 where they have the attribute and 0 where not.
+    """CelebA's faces (n, side, side, 3), labeled 1 where they have the attribute and 0 where not.
 
     The folder ``celeba/`` holds what its authors distribute: img_align_celeba/ with the aligned JPEG files,
     list_attr_celeba.txt and list_eval_partition.txt, of whose parts 0 is to train on, 2 to test. Of each image the

@@ -17,7 +17,7 @@ import optax
 from jax.tree_util import Partial
 from scipy.stats import spearmanr, wasserstein_distance
 
-from experiments._run import Run, citation, markdown_table, provenance
+from experiments._run import Run, citation, markdown_table, metric_rows, provenance
 from experiments.counterfactuals import models, pictures, scenes, searches
 from experiments.counterfactuals.counter import unet_counter
 from experiments.counterfactuals.image_flows import FlowRecipe, TrainedFlow, train_flow
@@ -250,7 +250,7 @@ def tables(
     rows = [
         [
             f"{name}, {way}",
-            *(cell for cell in cf.evaluation.markdown_rows({"": _some(values, mask)})[1][0][1:]),
+            *(cell for cell in metric_rows({"": _some(values, mask)})[1][0][1:]),
         ]
         for name, values in measures.items()
         for way, mask in ways.items()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from experiments._images import split_in_two
-from experiments._run import Run, citation, markdown_table, provenance
+from experiments._run import Run, citation, markdown_table, metric_rows, provenance
 from experiments.counterfactuals import models, pictures, searches
 from experiments.counterfactuals.celeba import celeba
 from experiments.counterfactuals.image_flows import FlowRecipe, train_flow
@@ -129,7 +129,7 @@ def report(
         f"{citation(provenance())}. Towards {config.attribute}, from {count} test faces without it; accuracy on "
         f"test faces: {named}. Shares with 95 % intervals, means ± standard errors."
     )
-    return f"{caption}\n\n{markdown_table(*cf.evaluation.markdown_rows(rows))}"
+    return f"{caption}\n\n{markdown_table(*metric_rows(rows))}"
 
 
 def draw(

@@ -131,7 +131,7 @@ def fit(
     warmup = min(config.warmup, config.steps // 10)
     rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
     adam = optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(rate))
-    optimizer = train.averaged(adam, config.average)
+    optimizer = train.with_ema(adam, config.average)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
     run = train.chunked(step, convolutional=True)
     state = train.init(first(init_key, noise_key, data[:512]), optimizer, key, len(data))

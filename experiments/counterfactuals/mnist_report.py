@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments._run import citation, markdown_table, provenance
+from experiments._run import citation, markdown_table, metric_rows, provenance
 from experiments.counterfactuals import models, pictures, searches
 from experiments.counterfactuals.held_out import Task
 from experiments.counterfactuals.rules import Rule
@@ -64,7 +64,7 @@ def table(rows: Mapping[str, Mapping[str, np.ndarray]]) -> str:
         name: {k: v for k, v in measures.items() if k not in hidden}
         for name, measures in rows.items()
     }
-    return markdown_table(*cf.evaluation.markdown_rows(shown))
+    return markdown_table(*metric_rows(shown))
 
 
 def advantages(rows: Mapping[str, Mapping[str, np.ndarray]]) -> list[list[str]]:

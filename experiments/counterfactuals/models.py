@@ -241,7 +241,7 @@ def gan_generator(images: np.ndarray, config: Decoder, folder: Path, seed: int =
 def _fit(loss, init, images, config, folder, seed, optimizer=optax.adam):
     """Averaged parameters."""
     rate = optax.cosine_decay_schedule(config.learning_rate, config.steps, alpha=0.05)
-    optimizer = train.averaged(optimizer(rate), 0.995)
+    optimizer = train.with_ema(optimizer(rate), 0.995)
     step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
     key = jax.random.key(seed)
     state = train.init(init(key), optimizer, key, len(images))

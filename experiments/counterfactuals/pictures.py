@@ -155,7 +155,7 @@ def spectrum(file: Path, values: Mapping[str, np.ndarray]) -> None:
 def gallery(file: Path, columns: Mapping[str, np.ndarray], sign: str) -> None:
     """A row for each of n images: images (n, h, w, c) in [0, 1], signed maps (n, h, w) on a scale of its own each.
 
-    The scale is drawn below, in units of the largest value of each map; `sign` says what is positive.
+    The scale is drawn below, in units of the largest value of each map; ``sign`` says what is positive.
     """
     rows = len(next(iter(columns.values())))
     figure = Figure(figsize=(1.2 * len(columns), 1.2 * rows + 0.9), layout="constrained")

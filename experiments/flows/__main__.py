@@ -1,4 +1,4 @@
-"""The experiments with flows on manifolds: `COMMAND --help` lists what can be set."""
+"""The experiments with flows on manifolds: ``COMMAND --help`` lists what can be set."""
 
 import tyro
 

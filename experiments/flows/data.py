@@ -17,7 +17,7 @@ Name = Literal["volcano", "earthquake", "flood", "fire", "cities", "mixture"]
 def load(name: Name, deduplicated: bool = False, download: bool = False) -> np.ndarray:
     """Unit vectors (n, 3), float64.
 
-    "cities" are the 50 of geomstats, "mixture" 5000 points of a known distribution (`datasets.spherical_mixture`).
+    "cities" are the 50 of geomstats, "mixture" 5000 points of a known distribution (``datasets.spherical_mixture``).
     """
     if name == "cities":
         points = _cities()

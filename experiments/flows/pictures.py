@@ -25,7 +25,7 @@ def _density(distribution, x):
 
 
 def density(folder: Path, distribution: Any, points: np.ndarray) -> Path:
-    """A distribution on S^2 with points over it, as Mollweide map and from two sides: `density.png`."""
+    """A distribution on S^2 with points over it, as Mollweide map and from two sides: ``density.png``."""
     values = _values(distribution)
     figure = Figure(figsize=(7, 8), layout="compressed")
     world, *sides = figure.subplot_mosaic("AA;BC", height_ratios=[1, 1]).values()
@@ -43,7 +43,7 @@ def density(folder: Path, distribution: Any, points: np.ndarray) -> Path:
 
 
 def paths(folder: Path, flow: ContinuousFlow, key: jax.Array) -> Path:
-    """Where a flow on S^2 carries samples of its base, as Mollweide map colored by time: `paths.png`."""
+    """Where a flow on S^2 carries samples of its base, as Mollweide map colored by time: ``paths.png``."""
     times = jnp.linspace(0.0, 1.0, 65)
     x = jax.jit(lambda flow, x: flow.path(x, times))(
         flow, flow.base.sample(seed=key, sample_shape=150)
@@ -61,7 +61,7 @@ def paths(folder: Path, flow: ContinuousFlow, key: jax.Array) -> Path:
 def known(
     folder: Path, manifold: Manifold, distributions: dict[str, Any], samples: dict[str, np.ndarray]
 ) -> Path:
-    """Distributions side by side, each with its samples (n, *event_shape) over its density: `density.png`.
+    """Distributions side by side, each with its samples (n, *event_shape) over its density: ``density.png``.
 
     The sphere as Mollweide map about the antipode of the origin, the torus by its angles, the hyperbolic plane in the
     Poincaré disk, by its area; of rotations, where they turn the third axis. All densities are on one scale.

@@ -56,7 +56,7 @@ class Recipe:
             0.0, self.learning_rate, min(self.warmup, self.steps // 10), self.steps
         )
         adam = optax.adamw(rate, weight_decay=self.weight_decay)
-        return train.averaged(optax.chain(optax.clip_by_global_norm(self.clip), adam), self.average)
+        return train.with_ema(optax.chain(optax.clip_by_global_norm(self.clip), adam), self.average)
 
 
 Solver = flows.Tsit5 | flows.RK4

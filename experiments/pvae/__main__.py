@@ -1,4 +1,4 @@
-"""The experiments with Poincaré VAEs: `COMMAND --help` lists what can be set."""
+"""The experiments with Poincaré VAEs: ``COMMAND --help`` lists what can be set."""
 
 import tyro
 

@@ -54,7 +54,7 @@ def log_marginal_likelihood(model: Gplvm, x: Float[Array, "n D"]) -> Float[Array
 def gplvm(
     x: Float[np.ndarray, "n D"], dim: int = 2, steps: int = 500
 ) -> tuple[Gplvm, Float[Array, " steps"]]:
-    """Maximise the marginal likelihood over positions, amplitude and noise, from PCA, by Adam.
+    """Maximize the marginal likelihood over positions, amplitude and noise, from PCA, by Adam.
 
     Neil Lawrence (2004), "Gaussian Process Latent Variable Models for Visualisation of High
     Dimensional Data", with all points in the active set.

@@ -21,7 +21,7 @@ DIGITS = "#332288 #88ccee #44aa99 #117733 #999933 #ddbb55 #cc6677 #882255 #aa449
 
 
 class Hyperplanes(NamedTuple):
-    """Hyperplane k is normal to `weights[k]` and passes through expmap0(w_k b_k).
+    """Hyperplane k is normal to ``weights[k]`` and passes through expmap0(w_k b_k).
 
     A linear layer <w, z> + beta has b = -beta / |w|^2.
     """
@@ -130,7 +130,7 @@ def mnist_figures(
     decode: Callable[[np.ndarray], np.ndarray],
     cells: int = 24,
 ) -> dict[str, Path]:
-    """Save `reconstructions.png`, `latent_grid.png` and `latents.png` of a model with d = 2.
+    """Save ``reconstructions.png``, ``latent_grid.png`` and ``latents.png`` of a model with d = 2.
 
     Args:
         folder: where to; made if missing.

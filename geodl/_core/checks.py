@@ -110,14 +110,15 @@ def float_dtype(*arrays):
     return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(dtype, float)
 
 
+def as_float(x: Any) -> Array:
+    """An array; a list as one, integers as floats: what arithmetic and derivatives need."""
+    array = jnp.asarray(x)
+    return jnp.asarray(array, float_dtype(array))
+
+
 def as_floats(tree: Any) -> Any:
-    """Arrays for lists, and integers as floats: what arithmetic and derivatives need."""
-
-    def one(leaf):
-        array = jnp.asarray(leaf)
-        return jnp.asarray(array, float_dtype(array))
-
-    return jax.tree.map(one, tree, is_leaf=lambda node: isinstance(node, list))
+    """The tree with :func:`as_float` of each leaf, a list being one."""
+    return jax.tree.map(as_float, tree, is_leaf=lambda node: isinstance(node, list))
 
 
 def _check_last_axes(name: str, arrays: dict[str, Array]) -> None:

@@ -1,30 +1,12 @@
 """The names of distrax that geodl stands on, in one place: an incompatible release is one file's work."""
 
-from distrax import (
-    Bijector,
-    Categorical,
-    Chain,
-    Distribution,
-    Independent,
-    Inverse,
-    MaskedCoupling,
-    MixtureSameFamily,
-    RationalQuadraticSpline,
-    SplitCoupling,
-    Transformed,
-)
-
-
-__all__ = [
-    "Bijector",
-    "Categorical",
-    "Chain",
-    "Distribution",
-    "Independent",
-    "Inverse",
-    "MaskedCoupling",
-    "MixtureSameFamily",
-    "RationalQuadraticSpline",
-    "SplitCoupling",
-    "Transformed",
-]
+from distrax import Bijector as Bijector
+from distrax import Categorical as Categorical
+from distrax import Chain as Chain
+from distrax import Distribution as Distribution
+from distrax import Inverse as Inverse
+from distrax import MaskedCoupling as MaskedCoupling
+from distrax import MixtureSameFamily as MixtureSameFamily
+from distrax import RationalQuadraticSpline as RationalQuadraticSpline
+from distrax import SplitCoupling as SplitCoupling
+from distrax import Transformed as Transformed

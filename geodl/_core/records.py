@@ -18,6 +18,9 @@ def register_record(cls: type[T]) -> type[T]:
     different tree structures; there, Sphere(3) and Torus(3) have equal ones (jax 0.12), and the
     cache of ``jit`` now and then runs the one's program for the other. And a record that JAX
     rebuilds is not checked anew, so that gradients and placeholders can stand in one.
+
+    Returns:
+        The class.
     """
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     static = [f.name for f in fields if f.metadata.get("static")]

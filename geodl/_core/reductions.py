@@ -54,7 +54,7 @@ def sums(*terms: Array) -> tuple[Array, ...]:
     found = {}
     for shape, group in groups.items():
         parts, length = [terms[i] for i in group], shape[-1]
-        if length > UNROLLED and length % 8 == 0:  # first within 8 lanes, which XLA:CPU vectorises
+        if length > UNROLLED and length % 8 == 0:  # first within 8 lanes, which XLA:CPU vectorizes
             lanes = (*shape[:-1], length // 8, 8)
             parts = _reduce(*(a.reshape(lanes) for a in parts), axis=-2)
         found |= zip(group, _reduce(*parts, axis=-1), strict=True)

@@ -36,20 +36,6 @@ def _factorials(sign: int) -> tuple[float | int, ...]:
 
 sinhc = even(lambda r: jnp.sinh(r) / r, _factorials(1))  # sinh(r)/r
 sinc = even(lambda r: jnp.sin(r) / r, _factorials(-1))  # sin(r)/r
-tanhc = even(  # tanh(r)/r
-    lambda r: jnp.tanh(r) / r,
-    (
-        1,
-        -1 / 3,
-        2 / 15,
-        -17 / 315,
-        62 / 2835,
-        -1382 / 155925,
-        21844 / 6081075,
-        -929569 / 638512875,
-        6404582 / 10854718875,
-    ),
-)
 asinhc = even(  # asinh(r)/r
     lambda r: jnp.log1p(r + r * r / (1 + jnp.sqrt(1 + r * r))) / r,
     (1, -1 / 6, 3 / 40, -5 / 112, 35 / 1152, -63 / 2816, 231 / 13312, -143 / 10240, 6435 / 557056),
@@ -65,7 +51,17 @@ def _log_series(series: tuple[Fraction, ...]) -> tuple[float, ...]:
     return tuple(map(float, log))
 
 
+def _slope(series: tuple[float, ...]) -> tuple[float, ...]:
+    """The power series of the derivative."""
+    return tuple(k * a for k, a in enumerate(series))[1:]
+
+
+_LOG_COSH = _log_series(tuple(Fraction(1, math.factorial(2 * k)) for k in range(10)))
 _LOG_SINHC = _log_series(tuple(Fraction(1, math.factorial(2 * k + 1)) for k in range(22)))
+# tanh(r)/r, twice the derivative of log cosh(r) in r^2
+tanhc = even(lambda r: jnp.tanh(r) / r, tuple(2 * a for a in _slope(_LOG_COSH)))
+# the derivative of log_sinhc
+log_sinhc_slope = even(lambda r: (r / jnp.tanh(r) - 1) / (2 * r * r), _slope(_LOG_SINHC))
 
 
 def log_sinhc(q: Array) -> Array:

@@ -4,14 +4,13 @@ Log-determinants are those of the differential between orthonormal frames of R^d
 that ``log_prob`` is with respect to the Riemannian volume.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from geodl._core import distrax
-from geodl._core.checks import float_dtype
+from geodl._core.checks import as_float, float_dtype
 from geodl._core.reductions import dot
 from geodl.manifolds import Manifold, sphere
 
@@ -31,23 +30,19 @@ class Stereographic(distrax.Bijector):
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
         """Points (..., dim + 1) from coordinates (..., dim), and the log-determinant (...)."""
-        x = _floating(x)
+        x = as_float(x)
         _check_width("Stereographic.forward", x, (self._dim,))
         return sphere.from_stereographic(x), self._log_det(x)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
         """Coordinates (..., dim) of points (..., dim + 1), and minus the log-determinant there."""
-        y = _floating(y)
+        y = as_float(y)
         _check_width("Stereographic.inverse", y, (self._dim + 1,))
         x = sphere.to_stereographic(y)
         return x, -self._log_det(x)
 
     def _log_det(self, x):
         return self._dim * (np.log(2).astype(x.dtype) - jnp.log1p(dot(x, x)))
-
-    def same_as(self, other: distrax.Bijector) -> bool:
-        """Whether ``other`` is the chart of the same sphere."""
-        return isinstance(other, Stereographic) and other._dim == self._dim
 
 
 class ExponentialMap(distrax.Bijector):
@@ -73,28 +68,20 @@ class ExponentialMap(distrax.Bijector):
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
         """Points (..., *event_shape) from components (..., dim), and the log-determinant (...)."""
-        x = _floating(x)
+        x = as_float(x)
         _check_width("ExponentialMap.forward", x, (self._manifold.dim,))
-        y = jnp.asarray(self._manifold.expmap_frame(self._origin(x), x))
+        y = jnp.asarray(self._manifold.expmap_frame(self._manifold.origin(x.dtype), x))
         return y, self._log_det(x)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
         """The shortest components (..., dim) of points (..., *event_shape), and minus the log-determinant."""
-        y = _floating(y)
+        y = as_float(y)
         _check_width("ExponentialMap.inverse", y, self._manifold.event_shape)
         x = self._manifold.normal_coordinates(y).astype(float_dtype(y))
         return x, -self._log_det(x)
 
     def _log_det(self, x):
-        return self._manifold.logdetexp_frame(self._origin(x), x)
-
-    def _origin(self, x):
-        return jax.tree.map(lambda o: o.astype(float_dtype(x)), self._manifold.origin())
-
-
-def _floating(x):
-    """An array; integers as floats, before any arithmetic."""
-    return jnp.asarray(x, float_dtype(x))
+        return self._manifold.logdetexp_frame(self._manifold.origin(x.dtype), x)
 
 
 def _check_width(name, x, shape):

@@ -21,12 +21,7 @@ class ActNorm(distrax.Bijector):
     An image whose parts have places, such as a centered digit, has other means and variances in every pixel.
     """
 
-    def __init__(
-        self,
-        shift: ArrayLike,
-        log_scale: ArrayLike,
-        event_ndims: int = 3,
-    ):
+    def __init__(self, shift: ArrayLike, log_scale: ArrayLike, event_ndims: int = 3):
         """
         Args:
             shift, log_scale: (channels,) each, or of an event's whole shape.
@@ -35,41 +30,21 @@ class ActNorm(distrax.Bijector):
         super().__init__(event_ndims_in=event_ndims, is_constant_jacobian=True)
         self._shift, self._log_scale = jnp.asarray(shift), jnp.asarray(log_scale)
 
-    @classmethod
-    def standardizing(
-        cls, y: ArrayLike, event_ndims: int = 3, pixelwise: bool = False
-    ) -> "ActNorm":
-        """The bijector whose inverse maps this batch of data to mean 0 and variance 1.
-
-        Args:
-            y: Data (n, *event).
-            event_ndims: Number of axes of one event.
-            pixelwise: Whether moments are those of every pixel, or of every channel.
-
-        Returns:
-            The bijector; its scale is at least 1e-3, so that constant values are not stretched without bound.
-        """
-        y = jnp.asarray(y)
-        axes = tuple(range(y.ndim - (event_ndims if pixelwise else 1)))
-        return cls(jnp.mean(y, axes), jnp.log(jnp.maximum(jnp.std(y, axes), 1e-3)), event_ndims)
-
-    @property
-    def shift(self) -> Array:
-        """(channels,), or of an event's shape"""
-        return self._shift
-
-    @property
-    def log_scale(self) -> Array:
-        """(channels,), or of an event's shape"""
-        return self._log_scale
-
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
-        """Scaled and shifted values, and the log-determinant (...). Raises ``ValueError`` for other shapes."""
+        """Scaled and shifted values, and the log-determinant (...).
+
+        Raises:
+            ValueError: another shape.
+        """
         x = _event("ActNorm", x, self._shift.shape, self.event_ndims_in)
         return x * jnp.exp(self._log_scale) + self._shift, self._log_det(x)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
-        """The values before, and minus the log-determinant. Raises ``ValueError`` for other shapes."""
+        """The values before, and minus the log-determinant.
+
+        Raises:
+            ValueError: another shape.
+        """
         y = _event("ActNorm", y, self._shift.shape, self.event_ndims_in)
         return (y - self._shift) * jnp.exp(-self._log_scale), -self._log_det(y)
 
@@ -113,12 +88,20 @@ class InvertibleConv(distrax.Bijector):
         self._inverse_weight = solve(upper, solve(lower, p.T, lower=True, unit_diagonal=True))
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
-        """W^-1 x at every pixel, and the log-determinant (...). Raises ``ValueError`` for other channels."""
+        """W^-1 x at every pixel, and the log-determinant (...).
+
+        Raises:
+            ValueError: another number of channels.
+        """
         x = _event("InvertibleConv", x, self._log_scale.shape, self.event_ndims_in)
         return _matmul(x, self._inverse_weight.T), -self._inverse_log_det(x)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
-        """W y at every pixel, and its log-determinant. Raises ``ValueError`` for other channels."""
+        """W y at every pixel, and its log-determinant.
+
+        Raises:
+            ValueError: another number of channels.
+        """
         y = _event("InvertibleConv", y, self._log_scale.shape, self.event_ndims_in)
         return _matmul(y, self._weight.T), self._inverse_log_det(y)
 
@@ -130,6 +113,9 @@ def plu_of_rotation(rng: np.random.Generator, channels: int) -> dict[str, np.nda
     """Arguments of :class:`InvertibleConv` for a random rotation (or reflection), in float32.
 
     By NumPy, so that the "permutation" and the "sign", which are not to be trained, can be made with an architecture.
+
+    Returns:
+        Arrays by name, to be passed as ``InvertibleConv(**arrays)``.
     """
     rotation, _ = np.linalg.qr(rng.normal(size=(channels, channels)))
     p, lower, upper = scipy.linalg.lu(rotation)  # type: ignore[misc]
@@ -159,11 +145,19 @@ class PartialChannels(distrax.Bijector):
         self._bijector, self._channels = bijector, channels
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
-        """All channels, and the log-determinant (...). Raises ``ValueError`` where there are too few."""
+        """All channels, and the log-determinant (...).
+
+        Raises:
+            ValueError: there are too few channels.
+        """
         return self._apply(self._bijector.forward_and_log_det, x)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
-        """All channels, and minus the log-determinant. Raises ``ValueError`` where there are too few."""
+        """All channels, and minus the log-determinant.
+
+        Raises:
+            ValueError: there are too few channels.
+        """
         return self._apply(self._bijector.inverse_and_log_det, y)
 
     def _apply(self, function, x):

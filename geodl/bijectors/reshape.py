@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl._core import distrax
-from geodl._core.checks import check, float_dtype
+from geodl._core.checks import as_float, check
 
 
 class Logit(distrax.Bijector):
@@ -34,7 +34,7 @@ class Logit(distrax.Bijector):
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
         """Pixels of logits, and the log-determinant of dx/dy."""
-        y = jnp.asarray(x, float_dtype(x))
+        y = as_float(x)
         self._check_forward_input_shape(y)
         pixels = (jax.nn.sigmoid(y) - self._alpha) / (1 - 2 * self._alpha)
         return pixels, self._log_det(jax.nn.log_sigmoid(y), jax.nn.log_sigmoid(-y))
@@ -45,9 +45,8 @@ class Logit(distrax.Bijector):
         Raises ``ValueError`` where concrete pixels are not in [0, 1], up to what ``forward`` may give; those of
         traced values are NaN. The last bits before its ends are finite: of the logits of the nearest number inside.
         """
-        x = jnp.asarray(y)
+        x = as_float(y)
         self._check_inverse_input_shape(x)
-        x = x.astype(float_dtype(x))
         share = self._alpha + (1 - 2 * self._alpha) * x
         eps = float(jnp.finfo(x.dtype).eps)
         inside = (share >= -eps) & (share <= 1 + eps)
@@ -62,14 +61,6 @@ class Logit(distrax.Bijector):
         axes = tuple(range(first, log_share.ndim))
         stretch = math.prod(log_share.shape[first:]) * math.log1p(-2 * self._alpha)
         return jnp.sum(log_share, axes) + jnp.sum(log_rest, axes) - stretch
-
-    def same_as(self, other: distrax.Bijector) -> bool:
-        """Whether ``other`` has the same alpha and events."""
-        return (
-            isinstance(other, Logit)
-            and other._alpha == self._alpha
-            and other.event_ndims_in == self.event_ndims_in
-        )
 
 
 class Squeeze(distrax.Bijector):
@@ -86,7 +77,11 @@ class Squeeze(distrax.Bijector):
         self._factor = factor
 
     def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
-        """Squeezed images, and zeros. Raises ``ValueError`` unless the factor divides height and width."""
+        """Squeezed images, and zeros.
+
+        Raises:
+            ValueError: the factor does not divide height and width.
+        """
         x, f = jnp.asarray(x), self._factor
         self._check_forward_input_shape(x)
         *batch, h, w, c = x.shape
@@ -96,7 +91,11 @@ class Squeeze(distrax.Bijector):
         return squares.reshape(*batch, h // f, w // f, f * f * c), jnp.zeros(batch, x.dtype)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
-        """Images of squeezed ones, and zeros. Raises ``ValueError`` unless factor^2 divides their channels."""
+        """Images of squeezed ones, and zeros.
+
+        Raises:
+            ValueError: factor^2 does not divide their channels.
+        """
         y, f = jnp.asarray(y), self._factor
         self._check_inverse_input_shape(y)
         *batch, h, w, c = y.shape
@@ -104,7 +103,3 @@ class Squeeze(distrax.Bijector):
             raise ValueError(f"Squeeze: channels must be a multiple of {f * f}, got {c}")
         rows = y.reshape(*batch, h, w, f, f, c // (f * f)).swapaxes(-4, -3)
         return rows.reshape(*batch, h * f, w * f, c // (f * f)), jnp.zeros(batch, y.dtype)
-
-    def same_as(self, other: distrax.Bijector) -> bool:
-        """Whether ``other`` has the same factor."""
-        return isinstance(other, Squeeze) and other._factor == self._factor

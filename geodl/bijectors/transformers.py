@@ -36,7 +36,11 @@ class Transformer(NamedTuple):
 
 
 def affine() -> Transformer:
-    """x exp(log_scale) + shift, |log_scale| < 2 by a tanh; the identity at raw = 0 (Dinh et al. 2017)."""
+    """x exp(log_scale) + shift, |log_scale| < 2 by a tanh; the identity at raw = 0 (Dinh et al. 2017).
+
+    Returns:
+        The transformer, of two outputs.
+    """
 
     def bijector(raw):
         shift, log_scale = jnp.split(raw, 2, -1)
@@ -51,6 +55,9 @@ def spline(bins: int = 8, box: float = 5.0) -> Transformer:
     It is the identity at raw = 0. Its slopes are bounded for any raw, between the knots too, so that float32 can invert
     it everywhere: the slopes of the bins lie in [1/3, 3], those of the knots within a factor of two of the harmonic
     mean of the two bins beside them.
+
+    Returns:
+        The transformer, of 3 ``bins`` + 3 outputs.
 
     Raises:
         ValueError: bins or box is not positive.
@@ -102,6 +109,9 @@ def logistic_mixture(components: int = 8) -> Transformer:
     At raw = 0 the components are spaced evenly in [-2, 2], so that their gradients differ. A tenth of the identity is
     mixed in, so that float32 can invert the curve between components that are far apart.
 
+    Returns:
+        The transformer, of 3 ``components`` + 2 outputs.
+
     Raises:
         ValueError: There is no component.
 
@@ -132,7 +142,7 @@ def _bounded(log_scale):
 
 
 def _of_few_channels(function, x):
-    """An elementwise function of x; on the CPU as of one row, along which XLA vectorises: six times as fast."""
+    """An elementwise function of x; on the CPU as of one row, along which XLA vectorizes: six times as fast."""
     if x.shape[-1] >= _VECTOR:
         return function(x)
     row = cpu_barrier(x.reshape(-1))
@@ -253,12 +263,20 @@ def _quantile_jvp(straight, primals, tangents):
 
 
 def checkerboard_mask(shape: tuple[int, int, int], odd: bool = False) -> Array:
-    """Where row + column is even (or ``odd``): booleans (height, width, 1), the same for all channels."""
+    """Where row + column is even (or ``odd``), the same for all channels.
+
+    Returns:
+        Booleans (height, width, 1).
+    """
     h, w, _ = shape
     parity = (jnp.arange(h)[:, None, None] + jnp.arange(w)[:, None]) % 2
     return parity == int(odd)
 
 
 def channel_mask(channels: int, second: bool = False) -> Array:
-    """The first half of the channels, or the second: booleans (channels,)."""
+    """The first half of the channels, or the second.
+
+    Returns:
+        Booleans (channels,).
+    """
     return (jnp.arange(channels) < channels // 2) != second

@@ -73,19 +73,19 @@ def _solve(apply, b, iterations):
     """Conjugate gradients from 0. Unrolled on the CPU, where a convolution inside a loop is slow."""
     size = jnp.max(jnp.abs(b))  # so that no square overflows or vanishes
     b = b / jnp.where(size == 0, 1, size)
-    floor = jnp.square(jnp.finfo(b.dtype).eps) * _dot(b, b)
+    floor = jnp.square(jnp.finfo(b.dtype).eps) * dot(b, b)
 
     def body(_, carry):
         x, r, p, rr = carry
         ap = apply(p)
         live = ~(rr <= floor)  # converged: what is left is rounding, and 0 / 0; NaN stays
-        alpha = jnp.where(live, rr / _dot(p, ap), 0)
+        alpha = jnp.where(live, rr / dot(p, ap), 0)
         x, r = x + alpha * p, r - alpha * ap
-        new = _dot(r, r)
+        new = dot(r, r)
         return x, r, r + jnp.where(live, new / rr, 0) * p, new
 
     def solve(b, unroll):
-        start = (jnp.zeros_like(b), b, b, _dot(b, b))
+        start = (jnp.zeros_like(b), b, b, dot(b, b))
         return jax.lax.fori_loop(0, iterations, body, start, unroll=unroll)[0]
 
     return size * jax.lax.platform_dependent(
@@ -93,5 +93,6 @@ def _solve(apply, b, iterations):
     )
 
 
-def _dot(a, b):  # not vdot, which may run in bf16 or TF32 on an accelerator
+def dot(a: Array, b: Array) -> Array:
+    """The inner product; not vdot, which may run in bf16 or TF32 on an accelerator."""
     return jnp.sum(a * b)

@@ -1,11 +1,9 @@
 """What counterfactuals are worth: how many, how far, and which other classifiers agree.
 
-Metrics are dictionaries of arrays (n,), one entry per sample: booleans are shares with Wilson's interval, numbers are
-means with their standard error. Held-out classifiers and neighbors should not have seen the data of the explained
-model.
+Metrics are dictionaries of arrays (n,), one entry per sample: booleans, of which the mean is a share, or numbers.
+Held-out classifiers and neighbors should not have seen the data of the explained model.
 
     metrics = search_metrics(manifold, state) | data_metrics(state.best.x, start, classes, held_out, neighbors)
-    header, rows = markdown_rows({"base": metrics, "data": others})
 """
 
 import math
@@ -16,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy.spatial.distance import cdist
 
 from geodl.counterfactual.search import State, Status
 from geodl.manifolds import Manifold
 
 
 class Neighbors(NamedTuple):
-    """Labelled data to look for neighbors in, by the Euclidean distance of all axes (of pixels, or of features)."""
+    """Labeled data to look for neighbors in, by the Euclidean distance of all axes (of pixels, or of features)."""
 
     x: Any
     """(m, ...)"""
@@ -33,7 +32,11 @@ class Neighbors(NamedTuple):
 
 
 def search_metrics(manifold: Manifold, state: State) -> dict[str, np.ndarray]:
-    """Found (bool), steps (int), and the geodesic distance in the base from the start to the best point, each (n,)."""
+    """What became of each sample, its steps, and the geodesic distance in the base from its start to its best point.
+
+    Returns:
+        ``found`` (bool), ``steps`` (int) and ``base distance``, each (n,).
+    """
     return {
         "found": np.asarray(state.status == Status.FOUND),
         "steps": np.asarray(state.steps),
@@ -135,80 +138,8 @@ def _rows(x):
     return np.asarray(x, np.float64).reshape(len(x), math.prod(x.shape[1:]))
 
 
-def _nearest(x, index, k, batch_size=64):
-    """The rows of the k nearest of the index (n, k), nearest first; of equally near ones the first.
-
-    The expanded square |y|^2 - 2 x.y loses digits, but it is one matrix product: within its error it says who may be
-    among the nearest, and differences decide between these.
-    """
-    center = index.mean(0, dtype=np.float64)
-    nearest = np.empty((len(x), k), int)
-    with np.errstate(over="ignore", invalid="ignore"):  # then all are among them
-        single = (index - center).astype(np.float32)
-        squares = np.sum(single**2, -1)
-        for first in range(0, len(x), batch_size):
-            rows = x[first : first + batch_size]
-            moved = (rows - center).astype(np.float32)
-            rough = squares - 2 * moved @ single.T
-            reach = np.linalg.norm(moved, axis=-1) + math.sqrt(squares.max())
-            error = (x.shape[1] + 8) * np.finfo(np.float32).eps * reach**2
-            limit = np.partition(rough, k - 1)[:, k - 1] + 2 * error
-            for i, row in enumerate(rows):
-                near = np.flatnonzero(~(rough[i] > limit[i]))
-                exact = np.sum((index[near] - row) ** 2, -1)
-                nearest[first + i] = near[np.argsort(exact, kind="stable")[:k]]
-    return nearest
-
-
-def wilson(successes: int, n: int, quantile: float = 1.959964) -> tuple[float, float]:
-    """Wilson's interval (p + q/2 ± sqrt(q p (1 - p) + q^2/4)) / (1 + q), p = successes / n, q = quantile^2 / n.
-
-    Args:
-        successes: how many.
-        n: of how many.
-        quantile: of the standard normal, by default for 95 %.
-
-    Returns:
-        The bounds of the share.
-
-    Raises:
-        ValueError: unless 0 <= successes <= n and n >= 1.
-
-    Reference:
-        Wilson 1927.
-    """
-    if not (n >= 1 and 0 <= successes <= n):
-        raise ValueError(f"wilson: 0 <= successes <= n and n >= 1 needed, got {successes} of {n}")
-    p, q = successes / n, quantile**2 / n
-    half = quantile * math.sqrt(p * (1 - p) / n + q / (4 * n))
-    low, high = ((p + q / 2 + side) / (1 + q) for side in (-half, half))
-    return max(low, 0.0), min(high, 1.0)  # rounding
-
-
-def markdown_rows(
-    methods: Mapping[str, Mapping[str, np.ndarray]],
-) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a Markdown table, a row per method: shares with Wilson's interval, means ± standard error.
-
-    Means are over the finite entries. A metric that a method lacks is left blank.
-    """
-    names = list(dict.fromkeys(name for metrics in methods.values() for name in metrics))
-    rows = [
-        [method, *(_cell(metrics[name]) if name in metrics else "" for name in names)]
-        for method, metrics in methods.items()
-    ]
-    return ["method", *names], rows
-
-
-def _cell(values):
-    values = np.asarray(values)
-    if len(values) == 0:
-        return "none"
-    if values.dtype == bool:
-        low, high = wilson(int(values.sum()), len(values))
-        return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
-    values = values[np.isfinite(values)]
-    if len(values) == 0:
-        return "none finite"
-    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return f"{values.mean():.3g} ± {error:.2g}"
+def _nearest(x, index, k):
+    """The rows of the k nearest of the index (n, k), nearest first; of equally near ones the first."""
+    parts = np.array_split(x, len(x) // 16 + 1)  # in memory for as many rows of distances
+    distances = (cdist(part, index, "sqeuclidean") for part in parts)
+    return np.concatenate([np.argsort(d, -1, kind="stable")[:, :k] for d in distances])

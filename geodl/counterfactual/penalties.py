@@ -74,7 +74,11 @@ def _base_distance(weight, manifold, z, x, start):
 def data_distance(weight: ArrayLike) -> Penalty:
     """weight / 2 |x - x_0|^2, the squared distance to the decoded start, over all axes.
 
-    Raises ``ValueError`` for a weight below 0.
+    Returns:
+        The penalty, to which others can be added.
+
+    Raises:
+        ValueError: a weight below 0.
     """
     return _weighted(_data_distance, weight)
 
@@ -86,7 +90,11 @@ def _data_distance(weight, z, x, start):
 def l1(weight: ArrayLike) -> Penalty:
     """weight |x - x_0|_1, the l1 distance to the decoded start: few entries change.
 
-    Raises ``ValueError`` for a weight below 0.
+    Returns:
+        The penalty, to which others can be added.
+
+    Raises:
+        ValueError: a weight below 0.
     """
     return _weighted(_l1, weight)
 

@@ -43,6 +43,18 @@ def run(
 
     Raises:
         ValueError: max_concurrent below 1, or together with ``record``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import optax
+        >>> from geodl import counterfactual as cf
+        >>> from geodl.manifolds import Euclidean
+        >>> generator = cf.Generator(lambda z: 2 * z, Euclidean(2))
+        >>> search = cf.Search(generator, lambda x: x, cf.confidence(0.9), optax.sgd(0.1), steps=100)
+        >>> z, classes = jnp.array([[0.0, 1.0], [3.0, 0.0]]), jnp.array([0, 1])
+        >>> state, _ = cf.run(search, search.init(z, classes))
+        >>> state.status == cf.Status.FOUND
+        Array([ True,  True], dtype=bool)
     """
     on_host = host_is_faster() if on_host is None else on_host
     length = 1 if on_host else CHUNK

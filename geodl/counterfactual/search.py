@@ -30,7 +30,7 @@ from jaxtyping import PRNGKeyArray
 
 from geodl._core.checks import as_floats, check_nonnegative
 from geodl._core.records import as_pytree, register_record
-from geodl.counterfactual.directions import Direction, gradient
+from geodl.counterfactual.directions import Direction, dot, gradient
 from geodl.counterfactual.metric import linearize
 from geodl.counterfactual.targets import Target
 from geodl.generators import Generator, identity
@@ -91,6 +91,18 @@ class Search:
         optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1)
         rates = {"learning_rate": jnp.full(n, 0.2, jnp.float32)}
         state = state._replace(opt_state=state.opt_state._replace(hyperparams=rates))
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import optax
+        >>> from geodl import counterfactual as cf
+        >>> from geodl.manifolds import Euclidean
+        >>> generator = cf.Generator(lambda z: 2 * z, Euclidean(2))
+        >>> search = cf.Search(generator, jnp.sum, cf.interval(), optax.sgd(0.1), steps=100)
+        >>> state = search.init(jnp.zeros((3, 2)), jnp.array([[1.0, jnp.inf]] * 3))
+        >>> jax.jit(search.step)(state).steps
+        Array([1, 1, 1], dtype=int32)
     """
 
     generator: Generator
@@ -181,7 +193,7 @@ class Search:
         # any step, however wild, to one of its points.
         valid = _finite((decoded, x, score))
         steepest = jnp.max(jnp.abs(ascent))
-        moves = _finite((jnp.square(steepest), _dot(update, update), position))
+        moves = _finite((jnp.square(steepest), dot(update, update), position))
         found = valid & reached
         status = jnp.select(
             [found, ~valid | ~moves, steepest == 0],
@@ -222,10 +234,6 @@ def _start(search, z, goal):
             jax.vmap(_finite)(z), Status.RUNNING.value, Status.NOT_FINITE.value
         ).astype(jnp.int32),
     )
-
-
-def _dot(a, b):  # not vdot, which may run in bf16 or TF32 on an accelerator
-    return jnp.sum(a * b)
 
 
 def _finite(tree):

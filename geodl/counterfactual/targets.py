@@ -32,7 +32,11 @@ class Target(NamedTuple):
 def confidence(probability: float = 0.99) -> Target:
     """Class ``goal`` of a classifier's logits (classes,), with at least this probability; ascends its log-odds.
 
-    Raises ``ValueError`` unless 0 < probability < 1.
+    Returns:
+        The target; the same arguments give the same one.
+
+    Raises:
+        ValueError: unless 0 < probability < 1.
     """
     if not 0 < probability < 1:
         raise ValueError(f"confidence: a probability in (0, 1) is needed, got {probability}")
@@ -41,7 +45,11 @@ def confidence(probability: float = 0.99) -> Target:
 
 @functools.cache
 def margin(size: float = 0.0) -> Target:
-    """Class ``goal`` of a classifier's logits (classes,), ahead of every other by at least ``size``."""
+    """Class ``goal`` of a classifier's logits (classes,), ahead of every other by at least ``size``.
+
+    Returns:
+        The target; the same arguments give the same one.
+    """
     return _classes(jnp.max, size)
 
 
@@ -72,7 +80,11 @@ def _classes(reduce, threshold):
 def value(tolerance: float) -> Target:
     """A regressor's scalar output, within ``tolerance`` of the value ``goal``; ascends -|output - goal|^2 / 2.
 
-    Raises ``ValueError`` unless tolerance > 0.
+    Returns:
+        The target; the same arguments give the same one.
+
+    Raises:
+        ValueError: unless tolerance > 0.
     """
     if not tolerance > 0:
         raise ValueError(f"value: a tolerance above 0 is needed, got {tolerance}")
@@ -93,6 +105,9 @@ def interval() -> Target:
     """A regressor's scalar output within the goal (low, high), either of them may be infinite.
 
     Ascends minus the distance to the interval. A narrow one may be overshot for ever: then use ``value``.
+
+    Returns:
+        The target; the same arguments give the same one.
     """
 
     def outside(y, goal):
@@ -113,7 +128,11 @@ def interval() -> Target:
 
 @functools.cache
 def reconstruction(error: float = 0.0) -> Target:
-    """The data point ``goal`` itself, up to this mean squared error; ascends minus that error."""
+    """The data point ``goal`` itself, up to this mean squared error; ascends minus that error.
+
+    Returns:
+        The target; the same arguments give the same one.
+    """
 
     def objective(x, goal):
         return -jnp.mean(jnp.square(_minus(x, goal)))

@@ -38,11 +38,14 @@ def branching_diffusion(key: PRNGKeyArray) -> BranchingDiffusion:
 
     The root lies at 0, each child at its parent plus normal noise of variance 1 per dimension,
     down to depth 6: 127 nodes. Each node has 5 siblings, itself plus noise of variance 0.2, and
-    these 635 are the data. They are standardised per dimension with mean and (population) standard
+    these 635 are the data. They are standardized per dimension with mean and (population) standard
     deviation of all of them, and then split at random.
 
     Pure: works under jit and vmap. Mathieu et al. (2019), "Continuous Hierarchical
     Representations with Poincaré Variational Auto-Encoders", section 5.1.
+
+    Returns:
+        The items, the nodes that they are copies of, and the tree.
     """
     steps_key, noise_key, split_key = jax.random.split(key, 3)
     index = np.arange(NODES)

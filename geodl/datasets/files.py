@@ -11,6 +11,9 @@ from pathlib import Path
 def data_dir() -> Path:
     """The folder that the environment variable GEODL_DATA names.
 
+    Returns:
+        The folder.
+
     Raises:
         FileNotFoundError: the variable is not set, or names no folder.
     """
@@ -23,6 +26,49 @@ def data_dir() -> Path:
     if not Path(value).is_dir():
         raise FileNotFoundError(f"GEODL_DATA={value} is not a folder of data sets")
     return Path(value)
+
+
+def find(
+    name: str,
+    urls: Sequence[str],
+    sha256: str,
+    root: str | os.PathLike[str] | None,
+    download: bool,
+    call: str,
+) -> Path:
+    """The path of a data file below a folder, gzipped or not, or of one that is fetched.
+
+    Args:
+        name: path below ``root``, as in :func:`fetch`.
+        urls: mirrors.
+        sha256: of the decompressed file.
+        root: the folder, by default GEODL_DATA.
+        download: whether to fetch the file if it is missing.
+        call: what a user calls to have it fetched, for the message.
+
+    Returns:
+        The path.
+
+    Raises:
+        FileNotFoundError: the file is missing; the message says where it was looked for.
+        OSError: no mirror could be reached, or gave the right content.
+    """
+    try:
+        path = (Path(root) if root is not None else data_dir()) / name
+    except FileNotFoundError:
+        if not download:
+            raise
+    else:
+        packed = path.with_name(f"{path.name}.gz")
+        for found in (path, packed):
+            if found.exists():
+                return found
+        if not download:
+            raise FileNotFoundError(
+                f"neither {path} nor {packed.name} is there; put it there, or call {call} "
+                "(--download on the command line)"
+            )
+    return fetch(name, urls, sha256, root)
 
 
 def fetch(
@@ -38,11 +84,14 @@ def fetch(
     compress anew; the file is kept decompressed.
 
     Args:
-        name: path below `folder`, e.g. "mnist/train-images-idx3-ubyte".
+        name: path below ``folder``, e.g. "mnist/train-images-idx3-ubyte".
         urls: mirrors, tried in turn; what they send may be gzipped or not.
         sha256: of the decompressed file, hexadecimal.
         folder: by default the user's cache folder for geodl.
         progress: show a progress bar.
+
+    Returns:
+        The path of the decompressed file.
 
     Raises:
         OSError: no mirror gave the file; the message names file, checksum, mirrors and faults.

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from geodl.datasets.files import data_dir, fetch
+from geodl.datasets.files import find
 
 
 class Images(NamedTuple):
-    """Images, 0 black to 255 white, grey or with an axis of colours, and their labels."""
+    """Images, 0 black to 255 white, gray or with an axis of colors, and their labels."""
 
     train_images: UInt8[np.ndarray, "train height width *rgb"]
     train_labels: UInt8[np.ndarray, " train"]
@@ -40,50 +40,44 @@ def mnist(root: str | os.PathLike[str] | None = None, download: bool = False) ->
     """MNIST: 60000 images to train on and 10000 to test, 28 x 28.
 
     Args:
-        root: folder with the four files in `mnist/`, gzipped or not; by default GEODL_DATA.
-        download: fetch what is missing from the public mirrors, once: into `root` where it is
+        root: folder with the four files in ``mnist/``, gzipped or not; by default GEODL_DATA.
+        download: fetch what is missing from the public mirrors, once: into ``root`` where it is
             given, else into the user's cache.
+
+    Returns:
+        The images, uint8.
 
     Raises:
         FileNotFoundError: a file is missing; the message says where it was looked for.
         ValueError: a file is damaged, or images and labels do not match.
         OSError: no mirror could be reached, or gave the right content.
     """
-    try:
-        folder = (Path(root) if root is not None else data_dir()) / "mnist"
-    except FileNotFoundError:
-        if not download:
-            raise
-        folder = None
-    data = Images(*(read_idx(_find(folder, name, root, download)) for name in _FILES))
+    paths = [
+        find(
+            f"mnist/{name}",
+            [f"{mirror}{name}.gz" for mirror in _MIRRORS],
+            sha256,
+            root,
+            download,
+            "mnist(download=True)",
+        )
+        for name, sha256 in _FILES.items()
+    ]
+    data = Images(*map(read_idx, paths))
     for images, labels in (data[:2], data[2:]):
         if images.ndim != 3 or labels.shape != images.shape[:1]:
             raise ValueError(
-                f"{folder}: images of shape {images.shape} do not go with labels of shape "
+                f"{paths[0].parent}: images of shape {images.shape} do not go with labels of shape "
                 f"{labels.shape}; expected (n, height, width) and (n,)"
             )
     return data
 
 
-def _find(
-    folder: Path | None, name: str, root: str | os.PathLike[str] | None, download: bool
-) -> Path:
-    candidates = [folder / name, folder / f"{name}.gz"] if folder else []
-    for path in candidates:
-        if path.exists():
-            return path
-    if download:
-        return fetch(
-            f"mnist/{name}", [f"{mirror}{name}.gz" for mirror in _MIRRORS], _FILES[name], root
-        )
-    raise FileNotFoundError(
-        f"neither {candidates[0]} nor {candidates[1].name} is there; put MNIST's four files into "
-        f"{folder}, or call mnist(download=True) (--download on the command line)"
-    )
-
-
 def read_idx(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "..."]:
     """An array of bytes from a file in the IDX format, gzipped or not.
+
+    Returns:
+        The array, uint8.
 
     Raises:
         ValueError: it is not one, or its size is not what its header says.
@@ -107,7 +101,10 @@ def read_idx(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "..."]:
 def digits() -> Images:
     """The 1797 digits that come with scikit-learn, 8 x 8, without any download.
 
-    Their 17 grey levels are scaled to 0..255; a fifth of them, fixed, is the test set.
+    Their 17 gray levels are scaled to 0..255; a fifth of them, fixed, is the test set.
+
+    Returns:
+        The images, uint8.
     """
     from sklearn.datasets import load_digits
 

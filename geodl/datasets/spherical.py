@@ -1,4 +1,4 @@
-"""A law on the sphere that is known: points to learn from without any download, and the truth."""
+"""A known distribution on the sphere: points to learn from without any download, and the truth."""
 
 import jax
 import jax.numpy as jnp
@@ -21,30 +21,36 @@ _WEIGHT = np.array([0.05] * 12 + [0.05] * 3 + [0.25])
 
 
 def spherical_mixture(key: PRNGKeyArray, n: int) -> Float[Array, "n 3"]:
-    """Draw n points of S^2 from a mixture of 16 von Mises-Fisher laws, of which all is known.
+    """Draw n points of S^2 from a mixture of 16 von Mises-Fisher distributions with known parameters.
 
     Twelve components of concentration 60 make a ring about the equator (latitude 35 sin(2 longitude) degrees),
     three of concentration 1000 are narrow spots, each of weight 0.05; one of concentration 4 and weight 0.25
-    lies under them. Its log-density is `spherical_mixture_log_prob`, its entropy `SPHERICAL_MIXTURE_ENTROPY`.
+    lies under them. Its log-density is ``spherical_mixture_log_prob``, its entropy ``SPHERICAL_MIXTURE_ENTROPY``.
 
     Pure: works under jit (n static) and vmap.
+
+    Returns:
+        Unit vectors (n, 3).
     """
     which, where = jax.random.split(key)
     component = jax.random.choice(which, len(_WEIGHT), (n,), p=jnp.asarray(_WEIGHT))
-    return _law(component).sample(seed=where)
+    return _components(component).sample(seed=where)
 
 
 def spherical_mixture_log_prob(points: ArrayLike) -> Float[Array, "*batch"]:
-    """Log-density, with respect to area, of `spherical_mixture` at unit vectors (..., 3).
+    """Log-density, with respect to area, of ``spherical_mixture`` at unit vectors (..., 3).
+
+    Returns:
+        Log-densities (...), in nats.
 
     Raises:
         ValueError: the last axis has not size 3.
     """
-    parts = _law(slice(None)).log_prob(jnp.asarray(points)[..., None, :])
+    parts = _components(slice(None)).log_prob(jnp.asarray(points)[..., None, :])
     return jax.nn.logsumexp(parts, b=jnp.asarray(_WEIGHT, parts.dtype), axis=-1)
 
 
-def _law(component):
+def _components(component):
     from geodl.distributions import VonMisesFisher  # here, since distrax is slow to import
 
     loc = from_latitude_longitude(_LATITUDE, _LONGITUDE)

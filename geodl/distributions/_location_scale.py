@@ -1,4 +1,4 @@
-"""What the normal laws on manifolds share: parameters, shapes, checks."""
+"""What the normal distributions on manifolds share: parameters, shapes, checks."""
 
 import jax
 import jax.numpy as jnp
@@ -6,19 +6,20 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl._core import distrax
+from geodl._core import display
 from geodl._core.checks import check, float_dtype
+from geodl.distributions._base import OnManifold
 from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes
 from geodl.manifolds import Manifold, Point
 
 
-class LocationScale(distrax.Distribution):
-    """A law on a manifold around ``loc``, with ``scale`` a scalar or an array with a trailing axis.
+class LocationScale(OnManifold):
+    """A distribution on a manifold around ``loc``, with ``scale`` a scalar or an array with a trailing axis.
 
     All leading axes, those of ``loc`` before the point's, of ``scale`` before its last and of the
     manifold's curvature, are batch axes and broadcast. Half-precision parameters become float32.
 
-    All parameters are kept with the same number of batch axes, a scalar ``scale`` as (1,): so laws that
+    All parameters are kept with the same number of batch axes, a scalar ``scale`` as (1,): so distributions that
     ``vmap`` or a stack puts together have the new axis first in each of them, and are a batch.
     """
 
@@ -29,7 +30,6 @@ class LocationScale(distrax.Distribution):
         scale: ArrayLike,
         widths: tuple[int, ...],
     ):
-        super().__init__()
         name = type(self).__name__
         loc, scale = as_points(name, manifold.event_shape, loc), jnp.asarray(scale)
         if scale.ndim and scale.shape[-1] not in widths:
@@ -41,16 +41,16 @@ class LocationScale(distrax.Distribution):
             float_dtype(*jax.tree.leaves((manifold, loc, scale))), jnp.float32
         )
         arrays = jax.tree.map(lambda a: jnp.asarray(a, dtype), (manifold, loc, scale))
-        self._manifold, self._loc, scale = _with_equal_axes(name, *arrays)
-        points_on(f"{name}: loc", self._manifold, self._loc)
+        manifold, self._loc, scale = _with_equal_axes(name, *arrays)
+        super().__init__(manifold)
+        points_on(f"{name}: loc", manifold, self._loc)
         valid = (scale > 0) & (scale < jnp.inf)
         check(valid, f"{name}: scale must be positive and finite", scale)
         self._scale = jnp.where(valid, scale, jnp.nan)
 
-    @property
-    def manifold(self) -> Manifold:
-        """The manifold's record."""
-        return self._manifold
+    def __repr__(self) -> str:
+        loc, scale = display.kind(self._loc), display.kind(self._scale)
+        return f"{type(self).__name__}({self._manifold}, loc {loc}, scale {scale})"
 
     @property
     def loc(self) -> Point:
@@ -63,11 +63,6 @@ class LocationScale(distrax.Distribution):
         return self._scale
 
     @property
-    def event_shape(self) -> tuple:
-        """Shape of one point."""
-        return self._manifold.event_shape
-
-    @property
     def batch_shape(self) -> tuple[int, ...]:
         """Broadcast leading axes of loc, scale and curvature."""
         locs = self._manifold.batch_shape(self._loc)
@@ -75,7 +70,7 @@ class LocationScale(distrax.Distribution):
         return np.broadcast_shapes(locs, self._scale.shape[:-1], *curvatures)
 
     def mean(self) -> Point:
-        """The Fréchet mean, loc: the law is symmetric about it."""
+        """The Fréchet mean, loc: the distribution is symmetric about it."""
         batch = self.batch_shape
         return jax.tree.map(
             lambda p, shape: jnp.broadcast_to(p, (*batch, *shape)), self._loc, self.event_shape

@@ -1,7 +1,7 @@
 """Kernel density estimates on the sphere, with one concentration for all kernels or one for each.
 
 The adaptive estimate is the sample-point estimator of Breiman, Meisel & Purcell (1977): the width of a
-point's kernel is proportional to the distance to one of its nearest neighbours.
+point's kernel is proportional to the distance to one of its nearest neighbors.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,19 +14,19 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from geodl._core import distrax
 from geodl._core.checks import check, check_positive
 from geodl._core.reductions import dot
+from geodl.distributions._base import OnManifold
 from geodl.distributions._checks import points_on
 from geodl.distributions.von_mises_fisher import VonMisesFisher
-from geodl.manifolds import Manifold, Point, Sphere, sphere
+from geodl.manifolds import Manifold, Point, Sphere
 
 
 PAIRS = 2**22  # as many pairs of points are in memory at a time
 
 
-class KernelDensity(distrax.Distribution):
-    """Equal mixture of von Mises-Fisher laws at given points of S^d, and a uniform part.
+class KernelDensity(OnManifold):
+    """Equal mixture of von Mises-Fisher distributions at given points of S^d, and a uniform part.
 
     ``log_prob`` is with respect to the area, needs memory for PAIRS pairs of points (its derivatives too),
     and has no cancellation: a kernel is exp(-kappa |x - x_i|^2 / 2), so that in float32 concentrations up
@@ -37,13 +37,16 @@ class KernelDensity(distrax.Distribution):
     def __init__(
         self, points: ArrayLike, concentrations: ArrayLike, uniform_weight: ArrayLike = 0.0
     ):
-        """``points`` (n, d + 1) unit vectors, ``concentrations`` >= 0, a scalar or (n,); the uniform part has
-        the weight ``uniform_weight`` in [0, 1).
-
-        Raises ``ValueError`` for other shapes and, where values are concrete, for points off the sphere,
-        and negative or infinite concentrations. Half precision becomes float32.
         """
-        super().__init__()
+        Args:
+            points: Unit vectors (n, d + 1).
+            concentrations: At least 0, one number or (n,). Half precision becomes float32.
+            uniform_weight: Weight of the uniform part, in [0, 1).
+
+        Raises:
+            ValueError: other shapes; where values are concrete, points off the sphere, negative or infinite
+                concentrations.
+        """
         points, concentrations = jnp.asarray(points), jnp.asarray(concentrations)
         if (
             points.ndim != 2
@@ -59,7 +62,11 @@ class KernelDensity(distrax.Distribution):
         check(valid, "KernelDensity: uniform_weight must be in [0, 1)", weight)
         concentrations = jnp.broadcast_to(concentrations, points.shape[:1])
         self._kernels = VonMisesFisher(points, concentrations)
+        super().__init__(self._kernels.manifold)
         self._uniform_weight = jnp.where(valid, weight.astype(self._kernels.loc.dtype), jnp.nan)
+
+    def __repr__(self) -> str:
+        return f"KernelDensity({self._kernels})"
 
     @property
     def kernels(self) -> VonMisesFisher:
@@ -71,23 +78,13 @@ class KernelDensity(distrax.Distribution):
         """Weight of the uniform part, as given."""
         return self._uniform_weight
 
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """Shape of one point, (d + 1,)."""
-        return self._kernels.event_shape
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """Empty."""
-        return ()
-
     def log_prob(self, value: ArrayLike) -> Array:
         """Log-density at unit vectors (..., d + 1).
 
         Raises ``ValueError`` for another last axis and, where values are concrete, for points off the sphere.
         """
         points, kappa = self._single()
-        x = points_on("KernelDensity", Sphere(points.shape[-1] - 1), value)
+        x = points_on("KernelDensity", self._manifold, value)
         peak = self._kernels.log_prob(points) + jnp.log1p(-self._uniform_weight)
 
         def log_kernels(x):
@@ -96,7 +93,7 @@ class KernelDensity(distrax.Distribution):
 
         queries = x.reshape(-1, x.shape[-1])
         mixed = _over_rows(jax.checkpoint(log_kernels), queries, len(points)) - jnp.log(len(points))
-        uniform = jnp.log(self._uniform_weight) - sphere.log_area(points.shape[-1] - 1)
+        uniform = jnp.log(self._uniform_weight) - self._manifold.log_volume()
         return jnp.logaddexp(mixed, uniform).reshape(x.shape[:-1])
 
     def _single(self):
@@ -113,7 +110,7 @@ class KernelDensity(distrax.Distribution):
         points, kappa = self._single()
         kernel = jax.random.randint(key_kernel, (n,), 0, len(points))
         near = VonMisesFisher(points[kernel], kappa[kernel]).sample(seed=key_point)
-        anywhere = Sphere(points.shape[-1] - 1).random_uniform(key_uniform, (n,))
+        anywhere = self._manifold.random_uniform(key_uniform, (n,))
         u, weight = jax.random.uniform(key_part, (n, 1), near.dtype), self._uniform_weight
         missing = jnp.where(u >= weight, near, jnp.nan)  # NaN stays NaN
         return jnp.where(u < weight, anywhere.astype(near.dtype), missing)
@@ -125,10 +122,17 @@ def select_kernel_density(
     candidates: ArrayLike,
     uniform_weight: ArrayLike = 0.0,
 ) -> KernelDensity:
-    """The estimate from ``points`` (n, d + 1) under which ``validation`` (m, d + 1) is most likely.
+    """The estimate from ``points`` under which ``validation`` is most likely.
 
-    ``candidates`` has k rows to choose from: single concentrations (k,) for the plain estimate, one for each
-    point (k, n) for the adaptive one, see :func:`adaptive_concentrations`.
+    Args:
+        points: Unit vectors (n, d + 1).
+        validation: Unit vectors (m, d + 1).
+        candidates: k rows to choose from: single concentrations (k,) for the plain estimate, one for each point (k,
+            n) for the adaptive one, see :func:`adaptive_concentrations`.
+        uniform_weight: Weight of the uniform part, in [0, 1).
+
+    Returns:
+        The estimate with the best row.
     """
 
     def score(concentrations):
@@ -145,14 +149,23 @@ def adaptive_concentrations(
     scales: Sequence[float] = (0.3, 1.0, 3.0),
     max_concentration: float = 1e10,
 ) -> Float[Array, "k n"]:
-    """min(max_concentration, scale / distance to the m-th neighbour^2) of points (n, d + 1) of S^d.
-
-    One row for each m in ``neighbors`` and each of ``scales``: candidates for :func:`select_kernel_density`.
+    """min(max_concentration, scale / distance to the m-th neighbor^2): candidates for :func:`select_kernel_density`.
 
     The cap is what duplicates of points get. It matters: the likelihood of data with duplicates, among
     themselves or of test points in the training set, grows with it without bound. A concentration kappa is
     a width of 1 / sqrt(kappa) rad, on the Earth 64 m for 1e10 and 64 km for 1e4.
-    Raises ``ValueError`` for neighbours below 1 or too many for n, and scales or caps that are not positive.
+
+    Args:
+        points: Unit vectors (n, d + 1).
+        neighbors: Values of m.
+        scales: Values of the scale.
+        max_concentration: The cap.
+
+    Returns:
+        Concentrations (k, n), a row for each m and each scale.
+
+    Raises:
+        ValueError: neighbors below 1 or too many for n, scales or a cap that are not positive.
     """
     if min(neighbors) < 1:
         raise ValueError(f"adaptive_concentrations: neighbors must be at least 1, got {neighbors}")
@@ -171,9 +184,18 @@ def neighbor_distances(
 ) -> Float[Array, "n m"]:
     """Geodesic distances from each of n points to its m nearest others, in increasing order.
 
-    Points are (n, *event_shape), a tuple of such on a product; duplicates are neighbours at distance 0.
-    All n^2 distances are taken, PAIRS at a time. Raises ``ValueError`` unless 1 <= m < n
-    and, where values are concrete, for points off the manifold.
+    Duplicates are neighbors at distance 0. All n^2 distances are taken, PAIRS at a time.
+
+    Args:
+        manifold: The space.
+        points: Points (n, *event_shape), a tuple of such on a product.
+        m: How many neighbors, from 1 to n - 1.
+
+    Returns:
+        Distances (n, m).
+
+    Raises:
+        ValueError: m is below 1 or not below n; concrete points are off the manifold.
     """
     others: Point = jax.tree.map(jnp.asarray, points)
     n = len(jax.tree.leaves(others)[0])

@@ -1,4 +1,4 @@
-"""Mixtures of von Mises-Fisher laws by expectation maximisation (Banerjee, Dhillon, Ghosh & Sra 2005)."""
+"""Mixtures of von Mises-Fisher distributions by expectation maximization (Banerjee, Dhillon, Ghosh & Sra 2005)."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from geodl._core import distrax
 from geodl._core.checks import check, check_positive, float_dtype
 from geodl._core.reductions import dot
 from geodl.distributions._checks import points_on
-from geodl.distributions.von_mises_fisher import VonMisesFisher, concentration_from_gap
+from geodl.distributions.von_mises_fisher import VonMisesFisher, concentration_from_variance
 from geodl.manifolds import Sphere, sphere
 
 
@@ -21,12 +21,29 @@ def fit_von_mises_fisher_mixture(
     restarts: int = 8,
     max_concentration: ArrayLike = 1e4,
 ) -> distrax.MixtureSameFamily:
-    """The most likely of ``restarts`` mixtures for points (n, d + 1), each after ``steps`` of :func:`em_step`.
+    """The most likely of several mixtures, each after some steps of expectation maximization.
 
-    Needs memory for restarts * n * components numbers. ``max_concentration`` is the sharpest a component may
-    become, 1 / sqrt(kappa) rad wide (on the Earth 64 km for 1e4): without it, one that has caught nothing but
-    duplicates of a point would have infinite likelihood. Raises ``ValueError`` for points that are not
-    (n, d + 1), fewer points than components, and, where values are concrete, points off the sphere.
+    Needs memory for restarts * n * components numbers.
+
+    Args:
+        key: Random key, for the starts.
+        points: Unit vectors (n, d + 1).
+        components: Their number, at most n.
+        steps: Steps of each restart.
+        restarts: How many mixtures to fit.
+        max_concentration: The sharpest that a component may become, 1 / sqrt(kappa) rad wide (on the Earth 64 km
+            for 1e4): without it, one that has caught nothing but duplicates of a point would have infinite
+            likelihood.
+
+    Returns:
+        The mixture, components of :class:`VonMisesFisher`.
+
+    Raises:
+        ValueError: points that are not (n, d + 1), fewer points than components, and, where values are concrete,
+            points off the sphere.
+
+    Reference:
+        Banerjee, Dhillon, Ghosh & Sra (2005).
     """
     points = jnp.asarray(points)
     points = points.astype(jnp.promote_types(float_dtype(points), jnp.float32))
@@ -44,62 +61,66 @@ def fit_von_mises_fisher_mixture(
     check(jnp.isfinite(points), "fit_von_mises_fisher_mixture: points must be finite", points)
 
     def run(key):
-        law = initial_mixture(key, points, components, max_concentration)
-        return lax.scan(lambda law, _: em_step(law, points, max_concentration), law, length=steps)
+        mixture = initial_mixture(key, points, components, max_concentration)
+        return lax.scan(
+            lambda mixture, _: em_step(mixture, points, max_concentration), mixture, length=steps
+        )
 
-    laws, log_likelihood = jax.vmap(run)(jax.random.split(key, restarts))
+    mixtures, log_likelihood = jax.vmap(run)(jax.random.split(key, restarts))
     best = jnp.argmax(log_likelihood[:, -1])
-    return jax.tree.map(lambda a: a[best], laws)
+    return jax.tree.map(lambda a: a[best], mixtures)
 
 
 def em_step(
-    law: distrax.MixtureSameFamily, points: Array, max_concentration: ArrayLike = 1e4
+    mixture: distrax.MixtureSameFamily, points: Array, max_concentration: ArrayLike = 1e4
 ) -> tuple[distrax.MixtureSameFamily, Array]:
-    """A mixture that is at least as likely as ``law``, and the mean log-likelihood of ``law``."""
-    each = law.components_distribution.log_prob(points[:, None])
-    joint = each + jax.nn.log_softmax(law.mixture_distribution.logits)
+    """A mixture that is at least as likely as ``mixture``, and the mean log-likelihood of ``mixture``."""
+    each = mixture.components_distribution.log_prob(points[:, None])
+    joint = each + jax.nn.log_softmax(mixture.mixture_distribution.logits)
     total = jax.nn.logsumexp(joint, -1)
     shares = jnp.exp(joint - total[:, None])
-    return _maximise(points, shares, max_concentration), jnp.mean(total)
+    return _maximize(points, shares, max_concentration), jnp.mean(total)
 
 
 def initial_mixture(
     key: Array, points: Array, components: int, max_concentration: ArrayLike = 1e4
 ) -> distrax.MixtureSameFamily:
-    """Equal components of one width around centres drawn as in k-means++ (Arthur & Vassilvitskii 2007).
+    """Equal components of one width around centers drawn as in k-means++ (Arthur & Vassilvitskii 2007).
 
-    Each centre is a point of the data, drawn with a probability proportional to 1 - cos of its distance to
-    the nearest of the centres before. The width is that of the distances to the nearest centre.
+    Each center is a point of the data, drawn with a probability proportional to 1 - cos of its distance to
+    the nearest of the centers before. The width is that of the distances to the nearest center.
     """
 
-    def draw(gap, key):
-        centre = points[jax.random.categorical(key, jnp.log(gap))]
-        return jnp.minimum(gap, _gap(points, centre)), centre
+    def draw(one_minus_cos, key):
+        center = points[jax.random.categorical(key, jnp.log(one_minus_cos))]
+        return jnp.minimum(one_minus_cos, _one_minus_cos(points, center)), center
 
     keys = jax.random.split(key, components)
-    gap, centres = lax.scan(draw, jnp.full(len(points), 2.0, points.dtype), keys)
-    concentration = concentration_from_gap(jnp.mean(gap), points.shape[-1] - 1, max_concentration)
+    one_minus_cos, centers = lax.scan(draw, jnp.full(len(points), 2.0, points.dtype), keys)
+    concentration = concentration_from_variance(
+        jnp.mean(one_minus_cos), points.shape[-1] - 1, max_concentration
+    )
     return distrax.MixtureSameFamily(
         distrax.Categorical(logits=jnp.zeros(components, points.dtype)),
-        VonMisesFisher(centres, jnp.full(components, concentration)),
+        VonMisesFisher(centers, jnp.full(components, concentration)),
     )
 
 
-def _maximise(points, shares, max_concentration):
+def _maximize(points, shares, max_concentration):
     """The most likely mixture, given the components' shares (n, components) of each point."""
     mass = jnp.sum(shares, 0)
     fraction = shares / jnp.maximum(mass, jnp.finfo(shares.dtype).tiny)
     loc = sphere.project(jnp.sum(fraction[..., None] * points[:, None], 0))
-    # 1 - (mean resultant length), from chords: it keeps its digits for concentrated components
-    gap = jnp.sum(fraction * _gap(points[:, None], loc), 0)
-    concentration = concentration_from_gap(gap, points.shape[-1] - 1, max_concentration)
+    # the circular variance, 1 - (mean resultant length), from chords: it keeps its digits for concentrated components
+    variance = jnp.sum(fraction * _one_minus_cos(points[:, None], loc), 0)
+    concentration = concentration_from_variance(variance, points.shape[-1] - 1, max_concentration)
     return distrax.MixtureSameFamily(
         distrax.Categorical(logits=jnp.log(mass / len(points))),
         VonMisesFisher(loc, concentration),
     )
 
 
-def _gap(x, y):
+def _one_minus_cos(x, y):
     """1 - <x, y>."""
     w = x - y
     return dot(w, w) / 2

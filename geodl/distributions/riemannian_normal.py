@@ -1,4 +1,4 @@
-"""The Riemannian normal on hyperbolic space: the maximum-entropy law of given mean squared distance."""
+"""The Riemannian normal on hyperbolic space: the maximum-entropy distribution of given mean squared distance."""
 
 import jax
 import jax.numpy as jnp
@@ -15,18 +15,32 @@ from geodl.manifolds import Manifold, Point, sphere
 class RiemannianNormal(LocationScale):
     """Density exp(-dist(loc, z)^2 / 2 scale^2) / Z with respect to the Riemannian volume.
 
-    Mathieu et al. (2019), section 3.2. A draw is r > 0 along a uniform direction, r by the law of
+    Mathieu et al. (2019), section 3.2. A draw is r > 0 along a uniform direction, r by the distribution of
     :mod:`~geodl.distributions.radial`; samples have exact pathwise derivatives in loc, scale and the
     curvature. Densities of samples come from r itself, so that they are right also where the float
     coordinates of a far point are not (on the ball; prefer the hyperboloid there).
+
+    Example:
+        >>> import jax
+        >>> from geodl.distributions import RiemannianNormal
+        >>> from geodl.manifolds import PoincareBall
+        >>> ball = PoincareBall(2)
+        >>> q = RiemannianNormal(ball, ball.origin(), scale=0.5)
+        >>> jax.jit(lambda q, z: q.log_prob(z))(q, ball.origin()).round(3)
+        Array(-0.536, dtype=float32)
     """
 
     def __init__(self, manifold: Manifold, loc: ArrayLike | tuple, scale: ArrayLike):
-        """Isotropic: ``scale`` is a scalar or of shape (..., 1), one for each point.
+        """
+        Args:
+            manifold: Simply connected and of constant curvature -c <= 0; c = 0 gives the normal distribution of flat
+                space.
+            loc: The mean (..., *event_shape).
+            scale: A scalar or of shape (..., 1), one for each point, as a geodesic length.
 
-        ``loc`` is (..., *event_shape); the manifold is simply connected and of constant curvature -c <= 0, where
-        c = 0 gives the normal of flat space. Raises ``ValueError`` for another one, for wrong shapes and, where
-        values are concrete, for a scale that is not positive or a loc off the manifold.
+        Raises:
+            ValueError: another manifold, wrong shapes and, where values are concrete, a scale that is not positive or a
+                loc off the manifold.
         """
         kind = manifold.winding.kind
         if kind != "none":
@@ -63,9 +77,6 @@ class RiemannianNormal(LocationScale):
         direction = sphere.project(jax.random.normal(key_direction, (n, *batch, dim), r.dtype))
         z = self._manifold.expmap_frame(loc, r[..., None] * direction)
         return z, self._log_prob(jnp.square(r)) + zeros(loc, self.event_shape)
-
-    def _sample_n(self, key, n):
-        return self._sample_n_and_log_prob(key, n)[0]
 
     def mode(self) -> Point:
         """loc."""

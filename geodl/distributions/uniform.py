@@ -1,37 +1,24 @@
-"""The uniform law on a manifold of finite volume."""
+"""The uniform distribution on a manifold of finite volume."""
 
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl._core import distrax
+from geodl.distributions._base import OnManifold
 from geodl.distributions._checks import points_on, zeros
 from geodl.manifolds import Manifold
 
 
-class Uniform(distrax.Distribution):
+class Uniform(OnManifold):
     """Density 1 / volume with respect to the Riemannian volume, on sphere, torus, SO(3), and products."""
 
     def __init__(self, manifold: Manifold):
         """Raises ``NotImplementedError`` where the manifold has no finite volume (Euclidean and hyperbolic space)."""
-        super().__init__()
+        super().__init__(manifold)
         manifold.log_volume()
-        self._manifold = manifold
 
-    @property
-    def manifold(self) -> Manifold:
-        """The manifold's record."""
-        return self._manifold
-
-    @property
-    def event_shape(self) -> tuple:
-        """Shape of one point (on a product, the tuple of its factors')."""
-        return self._manifold.event_shape
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """Empty."""
-        return ()
+    def __repr__(self) -> str:
+        return f"Uniform({self._manifold})"
 
     def _sample_n(self, key, n):
         return self._manifold.random_uniform(key, (n,))

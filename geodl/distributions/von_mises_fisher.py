@@ -1,10 +1,11 @@
-"""The von Mises-Fisher law on the sphere of any dimension, at any concentration.
+"""The von Mises-Fisher distribution on the sphere of any dimension, at any concentration.
 
 Mardia & Jupp, *Directional Statistics* (2000), 9.3.2. The angle from loc has density proportional to
-exp(kappa cos(t)) sin(t)^(dim - 1): normaliser (otherwise a Bessel function), mean and samples all come from
+exp(kappa cos(t)) sin(t)^(dim - 1): normalizer (otherwise a Bessel function), mean and samples all come from
 quadrature of that around its mode.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,12 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Real
 
-from geodl._core import distrax
+from geodl._core import display
 from geodl._core.checks import check, float_dtype
 from geodl._core.reductions import dot, safe_sqrt
 from geodl._core.special import even
 from geodl.distributions import _quadrature
+from geodl.distributions._base import OnManifold
 from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes, zeros
 from geodl.distributions.uniform import Uniform
 from geodl.manifolds import Sphere, sphere
@@ -45,12 +47,12 @@ def _float(kappa):
 
 def _log_normalizer(kappa, dim):
     """log of the integral of exp(-kappa (1 - <loc, x>)): without the part that is kappa itself."""
-    law = AngleLaw(dim - 1)
-    return sphere.log_area(dim - 1) + law.log_peak(kappa) + _quadrature.log_mass(law, kappa)
+    family = AngleFamily(dim - 1)
+    return sphere.log_area(dim - 1) + family.log_peak(kappa) + _quadrature.log_mass(family, kappa)
 
 
-def _mean_gap(kappa, dim):
-    """E (1 - <loc, x>)."""
+def _circular_variance(kappa, dim):
+    """E (1 - <loc, x>), one minus the mean resultant length."""
     return -jax.jvp(lambda k: _log_normalizer(k, dim), (kappa,), (jnp.ones_like(kappa),))[1]
 
 
@@ -59,39 +61,47 @@ def _mean_length(kappa, dim):
     low = kappa < dim
     small = jnp.where(low, kappa, dim)
     square = _quadrature.mean(
-        AngleLaw(dim - 1), lambda offset, mode: jnp.square(jnp.sin(mode + offset)), small
+        AngleFamily(dim - 1), lambda offset, mode: jnp.square(jnp.sin(mode + offset)), small
     )
-    return jnp.where(low, small / dim * square, 1 - _mean_gap(kappa, dim))
+    return jnp.where(low, small / dim * square, 1 - _circular_variance(kappa, dim))
 
 
-def concentration_from_gap(gap: Scalar, dim: int, max_concentration: ArrayLike) -> Array:
-    """The concentration, at most ``max_concentration``, whose 1 - mean_resultant_length is ``gap`` in [0, 1].
+def concentration_from_variance(variance: Scalar, dim: int, max_concentration: ArrayLike) -> Array:
+    """The concentration, at most ``max_concentration``, of which 1 - mean_resultant_length is ``variance`` in [0, 1].
 
-    It makes data most likely whose mean resultant length is 1 - gap. Newton-like: the slope is that of the
+    It makes data most likely whose mean resultant length is 1 - variance. Newton-like: the slope is that of the
     close approximation of Banerjee et al. (2005), eq. 4.4, so that an error shrinks at least tenfold a step.
     """
-    gap = _float(gap)
-    limit = jnp.asarray(max_concentration, gap.dtype)
+    variance = _float(variance)
+    limit = jnp.asarray(max_concentration, variance.dtype)
 
-    def approximate(gap):
-        length = 1 - gap
-        return length * (dim + 1 - jnp.square(length)) / (gap * (2 - gap))
+    def approximate(variance):
+        length = 1 - variance
+        return length * (dim + 1 - jnp.square(length)) / (variance * (2 - variance))
 
-    target = approximate(jnp.maximum(gap, _mean_gap(limit, dim)))
-    steps = 6 if gap.dtype.itemsize <= 4 else 12
+    target = approximate(jnp.maximum(variance, _circular_variance(limit, dim)))
+    steps = 6 if variance.dtype.itemsize <= 4 else 12
 
     def step(_, kappa):
-        return jnp.clip(kappa + target - approximate(_mean_gap(kappa, dim)), 0, limit)
+        return jnp.clip(kappa + target - approximate(_circular_variance(kappa, dim)), 0, limit)
 
     return lax.fori_loop(0, steps, step, jnp.clip(target, 0, limit))
 
 
-class VonMisesFisher(distrax.Distribution):
+class VonMisesFisher(OnManifold):
     """Density exp(kappa <loc, x>) / C with respect to the area of the unit sphere S^d, d >= 1.
 
     Samples have exact pathwise derivatives in loc and concentration, in closed form on S^2 and by
     implicit differentiation of the angle's quantile elsewhere. The turn of the samples about loc is that of
     the sphere's frame at loc (``sphere.from_frame``).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl.distributions import VonMisesFisher
+        >>> q = VonMisesFisher(loc=jnp.array([0.0, 0.0, 1.0]), concentration=10.0)
+        >>> jax.jit(lambda q: q.mean())(q).round(4)
+        Array([0. , 0. , 0.9], dtype=float32)
     """
 
     def __init__(self, loc: ArrayLike, concentration: ArrayLike):
@@ -100,7 +110,6 @@ class VonMisesFisher(distrax.Distribution):
         Raises ``ValueError`` for a last axis shorter than 2 and, where values are concrete, for a loc off the
         sphere or a negative concentration. Half precision becomes float32.
         """
-        super().__init__()
         loc, concentration = jnp.asarray(loc), jnp.asarray(concentration)
         if loc.ndim == 0 or loc.shape[-1] < 2:
             raise ValueError(
@@ -110,12 +119,17 @@ class VonMisesFisher(distrax.Distribution):
         dtype = jnp.promote_types(float_dtype(loc, concentration), jnp.float32)
         valid = (concentration >= 0) & (concentration < jnp.inf)
         check(valid, "VonMisesFisher: concentration must be >= 0 and finite", concentration)
-        points_on("VonMisesFisher: loc", Sphere(loc.shape[-1] - 1), loc)
-        # the same number of batch axes in both, so that laws stacked by vmap are a batch
+        super().__init__(Sphere(loc.shape[-1] - 1))
+        points_on("VonMisesFisher: loc", self._manifold, loc)
+        # the same number of batch axes in both, so that distributions stacked by vmap are a batch
         axes = max(loc.ndim - 1, concentration.ndim)
         self._loc = with_axes(loc.astype(dtype), axes + 1)
         kappa = jnp.where(valid, concentration.astype(dtype), jnp.nan)
         self._concentration = with_axes(kappa, axes)
+
+    def __repr__(self) -> str:
+        loc, concentration = display.kind(self._loc), display.kind(self._concentration)
+        return f"VonMisesFisher(loc {loc}, concentration {concentration})"
 
     @property
     def loc(self) -> Array:
@@ -128,45 +142,35 @@ class VonMisesFisher(distrax.Distribution):
         return self._concentration
 
     @property
-    def event_shape(self) -> tuple[int, ...]:
-        """Shape of one point, (d + 1,)."""
-        return self._loc.shape[-1:]
-
-    @property
     def batch_shape(self) -> tuple[int, ...]:
         """Broadcast leading axes of loc and concentration."""
         return jnp.broadcast_shapes(self._loc.shape[:-1], self._concentration.shape)
-
-    @property
-    def _dim(self):
-        return self._loc.shape[-1] - 1
 
     def log_prob(self, value: ArrayLike) -> Array:
         """Log-density at unit vectors (..., d + 1): -kappa |x - loc|^2 / 2 - log C', no cancellation.
 
         Raises ``ValueError`` for another shape and, where values are concrete, for points off the sphere.
         """
-        w = points_on("VonMisesFisher", Sphere(self._dim), value) - self._loc
+        w = points_on("VonMisesFisher", self._manifold, value) - self._loc
         return self._log_prob(dot(w, w) / 2)
 
-    def _log_prob(self, gap):
-        return -self._concentration * gap - _log_normalizer(self._concentration, self._dim)
+    def _log_prob(self, one_minus_cos):
+        return -self._concentration * one_minus_cos - _log_normalizer(
+            self._concentration, self._manifold.dim
+        )
 
     def _sample_n_and_log_prob(self, key, n):
         key_angle, key_turn = jax.random.split(key)
-        batch, dim, loc = self.batch_shape, self._dim, self._loc
+        batch, dim, loc = self.batch_shape, self._manifold.dim, self._loc
         angle = _sample_angle(key_angle, (n, *batch), self._concentration, dim)
         turn = sphere.project(jax.random.normal(key_turn, (n, *batch, dim), loc.dtype))
         x = sphere.expmap_frame(loc, angle[..., None] * turn)
         log_prob = self._log_prob(2 * jnp.square(jnp.sin(angle / 2)))
         return x, log_prob + zeros(loc, self.event_shape)
 
-    def _sample_n(self, key, n):
-        return self._sample_n_and_log_prob(key, n)[0]
-
     def mean(self) -> Array:
         """The mean in R^{d + 1}, mean_resultant_length(kappa) loc (not on the sphere)."""
-        length = _mean_length(self._concentration, self._dim)
+        length = _mean_length(self._concentration, self._manifold.dim)
         return length[..., None] * self._loc
 
     def mode(self) -> Array:
@@ -176,25 +180,30 @@ class VonMisesFisher(distrax.Distribution):
     def entropy(self) -> Array:
         """log C - kappa E<loc, x>."""
         kappa = jnp.broadcast_to(self._concentration, self.batch_shape)
-        return _log_normalizer(kappa, self._dim) + kappa * _mean_gap(kappa, self._dim)
+        return _log_normalizer(kappa, self._manifold.dim) + kappa * _circular_variance(
+            kappa, self._manifold.dim
+        )
 
     def kl_divergence(self, other_dist: "VonMisesFisher | Uniform", **kwargs: Any) -> Array:
         """KL(self || other) of another one, E[log p - log q], or of the uniform distribution, log area - entropy."""
         if isinstance(other_dist, Uniform):
-            if other_dist.manifold != Sphere(self._dim):
+            if other_dist.manifold != self._manifold:
                 raise ValueError(
-                    f"KL(VonMisesFisher || Uniform): on S^{self._dim} and on {other_dist.manifold}"
+                    f"KL(VonMisesFisher || Uniform): on {self._manifold} and on {other_dist.manifold}"
                 )
-            return sphere.log_area(self._dim) - self.entropy()
+            return self._manifold.log_volume() - self.entropy()
         if not isinstance(other_dist, VonMisesFisher):
             return super().kl_divergence(other_dist, **kwargs)
         # E<loc_q, x> = A(kappa_p) <loc_p, loc_q>
         w = self.loc - as_points(
             "KL(VonMisesFisher || VonMisesFisher)", self.event_shape, other_dist.loc
         )
-        gap, kappa = _mean_gap(self.concentration, self._dim), other_dist.concentration
-        gap = gap + (1 - gap) * dot(w, w) / 2
-        return kappa * gap + _log_normalizer(kappa, self._dim) - self.entropy()
+        one_minus_cos, kappa = (
+            _circular_variance(self.concentration, self._manifold.dim),
+            other_dist.concentration,
+        )
+        one_minus_cos = one_minus_cos + (1 - one_minus_cos) * dot(w, w) / 2
+        return kappa * one_minus_cos + _log_normalizer(kappa, self._manifold.dim) - self.entropy()
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -204,17 +213,17 @@ class VonMisesFisher(distrax.Distribution):
 
 def _sample_angle(key, shape, kappa, dim):
     if dim != 2:
-        law, score = AngleLaw(dim - 1), jax.random.normal(key, shape, kappa.dtype)
-        return law.mode(kappa) + _quadrature.quantile(law, score, kappa)
+        family, score = AngleFamily(dim - 1), jax.random.normal(key, shape, kappa.dtype)
+        return family.mode(kappa) + _quadrature.quantile(family, score, kappa)
     # On S^2, 1 - cos(angle) = -log(1 - u (1 - exp(-2 kappa))) / kappa, smooth also at kappa = 0.
     u = jax.random.uniform(key, shape, kappa.dtype, minval=jnp.finfo(kappa.dtype).tiny)
-    gap = 2 * u * _decay(2 * kappa) * _log_ratio(-u * jnp.expm1(-2 * kappa))
-    return 2 * jnp.arctan2(safe_sqrt(gap), safe_sqrt(2 - gap))
+    one_minus_cos = 2 * u * _decay(2 * kappa) * _log_ratio(-u * jnp.expm1(-2 * kappa))
+    return 2 * jnp.arctan2(safe_sqrt(one_minus_cos), safe_sqrt(2 - one_minus_cos))
 
 
 _decay = even(  # (1 - exp(-z)) / z, as a function of z
     lambda r: -jnp.expm1(-r * r) / (r * r),
-    (1, -1 / 2, 1 / 6, -1 / 24, 1 / 120, -1 / 720, 1 / 5040, -1 / 40320, 1 / 362880),
+    tuple((-1) ** k / math.factorial(k + 1) for k in range(9)),
 )
 _log_ratio = even(  # -log(1 - z) / z, as a function of z
     lambda r: -jnp.log1p(-r * r) / (r * r), tuple(1 / k for k in range(1, 10))
@@ -222,8 +231,8 @@ _log_ratio = even(  # -log(1 - z) / z, as a function of z
 
 
 @dataclass(frozen=True)
-class AngleLaw:
-    """The law of the angle t, kappa cos(t) + power log sin(t), in the offset from its mode; theta is kappa."""
+class AngleFamily:
+    """The log-density kappa cos(t) + power log sin(t) of the angle t, in the offset from its mode; theta is kappa."""
 
     power: int
 

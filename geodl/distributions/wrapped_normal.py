@@ -1,4 +1,4 @@
-"""The wrapped normal: a normal law in the tangent space at loc, carried to the manifold by expmap."""
+"""The wrapped normal: a normal distribution in the tangent space at loc, carried to the manifold by expmap."""
 
 import functools
 
@@ -17,7 +17,7 @@ from geodl.manifolds import Manifold
 
 
 class WrappedNormal(LocationScale):
-    """The law of expmap(loc, v), v normal with standard deviations ``scale`` in the frame at loc.
+    """The distribution of expmap(loc, v), v normal with standard deviations ``scale`` in the frame at loc.
 
     ``log_prob`` is with respect to the Riemannian volume (Nagano et al. 2019; Mathieu et al. 2019,
     appendix B), log N(v; 0, scale^2) - logdetexp(loc, v), v = logmap(loc, z). Samples have exact
@@ -30,14 +30,30 @@ class WrappedNormal(LocationScale):
     mass left out is then below 2e-8. There the exact density is infinite at loc (from full turns) and at
     the cut locus; the value here is finite everywhere: closer than 1e-6 to loc the weight of the turns is
     held at its value there.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl.distributions import WrappedNormal
+        >>> from geodl.manifolds import PoincareBall
+        >>> q = WrappedNormal(PoincareBall(2), loc=jnp.zeros((5, 2)), scale=0.4)
+        >>> draw = jax.jit(lambda q, key: q.sample_and_log_prob(seed=key, sample_shape=3))
+        >>> z, log_q = draw(q, jax.random.key(0))
+        >>> z.shape, log_q.shape
+        ((3, 5, 2), (3, 5))
     """
 
     def __init__(self, manifold: Manifold, loc: ArrayLike | tuple, scale: ArrayLike):
-        """``scale`` is a scalar, or of shape (..., 1) or (..., dim): per point or per tangent direction.
+        """
+        Args:
+            manifold: Any that declares its winding.
+            loc: The center (..., *event_shape), on a product a tuple with a point for each factor.
+            scale: Standard deviations: a scalar, or of shape (..., 1) or (..., dim): per point or per tangent
+                direction.
 
-        ``loc`` is (..., *event_shape), on a product a tuple with a point for each factor. Raises
-        ``ValueError`` for wrong shapes and, where values are concrete, for a scale that is not positive or
-        above :func:`widest_scale`, or a loc off the manifold. Under jit densities of such scales are NaN.
+        Raises:
+            ValueError: wrong shapes and, where values are concrete, a scale that is not positive or above
+                :func:`widest_scale`, or a loc off the manifold. Under jit densities of such scales are NaN.
         """
         super().__init__(manifold, loc, scale, widths=(1, manifold.dim))
         for factor, _, scales in self._manifold.by_factor(self._loc, self._scales):
@@ -57,25 +73,19 @@ class WrappedNormal(LocationScale):
         """Log-density at points (..., *event_shape) that broadcast against the batch."""
         manifold, loc = self._manifold, self._loc
         value = points_on(type(self).__name__, manifold, value)
-        return self._log_prob(manifold.logmap_frame(loc, value))
-
-    def _log_prob(self, a):
-        return _log_density(self._manifold, self._loc, a, self._scales)
+        return _log_density(manifold, loc, manifold.logmap_frame(loc, value), self._scales)
 
     def _tangent_n(self, key, n):
         shape = (n, *self.batch_shape, self._manifold.dim)
         return self._scale * jax.random.normal(key, shape, self._scale.dtype)
 
-    def _at(self, a):
-        return self._manifold.expmap_frame(self._loc, a)
-
     def _sample_n(self, key, n):
-        return self._at(self._tangent_n(key, n))
+        return self._manifold.expmap_frame(self._loc, self._tangent_n(key, n))
 
     def _sample_n_and_log_prob(self, key, n):
-        a = self._tangent_n(key, n)
-        log_prob = self._log_prob(_unwind(self._manifold, self._loc, a))
-        return self._at(a), log_prob + zeros(self._loc, self.event_shape)
+        manifold, loc, a = self._manifold, self._loc, self._tangent_n(key, n)
+        log_prob = _log_density(manifold, loc, _unwind(manifold, loc, a), self._scales)
+        return manifold.expmap_frame(loc, a), log_prob + zeros(loc, self.event_shape)
 
 
 # ---------------------------------------------------------------------------------------------------

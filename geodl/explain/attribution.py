@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
-from geodl._core.checks import float_dtype
+from geodl._core.checks import as_float
 
 
 Function: TypeAlias = Callable[[Array], Array]
@@ -24,10 +24,13 @@ Function: TypeAlias = Callable[[Array], Array]
 def saliency(f: Function, x: ArrayLike) -> Array:
     """The gradient df/dx at x, signed.
 
+    Returns:
+        The attribution, of the shape of x.
+
     Reference:
         Simonyan, Vedaldi & Zisserman 2014, who show its absolute value, largest over the channels.
     """
-    return jax.grad(f)(_floats(x))
+    return jax.grad(f)(as_float(x))
 
 
 def integrated_gradients(
@@ -56,8 +59,14 @@ def integrated_gradients(
 
     Reference:
         Sundararajan, Taly & Yan 2017, equation 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from geodl.explain import integrated_gradients
+        >>> integrated_gradients(lambda x: jnp.sum(x**2), jnp.array([1.0, 2.0])).round(4)
+        Array([1., 4.], dtype=float32)
     """
-    x = _floats(x)
+    x = as_float(x)
     if steps < 1:
         raise ValueError(f"integrated_gradients: steps must be at least 1, got {steps}")
     if np.broadcast_shapes(jnp.shape(baseline), x.shape) != x.shape:
@@ -105,7 +114,7 @@ def smooth_grad(
     Reference:
         Smilkov et al. 2017.
     """
-    x = _floats(x)
+    x = as_float(x)
     if samples < 1:
         raise ValueError(f"smooth_grad: samples must be at least 1, got {samples}")
     noise = scale * jax.random.normal(key, (samples, *x.shape), x.dtype)
@@ -144,7 +153,7 @@ def occlusion(
     Reference:
         Zeiler & Fergus 2014.
     """
-    x = _floats(x)
+    x = as_float(x)
     sides = x.shape[: len(window)]
     if len(window) > x.ndim or any(not 0 < w <= n for w, n in zip(window, sides, strict=True)):
         raise ValueError(f"occlusion: the window must fit into {x.shape}, got {window}")
@@ -175,13 +184,9 @@ def occlusion(
     return jnp.broadcast_to(total, x.shape).astype(x.dtype)
 
 
-def _floats(x):
-    return jnp.asarray(x, float_dtype(jnp.asarray(x)))
-
-
 def _wide(x):
     """In float32 at least, where sums and differences are taken."""
-    return jnp.asarray(x, jnp.promote_types(_floats(x).dtype, jnp.float32))
+    return jnp.asarray(x, jnp.promote_types(as_float(x).dtype, jnp.float32))
 
 
 def _map(f, xs, batch_size):

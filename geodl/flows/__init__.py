@@ -1,4 +1,9 @@
-"""Normalizing flows: continuous ones along vector fields on manifolds, and couplings of vectors and of images."""
+"""Normalizing flows: continuous ones along vector fields on manifolds, and couplings of vectors and of images.
+
+A continuous flow is :class:`ContinuousFlow` of a base, a :func:`vector_field` and its parameters. :func:`realnvp` makes
+flows of vectors, :func:`image_realnvp` and :func:`glow` flows of images, each an :class:`InvertibleNet`. A trained flow
+becomes a generator by its method ``generator``.
+"""
 
 from geodl.flows.continuous import divergence
 from geodl.flows.continuous.field import VectorField, vector_field

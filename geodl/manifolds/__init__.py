@@ -1,4 +1,8 @@
-"""Riemannian manifolds: one module of pure functions each, and a record with the curvature bound."""
+"""Riemannian manifolds: one module of pure functions each, and a record with the curvature bound.
+
+A space of your own is a subclass of :class:`Manifold` (``manifolds/base.py``), which says what is required, what
+follows and what may be declared; it goes wherever these go.
+"""
 
 from geodl._core.records import register_record
 from geodl.manifolds import euclidean, hyperboloid, poincare, so3, sphere, statistics, torus

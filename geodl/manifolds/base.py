@@ -8,10 +8,11 @@ search, or is refused by the name of what it does not say.
 import functools
 import inspect
 import math
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from geodl._core.checks import float_dtype, is_shape
+from geodl._core.checks import as_shape, check_dim, float_dtype, is_shape
 from geodl._core.reductions import safe_norm
 
 
@@ -88,11 +89,27 @@ class Manifold(ABC):
 
     @abstractmethod
     def inner(self, x: Point, u: Tangent, v: Tangent) -> Array:
-        """Riemannian inner product of two tangent vectors at x."""
+        """Riemannian inner product of two tangent vectors at x.
+
+        Args:
+            x: Points (..., *event_shape).
+            u, v: Tangent vectors at x.
+
+        Returns:
+            Numbers (...).
+        """
 
     @abstractmethod
     def transport(self, x: Point, y: Point, v: Tangent) -> Tangent:
-        """Parallel transport of v along the shortest geodesic from x to y."""
+        """Parallel transport of v along the shortest geodesic from x to y.
+
+        Args:
+            x, y: Points (..., *event_shape).
+            v: Tangent vectors at x.
+
+        Returns:
+            Tangent vectors at y.
+        """
 
     @abstractmethod
     def project(self, x: Point) -> Point:
@@ -137,7 +154,15 @@ class Manifold(ABC):
         return jnp.sum(jnp.square(self.to_frame(x, self.logmap(x, y))), -1)
 
     def geodesic(self, t: ArrayLike, x: Point, y: Point) -> Point:
-        """Point at time t of the shortest geodesic with x at time 0 and y at time 1."""
+        """Point at time t of the shortest geodesic with x at time 0 and y at time 1.
+
+        Args:
+            t: Times (...).
+            x, y: Points (..., *event_shape).
+
+        Returns:
+            Points (..., *event_shape).
+        """
         a = self.to_frame(x, self.logmap(x, y))
         return self.expmap_frame(x, jnp.asarray(t, a.dtype)[..., None] * a)
 
@@ -200,7 +225,16 @@ class Manifold(ABC):
     def random_uniform(
         self, key: Array, batch_shape: int | tuple[int, ...] = (), dtype: DTypeLike | None = None
     ) -> Point:
-        """Random points, uniform in the Riemannian volume where that is finite."""
+        """Random points, uniform in the Riemannian volume where that is finite.
+
+        Args:
+            key: Random key.
+            batch_shape: How many, an integer or a shape.
+            dtype: Of the points, by default the default float type.
+
+        Returns:
+            Points (*batch_shape, *event_shape).
+        """
         raise self._does_not_say("how uniform points are drawn", "random_uniform")
 
     def curvature(self) -> Any:
@@ -246,9 +280,11 @@ class Manifold(ABC):
 class ModuleManifold(Manifold):
     """A record with the public functions of its module as methods, the curvature ``c`` bound.
 
-    Docstrings and annotations are those of the functions. What the class, or one that it inherits from, defines itself
-    stays.
+    Docstrings and annotations are those of the functions, which get sections on their arguments and results here: the
+    names mean the same on every space. What the class, or one that it inherits from, defines itself stays.
     """
+
+    _module: ClassVar[Any]
 
     if TYPE_CHECKING:  # the methods are made when a class is
         expmap: Any
@@ -266,11 +302,31 @@ class ModuleManifold(Manifold):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        module = sys.modules[cls.__module__]
+        module = cls._module = sys.modules[cls.__module__]
         for name, function in list(vars(module).items()):
-            public = inspect.isfunction(function) and hasattr(function, "is_primitive")
-            if public and getattr(cls, name, None) in (None, getattr(Manifold, name, None)):
+            formula = inspect.isfunction(function) and hasattr(function, "is_primitive")
+            if formula and getattr(cls, name, None) in (None, getattr(Manifold, name, None)):
                 setattr(cls, name, _method(function))
+            if formula or name in ("origin", "random_uniform"):
+                function.__doc__ = _with_sections(function, inspect.signature(function))
+
+    def __post_init__(self):
+        check_dim(type(self).__name__, self.dim)
+
+    @property
+    def event_shape(self) -> tuple:
+        """Shape of one point's array, by default (dim,)."""
+        return (self.dim,)
+
+    def origin(self, dtype: DTypeLike | None = None) -> Array:
+        return self._module.origin(self.dim, dtype)
+
+    def random_uniform(
+        self, key: Array, batch_shape: int | tuple[int, ...] = (), dtype: DTypeLike | None = None
+    ) -> Array:
+        curvature = {"c": self.c} if hasattr(self, "c") else {}
+        shape = (*as_shape(batch_shape), *self.event_shape)
+        return self._module.random_uniform(key, shape, dtype=dtype, **curvature)
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -290,4 +346,44 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     functools.update_wrapper(method, function)
     this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     method.__signature__ = signature.replace(parameters=[this, *parameters])  # type: ignore[attr-defined]
+    doc = _with_sections(function, signature.replace(parameters=parameters))
+    method.__doc__ = doc.split("\n\nExample:")[0]  # that is the function's
     return method
+
+
+_ARGUMENTS = {
+    "t": "Times, 0 at x and 1 at y",
+    "r": "Factors",
+    **dict.fromkeys("xy", "Points"),
+    "p": "Stereographic coordinates",
+    **dict.fromkeys("uv", "Tangent vectors"),
+    "a": "Components in the orthonormal frame at x",
+    "m": "Matrices",
+    "w": "Vectors",
+    "g": "Gradients with respect to the coordinates",
+    "c": "Minus the sectional curvature",
+    "dim": "Dimension of the space",
+    "key": "Random key",
+    "shape": "Of the result, the last axes that of a point",
+    "dtype": "Of the result, by default the default float type",
+}
+
+
+def _with_sections(function: Callable[..., Any], signature: inspect.Signature) -> str:
+    """The docstring with sections on arguments and result, where it has none, their shapes from the annotations."""
+    doc = inspect.getdoc(function) or ""
+    if "Args:" in doc:
+        return doc if "c" in signature.parameters else re.sub(r"\n    c: .*", "", doc)
+    named = {n: p.annotation for n, p in signature.parameters.items() if n in _ARGUMENTS}
+    arguments = [f"    {n}: {_ARGUMENTS[n]}{_shape(a)}." for n, a in named.items()]
+    result = f"    Array{_shape(signature.return_annotation)}."
+    text, *example = doc.split("\n\nExample:")
+    sections = "\n".join(["", "", "Args:", *arguments, "", "Returns:", result])
+    return "\n\nExample:".join([text + sections, *example])
+
+
+def _shape(annotation: Any) -> str:
+    """(..., d) for ``Float[Array, "*#batch d"]``, nothing for what has no such shape."""
+    axes = getattr(annotation, "dim_str", "").split()
+    names = ["..." if axis.startswith("*") else axis for axis in axes]
+    return f" ({', '.join(names)})" if names else ""

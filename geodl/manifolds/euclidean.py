@@ -46,7 +46,10 @@ def logmap(x: Vector, y: Vector) -> Vector:
 
 @primitive("x", "y")
 def dist(x: Vector, y: Vector) -> Scalar:
-    """|x - y|, gradient 0 at x = y. Squares must be floats: from 1e-19 to 1e19 in float32."""
+    """|x - y|, gradient 0 at x = y.
+
+    Squares must be floats: distances from 1e-19 to 1e19 in float32.
+    """
     return safe_norm(y - x)
 
 
@@ -144,24 +147,13 @@ def random_uniform(
 # Records: one point may be an array of any shape
 # -------------------------------------------------------------------------------------------------
 
-# Methods whose results are points or tangent vectors; those of the others are numbers or frame components.
-_TO_POINTS = {
-    "expmap",
-    "logmap",
-    "geodesic",
-    "transport",
-    "project",
-    "project_tangent",
-    "egrad_to_rgrad",
-    "from_frame",
-    "expmap_frame",
-    "tangent_basis",
-}
-
 
 def _of_any_shape(method: Callable[..., Any]) -> Callable[..., Any]:
     """The method of points (..., *event_shape), made from that of vectors (..., d)."""
-    names = list(inspect.signature(method).parameters)[1:]
+    signature = inspect.signature(method)
+    names = list(signature.parameters)[1:]
+    # else the result is numbers or frame components
+    to_points = signature.return_annotation is not Scalar and method.__name__ != "to_frame"
 
     @functools.wraps(method)
     def of_any_shape(self, *args, **kwargs):
@@ -170,7 +162,7 @@ def _of_any_shape(method: Callable[..., Any]) -> Callable[..., Any]:
         named = dict(zip(names, args, strict=False)) | kwargs
         rows = {k: a if k in ("a", "t") else self._row(k, a) for k, a in named.items()}
         result = method(self, **rows)
-        if method.__name__ in _TO_POINTS:
+        if to_points:
             return result.reshape(*result.shape[:-1], *self.event_shape)
         return result
 
@@ -239,9 +231,6 @@ class Euclidean(_Flat):
 
     def origin(self, dtype=None):
         return jnp.zeros(self.event_shape, dtype)
-
-    def random_uniform(self, key, batch_shape=(), dtype=None):
-        return random_uniform(key, (*as_shape(batch_shape), *self.event_shape), dtype)
 
 
 @jax.custom_jvp

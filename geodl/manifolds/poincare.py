@@ -32,7 +32,6 @@ from jaxtyping import Float
 from geodl._core.checks import (
     as_shape,
     check,
-    check_dim,
     check_nonnegative,
     check_positive,
     primitive,
@@ -170,20 +169,22 @@ def mobius_matvec(m: Float[Array, "*#batch k d"], x: Float[Array, "*#batch d"], 
 
 @_primitive("u", "v", "w", points=("u", "v"))
 def gyration(u: Vector, v: Vector, w: Vector, c: Curvature) -> Vector:
-    """gyr[u, v] w, the rotation by which Möbius addition fails to associate (Ungar 2008)."""
+    """gyr[u, v] w, the rotation by which Möbius addition fails to associate (Ungar 2008).
+
+    Args:
+        u, v: Points (..., d).
+        w: Vectors (..., d).
+        c: Minus the sectional curvature (...).
+
+    Returns:
+        Array (..., d).
+    """
     return _gyration(-v, *into_ball(v, c), u, *into_ball(u, c), w, c)
 
 
 def _gyration(x, to_x, a, y, to_y, b, v, c):
+    """gyr[y, -x] v, for the points to_x x and to_y y of gaps a and b; without cancellation as w = y - x -> 0."""
     w = scale(to_y, y) - scale(to_x, x)
-    return gyration_of_step(y, b, x, a, w, v, c, to_y, to_x)
-
-
-def gyration_of_step(y, b, x, a, w, v, c, to_y=1.0, to_x=1.0):
-    """gyr[y, -x] v, for the gaps a of x and b of y and the step w = y - x; without cancellation as w -> 0.
-
-    Where factors are given, the points are to_x x and to_y y.
-    """
     cww, xv, wv = c * dot(w, w), to_x * dot(x, v), dot(w, v)
     rotation = scale((a * wv - cww * xv) * to_y, y) - scale(wv + b * xv, w)
     return v + scale(2 * c / (cww + a * b), rotation)
@@ -202,7 +203,15 @@ def conformal_factor(x: Vector, c: Curvature) -> Scalar:
 
 @_primitive("x", "v", point=True)
 def expmap(x: Vector, v: Vector, c: Curvature) -> Vector:
-    """exp_x(v) = x ⊕ tanh(sqrt(c) lambda_x |v| / 2) v / (sqrt(c) |v|) (Ganea et al. 2018, lemma 2)."""
+    """exp_x(v) = x ⊕ tanh(sqrt(c) lambda_x |v| / 2) v / (sqrt(c) |v|) (Ganea et al. 2018, lemma 2).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from geodl.manifolds import poincare
+        >>> poincare.expmap(jnp.zeros(2), jnp.array([[0.5, 0.0], [0.0, 50.0]]), c=1.0).round(4)
+        Array([[0.4621, 0.    ],
+               [0.    , 1.    ]], dtype=float32)
+    """
     return _expmap(*into_ball(x, c), x, v, c)
 
 
@@ -242,7 +251,15 @@ def _expmap0(v, c):
 
 @_primitive("x", "y")
 def logmap(x: Vector, y: Vector, c: Curvature) -> Vector:
-    """log_x(y), inverse of expmap (Ganea et al. 2018, lemma 2)."""
+    """log_x(y), inverse of expmap (Ganea et al. 2018, lemma 2).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from geodl.manifolds import poincare
+        >>> x, v = jnp.array([0.3, 0.6]), jnp.array([0.2, -0.1])
+        >>> jnp.allclose(poincare.logmap(x, poincare.expmap(x, v, c=0.7), c=0.7), v)
+        Array(True, dtype=bool)
+    """
     return _logmap(x, *into_ball(x, c), y, *into_ball(y, c), c)
 
 
@@ -266,7 +283,16 @@ def _logmap0(y, c):
 
 @_primitive("x", "y")
 def dist(x: Vector, y: Vector, c: Curvature) -> Scalar:
-    """Geodesic distance (2 / sqrt c) artanh(sqrt(c) |(-x) ⊕ y|), as an asinh; gradient 0 at x = y."""
+    """Geodesic distance (2 / sqrt c) artanh(sqrt(c) |(-x) ⊕ y|), as an asinh; gradient 0 at x = y.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from geodl.manifolds import poincare
+        >>> poincare.dist(jnp.zeros((4, 1, 2)), jnp.ones((3, 2)) / 2, c=1.0).shape  # leading axes broadcast
+        (4, 3)
+        >>> poincare.dist(jnp.zeros(2), jnp.array([0.5, 0.0]), c=1.0).round(4)
+        Array(1.0986, dtype=float32)
+    """
     q = _chord2(x, y, c)
     return 2 * safe_sqrt(q) * asinhc(c * q)
 
@@ -443,7 +469,11 @@ def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " d"]:
 def random_uniform(
     key: Array, shape: int | tuple[int, ...], c: ArrayLike = 1.0, dtype: DTypeLike | None = None
 ) -> Array:
-    """Points of the given full shape (..., d), uniform in the Euclidean volume of the ball (its own is infinite)."""
+    """Points of the given full shape (..., d), uniform in the Euclidean volume of the ball (its own is infinite).
+
+    Raises:
+        ValueError: c is not positive.
+    """
     check_positive(
         "random_uniform: curvature parameter c (of flat space there is no uniform distribution)", c
     )
@@ -466,6 +496,15 @@ def dist_to_gyroplane(z: Vector, p: Vector, a: Vector, c: Curvature) -> Scalar:
     """Signed distance of z to the hyperplane through p with normal a (Ganea et al. 2018, theorem 5):
 
     asinh( 2 sqrt(c) <(-p) ⊕ z, a> / ((1 - c |(-p) ⊕ z|^2) |a|) ) / sqrt(c); positive on the side a points to.
+
+    Args:
+        z: Points (..., d).
+        p: Points of the hyperplanes (..., d).
+        a: Normals (..., d).
+        c: Minus the sectional curvature (...).
+
+    Returns:
+        Array (...).
     """
     (to_z, gap_z), (to_p, gap_p) = into_ball(z, c), into_ball(p, c)
     w = scale(to_z, z) - scale(to_p, p)
@@ -477,7 +516,17 @@ def dist_to_gyroplane(z: Vector, p: Vector, a: Vector, c: Curvature) -> Scalar:
 @register_record
 @dataclass(frozen=True)
 class PoincareBall(ModuleManifold):
-    """The Poincaré ball of sectional curvature -c as a :class:`~geodl.manifolds.base.Manifold`."""
+    """The Poincaré ball of sectional curvature -c as a :class:`~geodl.manifolds.base.Manifold`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from geodl.manifolds import PoincareBall
+        >>> ball = PoincareBall(dim=2, c=0.7)
+        >>> x, v = jnp.array([0.1, 0.2]), jnp.array([0.3, -0.4])
+        >>> y = ball.expmap(x, v)
+        >>> ball.dist(x, y).round(3) == ball.norm(x, v).round(3)
+        Array(True, dtype=bool)
+    """
 
     dim: int = field(metadata={"static": True})
     c: ArrayLike = 1.0
@@ -486,21 +535,11 @@ class PoincareBall(ModuleManifold):
     embedded = False
 
     def __post_init__(self):
-        check_dim("PoincareBall", self.dim)
+        super().__post_init__()
         check_nonnegative("PoincareBall: curvature parameter c (sectional curvature is -c)", self.c)
-
-    @property
-    def event_shape(self):
-        return (self.dim,)
 
     def curvature(self):
         return -1.0 * self.c
-
-    def origin(self, dtype=None):
-        return origin(self.dim, dtype)
-
-    def random_uniform(self, key, batch_shape=(), dtype=None):
-        return random_uniform(key, (*as_shape(batch_shape), self.dim), self.c, dtype)
 
     def log_volume_element(self, x):
         """dim log lambda_x."""

@@ -229,8 +229,7 @@ def norm(x: Matrix, v: Matrix) -> Scalar:
 
 @_primitive("x", "y", "v")
 def transport(x: Matrix, y: Matrix, v: Matrix) -> Matrix:
-    """Parallel transport x e (x^T v) e, e = exp(log(x^T y) / 2), of v along the shortest geodesic
-    from x to y.
+    """Parallel transport x e (x^T v) e, e = exp(log(x^T y) / 2), of v along the shortest geodesic to y.
 
     For v = x hat(w) that is y hat(e^T w): seen from the left-invariant frame, w turns half of the
     way back.
@@ -291,8 +290,7 @@ def tangent_basis(x: Matrix) -> Float[Array, "*batch 3 3 3"]:
 
 @primitive("x")
 def project(x: Matrix) -> Matrix:
-    """Nearest rotation in the Frobenius norm: U diag(1, 1, det(U V^T)) V^T of the singular value
-    decomposition.
+    """Nearest rotation in the Frobenius norm, U diag(1, 1, det(U V^T)) V^T for the factors U and V of the SVD.
 
     Derivatives are the implicit ones of the polar decomposition, which stay finite at equal
     singular values (all rotations have them); 0 is returned where the nearest rotation is not
@@ -337,7 +335,11 @@ def origin(dim: int = 3, dtype: DTypeLike | None = None) -> Float[Array, "3 3"]:
 def random_uniform(
     key: Array, shape: int | tuple[int, ...] = (3, 3), dtype: DTypeLike | None = None
 ) -> Array:
-    """Rotations of the given full shape (..., 3, 3), uniform (Haar): uniform quaternions."""
+    """Rotations of the given full shape (..., 3, 3), uniform (Haar): uniform quaternions.
+
+    Raises:
+        ValueError: The shape does not end in (3, 3).
+    """
     shape = as_shape(shape)
     if shape[-2:] != (3, 3):
         raise ValueError(f"so3.random_uniform: shape must end in (3, 3), got {shape}")
@@ -364,12 +366,6 @@ class SO3(ModuleManifold):
 
     def curvature(self):
         return 0.25
-
-    def origin(self, dtype=None):
-        return origin(dtype=dtype)
-
-    def random_uniform(self, key, batch_shape=(), dtype=None):
-        return random_uniform(key, (*as_shape(batch_shape), 3, 3), dtype)
 
     def log_volume(self):
         """log 8 pi^2, the integral of (sin(r/2) / (r/2))^2 over the ball r < pi."""

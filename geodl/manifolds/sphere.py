@@ -18,6 +18,7 @@ pi times that vector, transport goes along that geodesic; gradients are finite.
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl._core.checks import as_shape, check, check_dim, primitive
+from geodl._core.checks import as_shape, check, primitive
 from geodl._core.platform import cpu_barrier
 from geodl._core.records import register_record
 from geodl._core.reductions import binade, dot, safe_sqrt, scale, sums, tangent_dot, zero_of
@@ -58,13 +59,18 @@ def _primitive(*points):
 # -------------------------------------------------------------------------------------------------
 
 
-def _meet(x, y, away):
-    """The geometry of two points, as (near, u, h2, k, s) with the u of the module's docstring:
+class _Angle(NamedTuple):
+    """The geometry of two points x and y."""
 
-    near: whether y is nearer to x than to -x; h2 = tan^2(a/2), a the angle to the nearer one; n = s
-    u is u itself when near, else the unit vector along it; k n n^T = u u^T / (1 + <x, y>). ``away``
-    is the direction used at the antipode.
-    """
+    near: Array  # whether y is nearer to x than to -x
+    across: Array  # u of the module's docstring where it is, else the unit vector along it
+    tan2_half: Array  # tan^2(a / 2), a the angle to the nearer one
+    k: Array  # with n = s u: k n n^T = u u^T / (1 + <x, y>)
+    s: Array
+
+
+def _meet(x, y, away):
+    """The angle between two points; ``away`` is the direction used at the antipode."""
     eps = float(jnp.finfo(x.dtype).eps)
     cos = dot(x, y)
     near = cos >= 0
@@ -74,11 +80,12 @@ def _meet(x, y, away):
     u = jnp.where(antipode[..., None], eps * lax.stop_gradient(away), u)
     sin2, one_plus = dot(u, u), 1 + jnp.abs(cos)
     s = lax.rsqrt(jnp.where(near, 1.0, sin2))
-    return near, u, sin2 / jnp.square(one_plus), jnp.where(near, 1 / one_plus, one_plus), s
+    k = jnp.where(near, 1 / one_plus, one_plus)
+    return _Angle(near, u, sin2 / jnp.square(one_plus), k, s)
 
 
 def _half_angle(x, y):
-    """near and h2 of :func:`_meet`, without a vector.
+    """``near`` and ``tan2_half`` of :func:`_meet`, without a vector.
 
     In the parallelogram of sides x and y with diagonals w = y - x and m = y + x, and with r = |y| - |x|,
 
@@ -119,7 +126,7 @@ def _supplement(h2):
 
 @_primitive("x", "v")
 def expmap(x: Vector, v: Vector) -> Vector:
-    """cos(r) x + sin(r) v / r, r = |v|; normalised, so that long chains stay on it."""
+    """cos(r) x + sin(r) v / r, r = |v|; normalized, so that long chains stay on it."""
     q = dot(v, v)
     return _project(x + scale(cos_minus_one(q), x) + scale(sinc(q), v))
 
@@ -228,6 +235,13 @@ def killing(x: Vector, a: Float[Array, "*#batch k"]) -> Vector:
 
     sum_{i < j} a_ij (x_i e_j - x_j e_i); the fields of the unit vectors a span the tangent space, and each of them is
     free of divergence.
+
+    Args:
+        x: Points (..., d + 1).
+        a: Coefficients (..., k).
+
+    Returns:
+        Tangent vectors (..., d + 1).
     """
     i, j = np.triu_indices(x.shape[-1], 1)
     if a.shape[-1] != len(i):
@@ -278,8 +292,7 @@ def random_uniform(
 
 @_primitive("x")
 def to_stereographic(x: Vector) -> Coordinates:
-    """Stereographic coordinates x_{1:} / (1 + x_0) (..., d): projection from -origin, the origin at
-    0.
+    """Stereographic coordinates x_{1:} / (1 + x_0) (..., d): projection from -origin, the origin is at 0.
 
     The chart is the Poincaré ball's formula with c = -1: metric (2 / (1 + |p|^2))^2 |dp|^2, the
     hemisphere around the origin is the unit ball. The point -origin, which it lacks, gets (2 / eps,
@@ -302,7 +315,11 @@ def from_stereographic(p: Coordinates) -> Vector:
 
 
 def log_area(dim: int) -> float:
-    """Log of the volume 2 pi^((dim + 1)/2) / Gamma((dim + 1)/2) of the unit sphere S^dim."""
+    """Log of the volume 2 pi^((dim + 1)/2) / Gamma((dim + 1)/2) of the unit sphere S^dim.
+
+    Returns:
+        A Python float.
+    """
     half = (dim + 1) / 2
     return math.log(2) + half * math.log(math.pi) - math.lgamma(half)
 
@@ -310,15 +327,26 @@ def log_area(dim: int) -> float:
 @register_record
 @dataclass(frozen=True)
 class Sphere(ModuleManifold):
-    """The unit sphere S^dim as a :class:`~geodl.manifolds.base.Manifold`."""
+    """The unit sphere S^dim as a :class:`~geodl.manifolds.base.Manifold`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl.manifolds import Sphere
+        >>> sphere = Sphere(2)
+        >>> x, y = jnp.array([1.0, 0.0, 0.0]), jnp.array([0.0, 1.0, 0.0])
+        >>> sphere.dist(x, y).round(4)
+        Array(1.5708, dtype=float32)
+        >>> sphere.geodesic(0.5, x, y).round(4)
+        Array([0.7071, 0.7071, 0.    ], dtype=float32)
+        >>> sphere.random_uniform(jax.random.key(0), (5,)).shape
+        (5, 3)
+    """
 
     dim: int = field(metadata={"static": True})
 
     winding = Winding("directions")
     embedded = True
-
-    def __post_init__(self):
-        check_dim("Sphere", self.dim)
 
     @property
     def event_shape(self):
@@ -326,12 +354,6 @@ class Sphere(ModuleManifold):
 
     def curvature(self):
         return 1.0
-
-    def origin(self, dtype=None):
-        return origin(self.dim, dtype)
-
-    def random_uniform(self, key, batch_shape=(), dtype=None):
-        return random_uniform(key, (*as_shape(batch_shape), self.dim + 1), dtype)
 
     def log_volume(self):
         """Log of the area 2 pi^((dim + 1)/2) / Gamma((dim + 1)/2)."""

@@ -19,7 +19,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl._core.checks import as_shape, check_dim, primitive
+from geodl._core.checks import as_shape, primitive
 from geodl._core.records import register_record
 from geodl._core.reductions import dot, safe_norm, scale
 from geodl.manifolds.base import ModuleManifold, Winding
@@ -116,21 +116,8 @@ class Torus(ModuleManifold):
     embedded = False
     frame_is_parallel = True
 
-    def __post_init__(self):
-        check_dim("Torus", self.dim)
-
-    @property
-    def event_shape(self):
-        return (self.dim,)
-
     def curvature(self):
         return 0.0
-
-    def origin(self, dtype=None):
-        return origin(self.dim, dtype)
-
-    def random_uniform(self, key, batch_shape=(), dtype=None):
-        return random_uniform(key, (*as_shape(batch_shape), self.dim), dtype)
 
     def log_volume(self):
         """dim log(2 pi)."""

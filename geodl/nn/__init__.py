@@ -1,17 +1,6 @@
 """Neural networks as pure ``(init, apply)`` pairs over plain dicts of arrays."""
 
-from geodl.nn.conv import (
-    ConvClassifier,
-    ConvDecoder,
-    ConvFeatures,
-    ConvNet,
-    MixerNet,
-    conv_classifier,
-    conv_decoder,
-    conv_features,
-    conv_net,
-    mixer_net,
-)
+from geodl.nn.conv import conv_classifier, conv_decoder, conv_features, conv_net, mixer_net
 from geodl.nn.dense import MLP, linear, mlp
 from geodl.nn.fourier import fourier_features, sincos_2pi
 from geodl.nn.hyperbolic import Gyroplane, MobiusLinear, gyroplane
@@ -20,12 +9,7 @@ from geodl.nn.net import Net, functional
 
 __all__ = [
     "MLP",
-    "ConvClassifier",
-    "ConvDecoder",
-    "ConvFeatures",
-    "ConvNet",
     "Gyroplane",
-    "MixerNet",
     "MobiusLinear",
     "Net",
     "conv_classifier",

@@ -112,15 +112,7 @@ def check_images(name: str, x: ArrayLike, shape: tuple[int, ...]) -> None:
 class Conv(nnx.Module):
     """:func:`conv` with a square kernel, and a bias where it is asked for."""
 
-    def __init__(
-        self,
-        channels_in: int,
-        channels_out: int,
-        side: int,
-        rngs: nnx.Rngs,
-        init: nnx.Initializer = _HE,
-        bias: bool = True,
-    ):
+    def __init__(self, channels_in, channels_out, side, rngs, init=_HE, bias=True):
         self.kernel = nnx.Param(init(rngs.params(), (side, side, channels_in, channels_out)))
         self.bias = nnx.Param(jnp.zeros(channels_out)) if bias else None
 
@@ -129,31 +121,33 @@ class Conv(nnx.Module):
         return y if self.bias is None else y + self.bias[...]
 
 
-class ConvNet(nnx.Module):
-    """Conv 3 x 3 -> ReLU -> 1 x 1 -> ReLU -> 3 x 3, 0 at first (Kingma & Dhariwal 2018, section 3.3).
+def _pixel_bias(height, breadth, channels):
+    """A bias for each pixel, since digits and faces are centered."""
+    return nnx.Param(jnp.zeros((height, breadth, channels)))
 
-    (..., height, width, channels) -> (..., height, width, channels_out). The biases of the first and the last layer are
-    learned for each pixel, since digits and faces are centered.
-    """
 
-    def __init__(self, shape: tuple[int, int, int], width: int, channels_out: int, rngs: nnx.Rngs):
+class _ConvNet(nnx.Module):
+    def __init__(self, shape, width, channels_out, rngs):
         self.shape = height, breadth, channels_in = tuple(shape)
         self.first = Conv(channels_in, width, 3, rngs, bias=False)
-        self.first_bias = nnx.Param(jnp.zeros((height, breadth, width)))
+        self.first_bias = _pixel_bias(height, breadth, width)
         # The 1 x 1 convolution as a product of matrices: half the time on a CPU.
         self.mix = nnx.Linear(width, width, kernel_init=_HE, rngs=rngs)
         self.last = Conv(width, channels_out, 3, rngs, nnx.initializers.zeros, bias=False)
-        self.last_bias = nnx.Param(jnp.zeros((height, breadth, channels_out)))
+        self.last_bias = _pixel_bias(height, breadth, channels_out)
 
     def __call__(self, x):
-        check_images("ConvNet", x, self.shape)
+        check_images("conv_net", x, self.shape)
         x = relu(self.first(x) + self.first_bias[...])
         x = relu(_of_pixels(self.mix, x))
         return self.last(x) + self.last_bias[...]
 
 
 def conv_net(shape: tuple[int, int, int], width: int, channels_out: int) -> Net:
-    """A small convolutional network that keeps the sides of images, the conditioner of couplings (:class:`ConvNet`).
+    """A small convolutional network that keeps the sides of images, the conditioner of couplings.
+
+    Conv 3 x 3 -> ReLU -> 1 x 1 -> ReLU -> 3 x 3, 0 at first. The biases of the first and the last layer are learned for
+    each pixel.
 
     Args:
         shape: Of one image, (height, width, channels).
@@ -162,37 +156,27 @@ def conv_net(shape: tuple[int, int, int], width: int, channels_out: int) -> Net:
 
     Returns:
         The network as pure functions.
+
+    Reference:
+        Kingma & Dhariwal (2018), section 3.3.
     """
-    return functional(lambda rngs: ConvNet(shape, width, channels_out, rngs))
+    return functional(lambda rngs: _ConvNet(shape, width, channels_out, rngs))
 
 
-class MixerNet(nnx.Module):
-    """Conv 3 x 3 -> ReLU -> token mixing x + P x over positions -> ReLU -> 1 x 1 -> ReLU -> 1 x 1, 0 at first.
-
-    (..., height, width, channels) -> (..., height, width, channels_out). The matrix P lets every position see every
-    other one, as the token mixing of Tolstikhin et al. (2021). It has (height width)^2 entries and costs less than a
-    3 x 3 convolution as long as there are few positions. Biases are learned for each pixel.
-    """
-
-    def __init__(self, shape: tuple[int, int, int], width: int, channels_out: int, rngs: nnx.Rngs):
+class _MixerNet(nnx.Module):
+    def __init__(self, shape, width, channels_out, rngs):
         self.shape = height, breadth, channels_in = tuple(shape)
-        zeros = nnx.initializers.zeros
-
-        def biases(channels):
-            return nnx.Param(jnp.zeros((height, breadth, channels)))
-
+        zeros, spread = nnx.initializers.zeros, nnx.initializers.lecun_normal()
         self.first = Conv(channels_in, width, 3, rngs, bias=False)
-        self.first_bias = biases(width)
-        positions = height * breadth
-        spread = nnx.initializers.lecun_normal()
-        self.positions = nnx.Param(spread(rngs.params(), (positions, positions)))
-        self.positions_bias = biases(width)
+        self.first_bias = _pixel_bias(height, breadth, width)
+        self.positions = nnx.Param(spread(rngs.params(), (height * breadth, height * breadth)))
+        self.positions_bias = _pixel_bias(height, breadth, width)
         self.mix = nnx.Linear(width, width, kernel_init=_HE, rngs=rngs)
         self.last = nnx.Linear(width, channels_out, use_bias=False, kernel_init=zeros, rngs=rngs)
-        self.last_bias = biases(channels_out)
+        self.last_bias = _pixel_bias(height, breadth, channels_out)
 
     def __call__(self, x):
-        check_images("MixerNet", x, self.shape)
+        check_images("mixer_net", x, self.shape)
         x = relu(self.first(x) + self.first_bias[...])
         tokens = x.reshape(*x.shape[:-3], len(self.positions[...]), x.shape[-1])
         seen = jnp.einsum("ij,...jc->...ic", self.positions[...], tokens).reshape(x.shape)
@@ -202,7 +186,11 @@ class MixerNet(nnx.Module):
 
 
 def mixer_net(shape: tuple[int, int, int], width: int, channels_out: int) -> Net:
-    """A network in which every pixel sees every other one, the conditioner of small images (:class:`MixerNet`).
+    """A network in which every pixel sees every other one, the conditioner of small images.
+
+    Conv 3 x 3 -> ReLU -> token mixing x + P x over positions -> ReLU -> 1 x 1 -> ReLU -> 1 x 1, 0 at first. The matrix
+    P has (height width)^2 entries and costs less than a 3 x 3 convolution as long as there are few positions. Biases
+    are learned for each pixel.
 
     Args:
         shape: Of one image, (height, width, channels).
@@ -211,28 +199,19 @@ def mixer_net(shape: tuple[int, int, int], width: int, channels_out: int) -> Net
 
     Returns:
         The network as pure functions.
+
+    Reference:
+        Tolstikhin et al. (2021) for the token mixing.
     """
-    return functional(lambda rngs: MixerNet(shape, width, channels_out, rngs))
+    return functional(lambda rngs: _MixerNet(shape, width, channels_out, rngs))
 
 
-class ConvFeatures(nnx.Module):
-    """Stages of a convolution, ReLU and 2 x 2 average pooling, then a layer of ``hidden`` units with ReLU.
-
-    An odd last row or column is not pooled. ``ValueError`` for images too small for a pooling in each of the stages.
-    """
-
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        widths: Sequence[int],
-        hidden: int,
-        kernel: int,
-        rngs: nnx.Rngs,
-    ):
+class _ConvFeatures(nnx.Module):
+    def __init__(self, shape, widths, hidden, kernel, rngs):
         self.shape = height, breadth, channels = tuple(shape)
         least = 2 ** len(widths)
         if min(height, breadth) < least:
-            raise ValueError(f"ConvFeatures: sides of at least {least} are needed, got {shape}")
+            raise ValueError(f"conv_features: sides of at least {least} are needed, got {shape}")
         stages = []
         for width in widths:
             stages.append(Conv(channels, width, kernel, rngs))
@@ -241,7 +220,7 @@ class ConvFeatures(nnx.Module):
         self.hidden = nnx.Linear(height * breadth * channels, hidden, kernel_init=_HE, rngs=rngs)
 
     def __call__(self, x):
-        check_images("ConvFeatures", x, self.shape)
+        check_images("conv_features", x, self.shape)
         for stage in self.stages:
             x = relu(stage(x))
             *batch, height, breadth, channels = x.shape
@@ -250,19 +229,9 @@ class ConvFeatures(nnx.Module):
         return relu(self.hidden(x.reshape(*x.shape[:-3], math.prod(x.shape[-3:]))))
 
 
-class ConvClassifier(nnx.Module):
-    """Logits (..., classes) from :class:`ConvFeatures`."""
-
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        classes: int,
-        widths: Sequence[int],
-        hidden: int,
-        kernel: int,
-        rngs: nnx.Rngs,
-    ):
-        self.features = ConvFeatures(shape, widths, hidden, kernel, rngs)
+class _ConvClassifier(nnx.Module):
+    def __init__(self, shape, classes, widths, hidden, kernel, rngs):
+        self.features = _ConvFeatures(shape, widths, hidden, kernel, rngs)
         self.logits = nnx.Linear(hidden, classes, rngs=rngs)
 
     def __call__(self, x):
@@ -272,7 +241,10 @@ class ConvClassifier(nnx.Module):
 def conv_features(
     shape: tuple[int, int, int], widths: Sequence[int] = (16, 32), hidden: int = 64, kernel: int = 3
 ) -> Net:
-    """A convolutional network from images to features (..., hidden) (:class:`ConvFeatures`).
+    """A convolutional network from images to features (..., hidden).
+
+    Each stage is a convolution, ReLU and 2 x 2 average pooling, which leaves out an odd last row or column. A dense
+    layer with ReLU follows.
 
     Args:
         shape: Of one image, (height, width, channels).
@@ -286,7 +258,7 @@ def conv_features(
     Raises:
         ValueError: The images are too small for a pooling in each stage.
     """
-    return functional(lambda rngs: ConvFeatures(shape, widths, hidden, kernel, rngs))
+    return functional(lambda rngs: _ConvFeatures(shape, widths, hidden, kernel, rngs))
 
 
 def conv_classifier(
@@ -296,9 +268,9 @@ def conv_classifier(
     hidden: int = 64,
     kernel: int = 3,
 ) -> Net:
-    """A convolutional classifier, images to logits (..., classes) (:class:`ConvClassifier`).
+    """A convolutional classifier, images to logits (..., classes): an affine layer on :func:`conv_features`.
 
-    Its ``params["features"]`` are the parameters of :func:`conv_features`.
+    ``params["features"]`` are the parameters of :func:`conv_features`.
 
     Args:
         shape: Of one image, (height, width, channels).
@@ -313,36 +285,20 @@ def conv_classifier(
     Raises:
         ValueError: The images are too small for a pooling in each stage.
     """
-    return functional(lambda rngs: ConvClassifier(shape, classes, widths, hidden, kernel, rngs))
+    return functional(lambda rngs: _ConvClassifier(shape, classes, widths, hidden, kernel, rngs))
 
 
-class ConvDecoder(nnx.Module):
-    """An image (..., height, width, channels) of a vector (..., dim): an affine layer, then doublings of the sides.
-
-    Each doubling repeats pixels, then comes a 3 x 3 convolution, with ReLU but for the last. ``normalized`` scales the
-    channels of each pixel to a mean square of 1 after ReLU, which keeps the generator of a GAN from running away
-    (Karras, Aila, Laine & Lehtinen 2018, section 4.2). ``ValueError`` unless the sides can be halved once for each of
-    ``widths``, the numbers of channels from the smallest image on.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        shape: tuple[int, int, int],
-        widths: Sequence[int],
-        normalized: bool,
-        rngs: nnx.Rngs,
-    ):
+class _ConvDecoder(nnx.Module):
+    def __init__(self, dim, shape, widths, normalized, rngs):
         height, breadth, channels = shape
         factor = 2 ** len(widths)
         if height % factor or breadth % factor:
-            raise ValueError(f"ConvDecoder: sides must be multiples of {factor}, got {shape}")
+            raise ValueError(f"conv_decoder: sides must be multiples of {factor}, got {shape}")
         self.small = (height // factor, breadth // factor, widths[0])
         self.normalized = normalized
         self.first = nnx.Linear(dim, math.prod(self.small), kernel_init=_HE, rngs=rngs)
-        self.convs = nnx.List(
-            [Conv(n, m, 3, rngs) for n, m in itertools.pairwise([*widths, channels])]
-        )
+        pairs = itertools.pairwise([*widths, channels])
+        self.convs = nnx.List([Conv(n, m, 3, rngs) for n, m in pairs])
 
     def __call__(self, z):
         x = self.first(z).reshape(*z.shape[:-1], *self.small)
@@ -360,13 +316,17 @@ def conv_decoder(
     widths: Sequence[int] = (64, 32),
     normalized: bool = False,
 ) -> Net:
-    """A convolutional decoder, vectors (..., dim) to images (..., height, width, channels) (:class:`ConvDecoder`).
+    """A convolutional decoder, vectors (..., dim) to images (..., height, width, channels).
+
+    An affine layer makes the smallest image. Then each doubling of the sides repeats pixels and takes a 3 x 3
+    convolution, with ReLU before it.
 
     Args:
         dim: Length of a vector.
         shape: Of one image, (height, width, channels).
         widths: Numbers of channels, from the smallest image on; the sides double after each.
-        normalized: Whether each pixel's channels are scaled to a mean square of 1.
+        normalized: Whether each pixel's channels are scaled to a mean square of 1 after ReLU, which keeps the generator
+            of a GAN from running away (Karras, Aila, Laine & Lehtinen 2018, section 4.2).
 
     Returns:
         The network as pure functions.
@@ -374,4 +334,4 @@ def conv_decoder(
     Raises:
         ValueError: The sides cannot be halved once for each of ``widths``.
     """
-    return functional(lambda rngs: ConvDecoder(dim, shape, widths, normalized, rngs))
+    return functional(lambda rngs: _ConvDecoder(dim, shape, widths, normalized, rngs))

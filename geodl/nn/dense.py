@@ -44,7 +44,14 @@ def linear(
 
 
 class MLP(nnx.Module):
-    """Affine layers of the given sizes, ``activation`` between them: (..., sizes[0]) -> (..., sizes[-1])."""
+    """Affine layers of the given sizes, ``activation`` between them: (..., sizes[0]) -> (..., sizes[-1]).
+
+    Args:
+        sizes: Numbers of units.
+        rngs: The random numbers of flax.
+        activation: Elementwise function, applied after every layer but the last.
+        final_kernel_init, final_bias_init: Initializers of the last layer.
+    """
 
     def __init__(
         self,
@@ -81,5 +88,14 @@ def mlp(
 
     Returns:
         The network as pure functions.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl import nn
+        >>> net = nn.mlp([2, 8, 1])
+        >>> params = net.init(jax.random.key(0))
+        >>> net.apply(params, jnp.ones((5, 2))).shape
+        (5, 1)
     """
     return functional(lambda rngs: MLP(sizes, rngs, activation, final_kernel_init, final_bias_init))

@@ -23,7 +23,10 @@ def sincos_2pi(turns: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[A
     """(sin 2 pi y, cos 2 pi y) of angles y (...) in turns; whole turns are subtracted without error.
 
     float32: by one odd polynomial, within 4e-7, an order of magnitude faster on CPUs than ``jnp.sin`` and ``jnp.cos``,
-    which XLA does not vectorise there. Other types: by ``jnp.sin`` and ``jnp.cos``.
+    which XLA does not vectorize there. Other types: by ``jnp.sin`` and ``jnp.cos``.
+
+    Returns:
+        Sines and cosines (...).
     """
     r = turns - jnp.round(turns)
     if r.dtype != jnp.float32:
@@ -45,5 +48,9 @@ def _sine(r):
 def fourier_features(
     x: Float[Array, "*batch d"], frequencies: Float[Array, "d n"]
 ) -> Float[Array, "*batch 2*n"]:
-    """Fourier features (sin 2 pi x F, cos 2 pi x F) of x (..., d), F (d, n) in turns per unit (Rahimi & Recht 2007)."""
+    """Fourier features (sin 2 pi x F, cos 2 pi x F) of x (..., d), F (d, n) in turns per unit (Rahimi & Recht 2007).
+
+    Returns:
+        Features (..., 2 n).
+    """
     return jnp.concatenate(sincos_2pi(jnp.matmul(x, frequencies, precision="highest")), -1)

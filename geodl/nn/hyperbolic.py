@@ -70,6 +70,11 @@ class Gyroplane(nnx.Module):
     """:func:`gyroplane` with learned hyperplanes: points (..., d) of the ball, or (..., d + 1), -> (..., features).
 
     Initialized as the paper's code: w normal with deviation 1/sqrt(3 d), b uniform in [-4, 4].
+
+    Args:
+        dim: Dimension of the space.
+        features: Number of hyperplanes.
+        rngs: The random numbers of flax.
     """
 
     def __init__(self, dim: int, features: int, rngs: nnx.Rngs):
@@ -90,7 +95,14 @@ class MobiusLinear(nnx.Module):
 
     b ⊕ y is the step from b whose frame components are those of log_0(y), which reads the same in every chart:
     points of ``manifold``, of dimension dim_in, -> points of the like one of dimension dim_out. b starts at the origin.
-    Raises ``TypeError`` for a manifold that has no like one of another dimension, such as a product or SO(3).
+
+    Args:
+        dim_in, dim_out: Dimensions of the spaces.
+        rngs: The random numbers of flax.
+
+    Raises:
+        TypeError: when it is called with a manifold that has no like one of another dimension, such as a product or
+            SO(3).
     """
 
     def __init__(self, dim_in: int, dim_out: int, rngs: nnx.Rngs):

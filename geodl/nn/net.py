@@ -1,12 +1,15 @@
 """Networks as pure functions, and how a flax module becomes one."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+
+from geodl._core import display
 
 
 Params = dict[str, Any]
@@ -21,6 +24,10 @@ class Net(NamedTuple):
 
     init: Callable[[Array], Params]
     apply: Callable[..., Any]
+
+    def __repr__(self) -> str:
+        init = partial(self.init, jax.random.key(0))
+        return f"Net({display.leaves(init)}; {display.count(init)})"
 
     def bind(self, params: Params) -> jax.tree_util.Partial:
         """The function of the inputs, ``inputs -> apply(params, *inputs)``, a pytree whose leaves are ``params``.

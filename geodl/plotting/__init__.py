@@ -1,8 +1,8 @@
-"""Matplotlib helpers. Each draws on an `ax` it is given; none touches pyplot or global state.
+"""Matplotlib helpers. Each draws on an ``ax`` it is given; none touches pyplot or global state.
 
-A *chart* (`Disk`, `Plane`) knows the geometry of one two-dimensional latent space; `latent` draws
+A *chart* (``Disk``, ``Plane``) knows the geometry of one two-dimensional latent space; ``latent`` draws
 on any chart, so that a hyperbolic and a Euclidean panel are drawn by the same lines of code. A map
-(`Mollweide`, `Orthographic`) is a chart of the sphere, for the `sphere_` functions.
+(``Mollweide``, ``Orthographic``) is a chart of the sphere, for the ``sphere_`` functions.
 """
 
 from geodl.plotting.disk import Disk

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 
 def planar(x: ArrayLike, name: str) -> Float[np.ndarray, "*batch 2"]:
-    """`x` as a float64 array of points of the plane; ValueError unless its last axis has size 2."""
+    """``x`` as a float64 array of points of the plane; ValueError unless its last axis has size 2."""
     array = np.asarray(x, dtype=np.float64)
     if array.ndim == 0 or array.shape[-1] != 2:
         raise ValueError(f"{name} has shape {array.shape}; expected (..., 2)")
@@ -29,7 +29,7 @@ def hyperplane(w: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def shape(array: Any, pattern: tuple[int | None, ...], name: str) -> np.ndarray:
-    """`array` as numpy; ValueError unless its shape matches `pattern` (None matches any size)."""
+    """``array`` as numpy; ValueError unless its shape matches ``pattern`` (None matches any size)."""
     array = np.asarray(array)
     if array.ndim != len(pattern) or any(
         want is not None and want != got for want, got in zip(pattern, array.shape, strict=True)

@@ -7,7 +7,7 @@ from matplotlib.artist import Artist
 from matplotlib.cbook import normalize_kwargs
 
 
-# What says the same as a default, other than by an alias that matplotlib knows (as `lw` of `linewidth`).
+# What says the same as a default, other than by an alias that matplotlib knows (as ``lw`` of ``linewidth``).
 _SAME = {
     "c": {"color", "facecolor"},
     "color": {"colors", "edgecolor", "array"},

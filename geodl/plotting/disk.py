@@ -1,4 +1,4 @@
-"""The Poincaré disk of sectional curvature -c as a chart: what `latent` needs to draw on it."""
+"""The Poincaré disk of sectional curvature -c as a chart: what ``latent`` needs to draw on it."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,15 @@ class Disk:
     def geodesic(
         self, x: ArrayLike, y: ArrayLike, steps: int = 65
     ) -> Float[np.ndarray, "*batch steps 2"]:
-        """Geodesic segments from x to y (..., 2), as `steps` points equally spaced in distance.
+        """Geodesic segments, as points equally spaced in distance.
+
+        Args:
+            x: starts (..., 2).
+            y: ends (..., 2).
+            steps: points of a segment.
+
+        Returns:
+            Points (..., steps, 2).
 
         Raises:
             ValueError: if a last axis is not of size 2, or a point lies outside the disk.
@@ -70,13 +78,16 @@ class Disk:
         """Gyroplanes through p = expmap0(w b), normal to w (Mathieu et al. 2019, section 3.2).
 
         The plane is the arc through p that meets the boundary at right angles: a chord of the Klein
-        model at height tanh(2 s), s = sqrt(c) |w| b, mapped to the disk. Unlike the circle's centre
+        model at height tanh(2 s), s = sqrt(c) |w| b, mapped to the disk. Unlike the circle's center
         and radius, coth(2 s) and 1 / sinh(2 s), it has no pole where the arc is a diameter.
 
         Args:
             w: weights (..., 2).
             b: offsets (...,), one per weight.
             steps: points per arc; the first and the last are on the boundary, the middle is p.
+
+        Returns:
+            Points (..., steps, 2).
 
         Raises:
             ValueError: if the shapes do not match or a weight is zero.

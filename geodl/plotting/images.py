@@ -15,13 +15,16 @@ from geodl.plotting.chart import Chart, clip
 
 
 def tile(images: ArrayLike, border: int = 1, fill: float = 1.0) -> Float[np.ndarray, "H W *rgb"]:
-    """One picture of a grid of images, a border of `border` pixels of value `fill` between them.
+    """One picture of a grid of images, a border of ``border`` pixels of value ``fill`` between them.
 
     Args:
-        images: (rows, columns, height, width) grey or (rows, columns, height, width, 3) colour, in
-            [0, 1]; NaN stays NaN, which `imshow` leaves transparent.
+        images: (rows, columns, height, width) gray or (rows, columns, height, width, 3) color, in
+            [0, 1]; NaN stays NaN, which ``imshow`` leaves transparent.
         border: width in pixels.
-        fill: grey value of the border.
+        fill: gray value of the border.
+
+    Returns:
+        The picture (H, W), or (H, W, 3).
 
     Raises:
         ValueError: if the shape is neither of the two.
@@ -39,7 +42,17 @@ def tile(images: ArrayLike, border: int = 1, fill: float = 1.0) -> Float[np.ndar
 
 
 def image_grid(ax: Axes, images: ArrayLike, border: int = 1, **style: Any) -> AxesImage:
-    """Show a grid of images (see `tile`); grey images in ink on paper, 0 white and 1 black."""
+    """Show a grid of images; gray images in ink on paper, 0 white and 1 black.
+
+    Args:
+        ax: axes to draw on.
+        images: as :func:`tile` takes them.
+        border: pixels between images.
+        **style: goes to ``ax.imshow``.
+
+    Returns:
+        The image.
+    """
     return _show(ax, tile(images, border, fill=0.35), style)
 
 
@@ -50,13 +63,16 @@ def reconstructions(
 
     Args:
         ax: axes to draw on.
-        originals: (n, height, width) in [0, 1], n a multiple of `columns`.
+        originals: (n, height, width) in [0, 1], n a multiple of ``columns``.
         decoded: the same shape.
         columns: pairs in a band.
-        **style: goes to `ax.imshow`.
+        **style: goes to ``ax.imshow``.
+
+    Returns:
+        The image.
 
     Raises:
-        ValueError: if the shapes differ or n is not a multiple of `columns`.
+        ValueError: if the shapes differ or n is not a multiple of ``columns``.
     """
     originals = _checks.shape(originals, (None, None, None), "originals")
     decoded = _checks.shape(decoded, originals.shape, "decoded")
@@ -78,13 +94,21 @@ def _show(ax: Axes, picture: np.ndarray, style: dict[str, Any]) -> AxesImage:
 
 
 def quantile_lattice(n: int, scale: float = 1.0) -> Float[np.ndarray, "n n 2"]:
-    """Latents at the mid-quantiles of N(0, scale^2 I): equal prior mass per cell, top row first."""
+    """Latents at the mid-quantiles of N(0, scale^2 I): equal prior mass per cell, top row first.
+
+    Returns:
+        Latents (n, n, 2).
+    """
     ticks = scale * ndtri((np.arange(n) + 0.5) / n)
     return np.stack(np.meshgrid(ticks, ticks[::-1]), axis=-1)
 
 
 def square_lattice(chart: Chart, n: int) -> Float[np.ndarray, "n n 2"]:
-    """Centres of the n x n cells of the chart's window, top row first; some lie outside a disk."""
+    """Centers of the n x n cells of the chart's window, top row first; some lie outside a disk.
+
+    Returns:
+        Latents (n, n, 2).
+    """
     ticks = chart.limit * (2 * (np.arange(n) + 0.5) / n - 1)
     return np.stack(np.meshgrid(ticks, ticks[::-1]), axis=-1)
 
@@ -99,15 +123,18 @@ def latent_grid(
     """The decoder's image of a lattice of latents: the data manifold at a glance.
 
     Args:
-        ax: axes to draw on; with a chart, call `frame` first for its boundary.
+        ax: axes to draw on; with a chart, call ``frame`` first for its boundary.
         decode: maps latents (m, 2) to images (m, height, width) in [0, 1].
-        latents: (rows, columns, 2), from `quantile_lattice` or `square_lattice`.
-        chart: where given, each image of `square_lattice` lies at its latent's place, and latents
+        latents: (rows, columns, 2), from ``quantile_lattice`` or ``square_lattice``.
+        chart: where given, each image of ``square_lattice`` lies at its latent's place, and latents
             outside the chart stay blank.
-        **style: goes to `ax.imshow`.
+        **style: goes to ``ax.imshow``.
+
+    Returns:
+        The image.
 
     Raises:
-        ValueError: if `latents` is not (rows, columns, 2) or `decode` gives no image per latent.
+        ValueError: if ``latents`` is not (rows, columns, 2) or ``decode`` gives no image per latent.
     """
     latents = _checks.shape(latents, (None, None, 2), "latents")
     inside = np.ones(latents.shape[:2], bool) if chart is None else chart.contains(latents)
@@ -118,4 +145,4 @@ def latent_grid(
     if chart is None:
         return image_grid(ax, images, border=0, **style)
     box = (-chart.limit, chart.limit, -chart.limit, chart.limit)
-    return clip(ax, chart, image_grid(ax, images, border=0, extent=box, **style))
+    return clip(ax, chart.boundary(), image_grid(ax, images, border=0, extent=box, **style))

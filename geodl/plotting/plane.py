@@ -1,4 +1,4 @@
-"""The Euclidean plane as a chart: the counterpart of `Disk`."""
+"""The Euclidean plane as a chart: the counterpart of ``Disk``."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,16 @@ class Plane:
     def geodesic(
         self, x: ArrayLike, y: ArrayLike, steps: int = 2
     ) -> Float[np.ndarray, "*batch steps 2"]:
-        """Straight segments from x to y (..., 2), as `steps` equally spaced points."""
+        """Straight segments, as equally spaced points.
+
+        Args:
+            x: starts (..., 2).
+            y: ends (..., 2).
+            steps: points of a segment.
+
+        Returns:
+            Points (..., steps, 2).
+        """
         start, end = (_checks.planar(z, name)[..., None, :] for z, name in ((x, "x"), (y, "y")))
         t = np.linspace(0.0, 1.0, steps)[:, None]
         return (1 - t) * start + t * end
@@ -51,6 +60,9 @@ class Plane:
             w: weights (..., 2).
             b: offsets (...,), one per weight.
             steps: points per line; the middle is p.
+
+        Returns:
+            Points (..., steps, 2).
 
         Raises:
             ValueError: if the shapes do not match or a weight is zero.

@@ -6,7 +6,7 @@ at every pixel, so that both maps are as sharp at the poles as at the equator.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -19,10 +19,11 @@ from matplotlib.patches import Ellipse
 from numpy.typing import ArrayLike
 
 from geodl.plotting import _checks, _style
+from geodl.plotting.chart import add_lines, clip
 from geodl.plotting.latent import INK
 
 
-# Both fall evenly in lightness (CIELAB), from 98 to 15 and from 82 to 28; warm colours stand out on the sea.
+# Both fall evenly in lightness (CIELAB), from 98 to 15 and from 82 to 28; warm colors stand out on the sea.
 SEA = LinearSegmentedColormap.from_list(
     "sea", "#f8fbfb #c9e2df #95cac8 #5db0b6 #2794aa #00779c #005a89 #004073 #002756".split()
 )
@@ -30,35 +31,39 @@ TIME = LinearSegmentedColormap.from_list(
     "time", "#f6c553 #e99f3f #db773b #c84e40 #a62d4f #781c55".split()
 )
 EVENT = "#e4572e"
-UNIFORM = 1 / (4 * np.pi)  # density of the uniform law, per steradian
+UNIFORM = 1 / (4 * np.pi)  # density of the uniform distribution, per steradian
 
 
 @dataclass(frozen=True)
 class _Map:
-    """A map with the point at `latitude`, `longitude` (degrees) in its middle and north above it."""
+    """A map with the point at ``latitude``, ``longitude`` (degrees) in its middle and north above it."""
 
     latitude: float | int = 0.0
     longitude: float | int = 0.0
+    radii: ClassVar[tuple[float, float]]
+    """half the width and half the height"""
 
     def _axes(self) -> Float[np.ndarray, "3 3"]:
         """Unit vectors to the right, up, and towards the reader."""
         lat, lon = np.radians([self.latitude, self.longitude])
-        front = [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)]
+        front = _on_earth(lat, lon)
         right = [-np.sin(lon), np.cos(lon), 0.0]
         return np.array([right, np.cross(front, right), front])
 
     def _turn(self, x: ArrayLike) -> np.ndarray:  # (3, ...)
         return np.moveaxis(np.asarray(x, np.float64) @ self._axes().T, -1, 0)
 
+    def boundary(self) -> Ellipse:
+        """The map's edge, as an unfilled patch."""
+        width, height = self.radii
+        return Ellipse((0, 0), 2 * width, 2 * height, fill=False)
+
 
 @dataclass(frozen=True)
 class Mollweide(_Map):
     """The whole sphere in an ellipse, areas true: 2 sqrt(2) wide and sqrt(2) high, by radius."""
 
-    @property
-    def radii(self) -> tuple[float, float]:
-        """Half the width and half the height of the ellipse."""
-        return 2 * np.sqrt(2), np.sqrt(2)
+    radii = (2 * np.sqrt(2), np.sqrt(2))
 
     def project(self, x: ArrayLike) -> Float[np.ndarray, "*batch 2"]:
         """Where unit vectors (..., 3) are on the map."""
@@ -82,7 +87,7 @@ class Mollweide(_Map):
         return np.diff(np.signbit(right))[..., 0] & (front.sum(-1) < 0)
 
     def inverse(self, xy: ArrayLike) -> Float[np.ndarray, "*batch 3"]:
-        """The unit vectors at places (..., 2); those outside are first moved to the ellipse."""
+        """The unit vectors at points (..., 2) of the map; those outside are first moved to the ellipse."""
         x, y = np.moveaxis(_into_unit_disk(np.asarray(xy, np.float64) / self.radii), -1, 0)
         half = np.sqrt(np.maximum(1 - y * y, 1e-300))
         up = 2 / np.pi * (np.arcsin(y) + y * half)
@@ -95,10 +100,7 @@ class Mollweide(_Map):
 class Orthographic(_Map):
     """Half of the sphere as seen from far above the middle: the unit disk."""
 
-    @property
-    def radii(self) -> tuple[float, float]:
-        """Half the width and half the height: 1."""
-        return 1.0, 1.0
+    radii = (1.0, 1.0)
 
     def project(self, x: ArrayLike) -> Float[np.ndarray, "*batch 2"]:
         """Where unit vectors (..., 3) are on the map, NaN on the far side."""
@@ -110,7 +112,7 @@ class Orthographic(_Map):
         return np.zeros(np.shape(ends)[:-2], bool)
 
     def inverse(self, xy: ArrayLike) -> Float[np.ndarray, "*batch 3"]:
-        """The unit vectors at places (..., 2); those outside are first moved to the circle."""
+        """The unit vectors at points (..., 2) of the map; those outside are first moved to the circle."""
         x, y = np.moveaxis(_into_unit_disk(np.asarray(xy, np.float64)), -1, 0)
         front = np.sqrt(np.maximum(1 - x * x - y * y, 0))
         return np.stack([x, y, front], axis=-1) @ self._axes()
@@ -126,16 +128,19 @@ def _into_unit_disk(xy: np.ndarray) -> np.ndarray:
 def sphere_frame(
     ax: Axes, view: SphereMap, every: float | int = 30.0, **style: Any
 ) -> LineCollection:
-    """Turn the axes into an empty map, with its edge and a light graticule; returns the graticule.
+    """Turn the axes into an empty map, with its edge and a light graticule.
 
     Args:
         ax: axes to draw on.
         view: the map.
         every: degrees between meridians and between parallels.
         **style: goes to the graticule's LineCollection.
+
+    Returns:
+        The graticule, drawn.
     """
-    edge = _edge(view)
-    edge.set(fill=False, edgecolor=INK, linewidth=0.8, zorder=5, clip_on=False)
+    edge = view.boundary()
+    edge.set(edgecolor=INK, linewidth=0.8, zorder=5, clip_on=False)
     ax.add_patch(edge)
     width, height = view.radii
     ax.set(aspect="equal", xlim=(-width, width), ylim=(-height, height))
@@ -148,7 +153,7 @@ def sphere_frame(
     lines, seen = _segments(view, np.concatenate(paths))
     defaults = {"color": INK, "linewidth": 0.4, "alpha": 0.25, "zorder": 2}
     style = _style.over(LineCollection, defaults, style)
-    return _add(ax, view, LineCollection(list(lines[seen]), **style))
+    return add_lines(ax, view.boundary(), lines[seen], **style)
 
 
 def sphere_density(
@@ -158,22 +163,25 @@ def sphere_density(
     resolution: int = 300,
     **style: Any,
 ) -> AxesImage:
-    """A density on the sphere as an image, logarithmic in colour.
+    """A density on the sphere as an image, logarithmic in color.
 
-    The scale is that of the uniform law, 1 / (4 pi): from a tenth of it to the largest value, at least to ten
-    times it, unless `norm` (one for several panels) or `vmin` and `vmax` are given. `sphere_colorbar` draws it.
+    The scale is that of the uniform distribution, 1 / (4 pi): from a tenth of it to the largest value, at least to ten
+    times it, unless ``norm`` (one for several panels) or ``vmin`` and ``vmax`` are given. ``sphere_colorbar`` draws it.
 
     Args:
         ax: axes to draw on.
         view: the map.
         function: maps unit vectors (m, 3) to densities (m,) with respect to area, such as
-            `exp(log_prob)`; called once, with m about 1.6 resolution^2 on the Mollweide map and
+            ``exp(log_prob)``; called once, with m about 1.6 resolution^2 on the Mollweide map and
             0.8 resolution^2 on the other.
         resolution: pixels from top to bottom.
-        **style: goes to `ax.imshow`.
+        **style: goes to ``ax.imshow``.
+
+    Returns:
+        The image.
 
     Raises:
-        ValueError: if `function` does not return one value per point, or they are not numbers >= 0.
+        ValueError: if ``function`` does not return one value per point, or they are not numbers >= 0.
     """
     width, height = view.radii
     rows = (2 * (np.arange(resolution) + 0.5) / resolution - 1) * height
@@ -197,13 +205,23 @@ def sphere_density(
     defaults = {"cmap": SEA, "interpolation": "bilinear", "zorder": 0}
     style = _style.over(AxesImage, defaults, style)
     image = ax.imshow(picture, extent=box, origin="lower", **style)
-    return _clip(ax, view, image)
+    return clip(ax, view.boundary(), image)
 
 
 def sphere_colorbar(
     ax: Axes | Sequence[Axes], image: AxesImage, label: str = "density per steradian", **style: Any
 ) -> Colorbar:
-    """The scale of `sphere_density`, below the map or below several; `style` goes to `Figure.colorbar`."""
+    """The scale of :func:`sphere_density`, below the map or below several.
+
+    Args:
+        ax: axes, or several.
+        image: as ``sphere_density`` returns it.
+        label: of the scale.
+        **style: goes to ``Figure.colorbar``.
+
+    Returns:
+        The color bar.
+    """
     style = {
         "orientation": "horizontal",
         "shrink": 0.5,
@@ -219,33 +237,46 @@ def sphere_colorbar(
 
 
 def sphere_points(ax: Axes, view: SphereMap, x: ArrayLike, **style: Any) -> PathCollection:
-    """Scatter unit vectors (n, 3), those that the map shows; `style` goes to `ax.scatter`.
+    """Scatter unit vectors, those that the map shows.
 
-    What it gives for each point (colors, sizes) it gives for all n. Numbers `c` (n,) have the colors that they have
-    where all points are seen, unless `norm` or `vmin` and `vmax` say otherwise: the same on both sides of the sphere.
+    What ``style`` gives for each point (colors, sizes) it gives for all n. Numbers ``c`` (n,) have the colors that they
+    have where all points are seen, unless ``norm`` or ``vmin`` and ``vmax`` say otherwise: the same on both sides of
+    the sphere.
+
+    Args:
+        ax: axes to draw on.
+        view: the map.
+        x: unit vectors (n, 3).
+        **style: goes to ``ax.scatter``.
+
+    Returns:
+        The points, drawn.
 
     Raises:
         ValueError: if x is not (n, 3), or a point is off the sphere.
     """
-    places = view.project(_on_sphere(x, (None, 3)))  # NaN where hidden, which matplotlib leaves out
+    xy = view.project(_on_sphere(x, (None, 3)))  # NaN where hidden, which matplotlib leaves out
     defaults = {"s": 3.5, "c": EVENT, "alpha": 0.75, "linewidth": 0, "zorder": 4}
     style = _style.over(PathCollection, defaults, style)
     values = np.asarray(style.get("c", ""))
-    if values.shape == (len(places),) and values.dtype.kind in "buif" and len(places):
+    if values.shape == (len(xy),) and values.dtype.kind in "buif" and len(xy):
         style = _style.over(PathCollection, {"vmin": values.min(), "vmax": values.max()}, style)
-    return ax.scatter(places[:, 0], places[:, 1], **style)
+    return ax.scatter(xy[:, 0], xy[:, 1], **style)
 
 
 def sphere_paths(ax: Axes, view: SphereMap, x: ArrayLike, **style: Any) -> LineCollection:
-    """Trajectories (n, times, 3) of unit vectors, such as those of a flow, coloured by time.
+    """Trajectories (n, times, 3) of unit vectors, such as those of a flow, colored by time.
 
     Dense in time: successive points are joined by straight lines. A path is cut where the map is.
 
     Args:
         ax: axes to draw on.
         view: the map.
-        x: the points, first to last; `cmap` colours them, or `color` gives one for all or one for each path.
+        x: the points, first to last; ``cmap`` colors them, or ``color`` gives one for all or one for each path.
         **style: goes to LineCollection.
+
+    Returns:
+        The paths, drawn.
 
     Raises:
         ValueError: if x is not (n, times, 3), a point is off the sphere, or there are neither one color nor n.
@@ -260,7 +291,7 @@ def sphere_paths(ax: Axes, view: SphereMap, x: ArrayLike, **style: Any) -> LineC
         if len(colors) not in (1, len(x)):
             raise ValueError(f"{name} are {len(colors)}; expected one or {len(x)}, one per path")
         style[name] = np.broadcast_to(colors[:, None], (*seen.shape, 4))[seen]
-    return _add(ax, view, LineCollection(list(lines[seen]), **style))
+    return add_lines(ax, view.boundary(), lines[seen], **style)
 
 
 def _segments(view: SphereMap, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -270,7 +301,7 @@ def _segments(view: SphereMap, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return lines, ~(np.isnan(lines).any((-2, -1)) | view.cuts(ends))
 
 
-def _on_earth(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+def _on_earth(lat: ArrayLike, lon: ArrayLike) -> np.ndarray:
     lat, lon = np.broadcast_arrays(lat, lon)
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
@@ -283,20 +314,3 @@ def _on_sphere(x: ArrayLike, pattern: tuple[int | None, ...]) -> np.ndarray:
         row = tuple(int(i) for i in off[0])
         raise ValueError(f"x{list(row)} is {x[row]}, of norm {length[row]}; expected unit vectors")
     return x
-
-
-def _edge(view: SphereMap) -> Ellipse:
-    width, height = view.radii
-    return Ellipse((0, 0), 2 * width, 2 * height)
-
-
-def _clip(ax: Axes, view: SphereMap, artist: Any) -> Any:
-    edge = _edge(view)
-    edge.set_transform(ax.transData)
-    artist.set_clip_path(edge)
-    return artist
-
-
-def _add(ax: Axes, view: SphereMap, lines: LineCollection) -> LineCollection:
-    ax.add_collection(lines, autolim=False)
-    return _clip(ax, view, lines)

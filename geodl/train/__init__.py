@@ -1,8 +1,8 @@
 """Training: a pure step, chunks under one jit, and a host loop that survives being killed."""
 
-from geodl.train.averaging import AveragedState, averaged
 from geodl.train.cache import cached_map, fingerprint, write_text
 from geodl.train.checkpoints import CheckpointError, load, restore, save
+from geodl.train.ema import EmaState, with_ema
 from geodl.train.fitting import NonFiniteError, fit
 from geodl.train.loop import (
     Batch,
@@ -17,12 +17,11 @@ from geodl.train.sharding import data_mesh, initialize, replicate, shard_batch
 
 
 __all__ = [
-    "AveragedState",
     "Batch",
     "CheckpointError",
+    "EmaState",
     "NonFiniteError",
     "TrainState",
-    "averaged",
     "cached_map",
     "chunked",
     "data_mesh",
@@ -38,5 +37,6 @@ __all__ = [
     "save",
     "shard_batch",
     "steps_per_epoch",
+    "with_ema",
     "write_text",
 ]

@@ -55,7 +55,7 @@ def cached_map(
     depends: Any = None,
     progress: bool = True,
 ) -> list[dict[str, np.ndarray]]:
-    """`[fn(chunk) for chunk in chunks]`, each result kept on disk as soon as it is there.
+    """``[fn(chunk) for chunk in chunks]``, each result kept on disk as soon as it is there.
 
     A second call reads what the first has finished, however it ended, so a long evaluation that
     was killed goes on where it stopped and ends with the same figures.
@@ -63,13 +63,16 @@ def cached_map(
     Args:
         fn: from a chunk to a dict of arrays.
         chunks: pytrees of arrays, numbers or slices.
-        folder: gets one `.npz` per finished chunk.
+        folder: gets one ``.npz`` per finished chunk.
         depends: all else that the results depend on (parameters, key, number of samples): a file
-            made from other values, or from another chunk, is computed anew (`fingerprint`).
+            made from other values, or from another chunk, is computed anew (``fingerprint``).
         progress: show a bar.
 
+    Returns:
+        The results, in the order of the chunks.
+
     Raises:
-        TypeError: `depends` or a chunk holds something without a lasting identity, as a closure.
+        TypeError: ``depends`` or a chunk holds something without a lasting identity, as a closure.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,6 +97,9 @@ def fingerprint(tree: Any) -> str:
     Arrays count by type, shape and content, pytrees and dataclasses by type and fields, functions and
     classes of a module by their name, partial and jitted functions and bound methods by what they are made of.
 
+    Returns:
+        Hexadecimal digits.
+
     Raises:
         TypeError: it holds something that is known by its address in memory only, as a closure or a
             lambda (and so a network or a flow that is made of them).
@@ -104,7 +110,7 @@ def fingerprint(tree: Any) -> str:
 
 
 def _identify(value: Any, update: Callable[[bytes], None], where: str) -> None:
-    """Pass on what tells `value` from others, each part with its kind and length before it."""
+    """Pass on what tells ``value`` from others, each part with its kind and length before it."""
 
     def whole(kind: str, content: bytes) -> None:
         update(f"{kind}:{len(content)}:".encode())
@@ -166,7 +172,7 @@ _JITTED = jax.jit(lambda: None)
 
 
 def _qualified_name(value: Any) -> str | None:
-    """`module.name` where that names the value; None for closures, lambdas and all that has no name."""
+    """``module.name`` where that names the value; None for closures, lambdas and all that has no name."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or "<" in name:
         return None

@@ -1,6 +1,6 @@
 """Checkpoints that are whole or not there.
 
-Orbax writes `checkpoints/<step>/`, every process its shards, under another name first; that it has
+Orbax writes ``checkpoints/<step>/``, every process its shards, under another name first; that it has
 its own name says that it is finished. A truncated file is found on reading, and the checkpoint
 before is used.
 """
@@ -23,7 +23,9 @@ class CheckpointError(RuntimeError):
 
 
 def save(folder: str | os.PathLike[str], step: SupportsFloat, state: Any, keep: int = 3) -> None:
-    """Write `folder/<step>` and then delete all but the newest `keep`. Blocks until it is safe.
+    """Write ``folder/<step>`` and then delete all but the newest ``keep`` checkpoints.
+
+    It blocks until the checkpoint is safe.
 
     Args:
         folder: is made if need be.
@@ -32,7 +34,7 @@ def save(folder: str | os.PathLike[str], step: SupportsFloat, state: Any, keep: 
         keep: at least 1.
 
     Raises:
-        ValueError: `step` or `keep` is not such a number.
+        ValueError: ``step`` or ``keep`` is not such a number.
     """
     from orbax.checkpoint import v1 as ocp
 
@@ -49,18 +51,21 @@ def save(folder: str | os.PathLike[str], step: SupportsFloat, state: Any, keep: 
 
 
 def restore(folder: str | os.PathLike[str], like: Any) -> tuple[int, Any] | None:
-    """The newest whole checkpoint as `(step, state)`; None where there is none to go back to.
+    """The newest whole checkpoint as ``(step, state)``; None where there is none to go back to.
 
     A checkpoint that cannot be read whole is passed over with a warning that names it. A folder
     that holds other things, but no checkpoint, gives a warning too, and None.
 
     Args:
-        folder: as given to `save`, or to `fit`.
+        folder: as given to ``save``, or to ``fit``.
         like: a state of the same structure, shapes, types and shardings.
+
+    Returns:
+        Step and state, or None.
 
     Raises:
         CheckpointError: checkpoints were finished, and all of them are damaged.
-        ValueError: the checkpoint is whole, but its state has not the leaves of `like`.
+        ValueError: the checkpoint is whole, but its state has not the leaves of ``like``.
     """
     from orbax.checkpoint import v1 as ocp
 
@@ -82,21 +87,23 @@ def load(folder: str | os.PathLike[str], part: str = "params") -> Any:
     dictionaries, other tuples as lists.
 
     Args:
-        folder: as given to `save`, or to `fit`; `folder / "best"` for the best state of `fit`.
-        part: name of another part of the state, e.g. "opt_state/average" with `averaged`.
+        folder: as given to ``save``, or to ``fit``; ``folder / "best"`` for the best state of ``fit``.
+        part: name of another part of the state, e.g. "opt_state/average" with ``with_ema``.
+
+    Returns:
+        That part of the state.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        CheckpointError: as `restore`.
+        CheckpointError: as ``restore``.
         ValueError: the state has no such part.
     """
     from orbax.checkpoint import v1 as ocp
 
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     names = part.split("/")
-    options = ocp.options.PyTreeOptions(
-        loading=ocp.options.PyTreeOptions.Loading(partial_load=True)
-    )
+    a_part = ocp.Context()
+    a_part.pytree.loading.partial_load = True
 
     def read(path: Path, leaves: dict[str, str]) -> Any:
         tree: Any = ocp.metadata(str(path)).metadata
@@ -111,7 +118,7 @@ def load(folder: str | os.PathLike[str], part: str = "params") -> Any:
             tree = tree[name]
         tree = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=here), tree)
         tree = reduce(lambda tree, name: {name: tree}, reversed(names), tree)
-        with ocp.Context(pytree_options=options):
+        with a_part:
             return reduce(operator.getitem, names, ocp.load(str(path), tree))
 
     found = _newest(folder, read)
@@ -130,7 +137,7 @@ class _Mismatch(ValueError):
 def _newest(
     folder: str | os.PathLike[str], read: Callable[[Path, dict[str, str]], Any]
 ) -> tuple[int, Any] | None:
-    """Step and content of the newest checkpoint that can be read: `read(path, leaves)`."""
+    """Step and content of the newest checkpoint that can be read: ``read(path, leaves)``."""
     from orbax.checkpoint import v1 as ocp
 
     folder = Path(folder).absolute()
@@ -185,7 +192,7 @@ def _writable(state: Any) -> Any:
 
 
 def _as_it_was(like: Any, written: Any) -> Any:
-    """What `_writable(like)` has made, with the values that were read."""
+    """What ``_writable(like)`` has made, with the values that were read."""
 
     def leaf(x: Any, y: Any) -> Any:
         if y is None:

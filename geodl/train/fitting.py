@@ -35,35 +35,53 @@ def fit(
     keep: int = 3,
     progress: bool = True,
 ) -> tuple[TrainState, list[dict[str, Any]]]:
-    """Train up to `steps`, from the newest whole checkpoint in `folder` or else from `state`.
+    """Train up to ``steps``, from the newest whole checkpoint in ``folder`` or else from ``state``.
 
-    After each chunk one line goes to `folder/metrics.jsonl`: `step`, the `seconds` and `cpu_seconds`
+    After each chunk one line goes to ``folder/metrics.jsonl``: ``step``, the ``seconds`` and ``cpu_seconds``
     it took, the metrics averaged over the chunk (a list where several seeds are trained). Killed at
     any moment and started again with the same arguments, the run ends with the same state and the
     same log, but for the times.
 
     Args:
-        run: `run(state, data, n)` as from `chunked`.
+        run: ``run(state, data, n)`` as from ``chunked``.
         state: where to start; it is copied, so the caller's arrays stay valid.
         data: whatever the step takes as data.
-        steps: total number of steps. A remainder of `chunk` costs a second compilation.
+        steps: total number of steps. A remainder of ``chunk`` costs a second compilation.
         folder: of the run, for its log and its checkpoints.
         chunk: steps between two looks by the host.
-        evaluate: adds `evaluate(state)`, a dict of numbers, to the line before each checkpoint.
-        best: name of a number in the log, of `evaluate` or of the metrics: the state where it was least is kept in
-            `folder/best`, to be read by `restore(folder / "best", state)`. NaN is never the least.
+        evaluate: adds ``evaluate(state)``, a dict of numbers, to the line before each checkpoint.
+        best: name of a number in the log, of ``evaluate`` or of the metrics: the state where it was least is kept in
+            ``folder/best``, to be read by ``restore(folder / "best", state)``. NaN is never the least.
         save_every: chunks between two checkpoints; one is always written at the end.
         keep: number of checkpoints kept.
         progress: show a progress bar.
 
     Returns:
-        The state after `steps`, and the whole log as a list of dicts.
+        The state after ``steps``, and the whole log as a list of dicts.
 
     Raises:
         NonFiniteError: a metric or a parameter is not finite; the last checkpoint stays.
-        checkpoints.CheckpointError: as `checkpoints.restore`.
-        ValueError: the checkpoint is past `steps`, or of another model; `chunk` or `save_every` is below 1; the log
-            has no number `best`.
+        checkpoints.CheckpointError: as ``checkpoints.restore``.
+        ValueError: the checkpoint is past ``steps``, or of another model; ``chunk`` or ``save_every`` is below 1; the
+            log has no number ``best``.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import optax
+        >>> from geodl import train
+        >>> def loss(slope, batch, key):
+        ...     x, y = batch.data
+        ...     return jnp.mean(batch.weight * (slope * x - y) ** 2), {}
+        >>> x, optimizer = jnp.linspace(0, 1, 32), optax.adam(0.1)
+        >>> step = train.on_minibatches(train.make_step(loss, optimizer), batch_size=8)
+        >>> state = train.init(jnp.zeros(()), optimizer, jax.random.key(0), rows=32)
+        >>> with TemporaryDirectory() as folder:
+        ...     run, data = train.chunked(step), (x, 3 * x)
+        ...     state, log = train.fit(run, state, data, 200, folder, chunk=100, progress=False)
+        >>> state.params.round(1), [line["step"] for line in log]
+        (Array(3., dtype=float32), [100, 200])
     """
     steps, chunk, save_every = map(operator.index, (steps, chunk, save_every))
     if chunk < 1 or save_every < 1:
@@ -122,7 +140,7 @@ def _number(value: Any) -> Any:
 
 
 def _is_least(best: str, record: dict[str, Any], history: list[dict[str, Any]], due: bool) -> bool:
-    """Whether the record's number `best` is below all before it; it must be there where one is due."""
+    """Whether the record's number ``best`` is below all before it; it must be there where one is due."""
     value = record.get(best)
     if value is None and not due:
         return False
@@ -161,7 +179,7 @@ def _append_line(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def _read_lines(path: Path, last_step: int) -> list[dict[str, Any]]:
-    """The records up to `last_step`; the first process drops later ones, and a line broken off, from the file.
+    """The records up to ``last_step``; the first process drops later ones, and a line broken off, from the file.
 
     A run killed between its log and its checkpoint writes those lines again.
     """

@@ -33,9 +33,9 @@ _NOISE, _SHUFFLE = 0x6E6F6973, 0x73687566
 
 
 class TrainState(NamedTuple):
-    """Everything that a step changes; `key` stays, and is folded with `step`.
+    """Everything that a step changes; ``key`` stays, and is folded with ``step``.
 
-    `order` is the epoch's permutation of the rows, from which `on_minibatches` takes its batches.
+    ``order`` is the epoch's permutation of the rows, from which ``on_minibatches`` takes its batches.
     """
 
     params: PyTree
@@ -59,13 +59,16 @@ Step: TypeAlias = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 def init(
     params: PyTree, optimizer: optax.GradientTransformation, key: Key, rows: int | None = None
 ) -> TrainState:
-    """The state at step 0, of copies: `chunked` donates its state, the caller keeps these.
+    """The state at step 0, of copies: ``chunked`` donates its state, the caller keeps these.
 
     Args:
         params: initial parameters, a pytree of arrays.
         optimizer: any optax transformation.
         key: of all that is random in the run.
-        rows: number of rows of the data, for `on_minibatches`.
+        rows: number of rows of the data, for ``on_minibatches``.
+
+    Returns:
+        The state.
     """
     params, key = jax.tree.map(jnp.copy, (params, key))
     order = None if rows is None else jnp.arange(rows, dtype=jnp.int32)
@@ -73,13 +76,15 @@ def init(
 
 
 def make_step(loss: Loss, optimizer: optax.GradientTransformation) -> Step:
-    """One optimizer step on a batch: `step(state, batch) -> (state, metrics)`, pure, not jitted.
+    """One optimizer step on a batch, pure, not jitted.
 
     Args:
-        loss: `loss(params, batch, key) -> (scalar, metrics)`, metrics a dict of scalars.
+        loss: ``loss(params, batch, key) -> (scalar, metrics)``, metrics a dict of scalars.
         optimizer: any optax transformation.
 
-    The metrics returned are `{"loss": scalar, **metrics}`, before the update.
+    Returns:
+        ``step(state, batch) -> (state, metrics)``; the metrics are ``{"loss": scalar, **metrics}``, before the
+        update.
     """
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -94,7 +99,19 @@ def make_step(loss: Loss, optimizer: optax.GradientTransformation) -> Step:
 
 
 def steps_per_epoch(size: int, batch_size: int, drop_last: bool = False) -> int:
-    """Number of batches in a pass over `size` items; at least one, or ValueError."""
+    """Number of batches in a pass over the data.
+
+    Args:
+        size: number of items.
+        batch_size: items of a batch.
+        drop_last: whether the last partial batch is dropped.
+
+    Returns:
+        The number, at least one.
+
+    Raises:
+        ValueError: there is no batch, or ``batch_size`` is below 1.
+    """
     _check_batch_size(batch_size)
     count = size // batch_size if drop_last else -(-size // batch_size)
     if count < 1:
@@ -113,21 +130,24 @@ def on_minibatches(
     drop_last: bool = False,
     sharding: jax.sharding.Sharding | None = None,
 ) -> Step:
-    """A step on batches as a step on the whole data: `step(state, data) -> (state, metrics)`.
+    """A step on batches as a step on the whole data.
 
     Each epoch is a fresh permutation of the data, drawn in its first step (by a sort: for 60000 rows
     0.1 s on a busy CPU core). The last partial batch is dropped, or kept and filled up to
-    `batch_size` by rows of weight 0, which the loss must use (`Batch.weight`).
+    ``batch_size`` by rows of weight 0, which the loss must use (``Batch.weight``).
 
     Args:
-        step: as from `make_step`; it gets a `Batch`.
+        step: as from ``make_step``; it gets a ``Batch``.
         batch_size: rows per step.
         drop_last: drop the last partial batch of an epoch.
         sharding: of the batch's leading axis, for data-parallel training on replicated data.
 
+    Returns:
+        ``step(state, data) -> (state, metrics)``.
+
     Raises:
-        ValueError: `batch_size` below 1, no batch in the data, leaves of different length, or a
-            state that `init` has made for another number of rows.
+        ValueError: ``batch_size`` below 1, no batch in the data, leaves of different length, or a
+            state that ``init`` has made for another number of rows.
     """
     _check_batch_size(batch_size)
 
@@ -185,12 +205,14 @@ def _permuted_at_of_seeds(size: int, batched: Sequence[bool], *args: Array) -> t
 def chunked(
     step: Step, convolutional: bool = False
 ) -> Callable[[TrainState, Any, int], tuple[TrainState, Metrics]]:
-    """`run(state, data, n)`: n steps at a time, with the metrics stacked along a leading axis n.
+    """The run of many steps at a time, ``run(state, data, n)``.
 
-    The state is donated: use the returned one. A chunk is a scan under one jit, compiled once for
-    each n; with `convolutional=True` on the CPU it is a host loop over the jitted step, because
-    XLA:CPU runs a convolution inside a loop 5 to 26 times slower (jax-ml/jax#12868). Both give
-    the same numbers.
+    The state is donated: use the returned one. A chunk is a scan under one jit, compiled once for each n; with
+    ``convolutional=True`` on the CPU it is a host loop over the jitted step, because XLA:CPU runs a convolution inside
+    a loop 5 to 26 times slower (jax-ml/jax#12868). Both give the same numbers.
+
+    Returns:
+        ``run(state, data, n) -> (state, metrics)``, the metrics stacked along a leading axis n.
     """
     repeat = repeated(step, donate=True)
 

@@ -40,18 +40,30 @@ def initialize() -> None:
 
 
 def data_mesh() -> Mesh:
-    """All devices of all processes along one axis, `data`."""
+    """All devices of all processes along one axis, ``data``.
+
+    Returns:
+        The mesh, of one axis named ``data``.
+    """
     return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:
-    """The same values on every device; every process must pass the same."""
+    """The same values on every device; every process must pass the same.
+
+    Returns:
+        The tree, replicated.
+    """
     everywhere = NamedSharding(mesh, PartitionSpec())
     # device_put cannot place PRNG keys on devices of other processes.
     return jax.jit(lambda tree: tree, out_shardings=everywhere)(tree)
 
 
 def shard_batch(mesh: Mesh, batch: Any) -> Any:
-    """A global batch, split along its leading axis, from the rows that this process has loaded."""
+    """A global batch, split along its leading axis, from the rows that this process has loaded.
+
+    Returns:
+        The batch, sharded along ``data``.
+    """
     rows = NamedSharding(mesh, PartitionSpec("data"))
     return jax.tree.map(lambda a: jax.make_array_from_process_local_data(rows, a), batch)

@@ -1,4 +1,4 @@
-"""Variational autoencoders with latents on a manifold."""
+"""Variational autoencoders with latents on a manifold: :func:`vae` makes one, ``VAE.generator`` its generator."""
 
 from geodl.vae.evaluation import ACTIVE_UNIT_THRESHOLD, posterior_mean_variance
 from geodl.vae.likelihoods import bernoulli, gaussian

@@ -11,8 +11,12 @@ def bernoulli(
 ) -> Float[Array, "*batch"]:
     """Bernoulli log-likelihood sum_i x_i log p_i + (1 - x_i) log(1 - p_i), p = sigmoid(logits), in nats.
 
-    Grey pixels x in [0, 1] are read as means of bits (Mathieu et al. 2019, MNIST). Logits and x are (..., n), the
-    result is (...).
+    Args:
+        logits: of the pixels (..., n).
+        x: gray values (..., n) in [0, 1], read as means of bits (Mathieu et al. 2019, MNIST).
+
+    Returns:
+        Nats (...).
     """
     softplus = jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))
     return jnp.sum(x * logits - softplus, -1)
@@ -23,6 +27,13 @@ def gaussian(
 ) -> Float[Array, "*batch"]:
     """Gaussian log-likelihood -sum_i ((x_i - mean_i)^2 + log 2 pi) / 2 of unit variance, in nats.
 
-    As for the branching diffusion of Mathieu et al. (2019). Mean and x are (..., n), the result is (...).
+    As for the branching diffusion of Mathieu et al. (2019).
+
+    Args:
+        mean: decoded items (..., n).
+        x: items (..., n).
+
+    Returns:
+        Nats (...).
     """
     return -0.5 * jnp.sum(jnp.square(x - mean) + np.log(2 * np.pi), -1)

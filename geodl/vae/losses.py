@@ -37,6 +37,20 @@ def elbo(model: VAE, params, x: Array, key: Array, samples: int = 1) -> Elbo:
 
     Reference:
         Kingma & Welling 2014.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl import vae
+        >>> from geodl.distributions import WrappedNormal
+        >>> from geodl.manifolds import PoincareBall
+        >>> from geodl.nn import mlp
+        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder("linear", 2, [8, 5])
+        >>> model = vae.vae(PoincareBall(2), WrappedNormal, encoder, decoder, vae.gaussian)
+        >>> params = model.init(jax.random.key(0))
+        >>> bound = jax.jit(lambda params, x, key: vae.elbo(model, params, x, key).elbo)
+        >>> bound(params, jnp.ones((4, 5)), jax.random.key(1)).shape
+        (4,)
     """
     _check_count("elbo: samples", samples)
     log_likelihood, kl = _log_weights(model, params, x, key, samples)
@@ -63,6 +77,20 @@ def iwae(model: VAE, params, x: Array, key: Array, samples: int, chunk: int = 10
 
     Reference:
         Burda, Grosse & Salakhutdinov 2016.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl import vae
+        >>> from geodl.distributions import WrappedNormal
+        >>> from geodl.manifolds import PoincareBall
+        >>> from geodl.nn import mlp
+        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder("linear", 2, [8, 5])
+        >>> model = vae.vae(PoincareBall(2), WrappedNormal, encoder, decoder, vae.gaussian)
+        >>> params = model.init(jax.random.key(0))
+        >>> bound = jax.jit(lambda params, x, key: vae.iwae(model, params, x, key, samples=10))
+        >>> bound(params, jnp.ones((4, 5)), jax.random.key(1)).shape
+        (4,)
     """
     _check_count("iwae: samples", samples)
     _check_count("iwae: chunk", chunk)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from geodl._core import display
 from geodl._core.checks import float_dtype
 from geodl._core.records import as_pytree
 from geodl.generators import Generator, identity
@@ -36,6 +38,11 @@ class VAE(NamedTuple):
     log_likelihood: Callable[[Array, Array], Array]
     prior: Callable[..., Any]
     manifold: Callable[..., Manifold]
+
+    def __repr__(self) -> str:
+        likelihood = getattr(self.log_likelihood, "__name__", "log_likelihood")
+        size = display.count(partial(self.init, jax.random.key(0)))
+        return f"VAE({self.manifold()}, {type(self.prior()).__name__}, {likelihood}; {size})"
 
     def generator(
         self, params: dict[str, Any], to_data: Callable[[Array], Array] = identity
@@ -96,6 +103,20 @@ def vae(
 
     Reference:
         Mathieu et al. 2019.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl import vae
+        >>> from geodl.distributions import WrappedNormal
+        >>> from geodl.manifolds import PoincareBall
+        >>> from geodl.nn import mlp
+        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder("gyroplane", 2, [8, 5])
+        >>> model = vae.vae(PoincareBall(2), WrappedNormal, encoder, decoder, vae.gaussian)
+        >>> params = model.init(jax.random.key(0))
+        >>> posterior = model.encode(params, jnp.ones((4, 5)))
+        >>> posterior.batch_shape, posterior.event_shape
+        ((4,), (2,))
     """
     curvatures, structure = jax.tree.flatten(manifold)
     if learn_curvature and not curvatures:
@@ -120,7 +141,7 @@ def vae(
     def encode(params, x):
         out, latent = encoder.apply(params["encoder"], x), space(params)
         mean, raw_scale = out[..., : latent.dim], out[..., latent.dim :]
-        loc = latent.expmap_frame(_origin(latent, mean.dtype), mean)
+        loc = latent.expmap_frame(latent.origin(mean.dtype), mean)
         return family(latent, loc, jax.nn.softplus(raw_scale) + MIN_SCALE)
 
     def decode(params, z):
@@ -129,9 +150,7 @@ def vae(
     def prior(params=None):
         latent = space(params)
         dtype = jnp.result_type(float) if params is None else _dtype(params)
-        return family(
-            latent, _origin(latent, dtype), jnp.atleast_1d(jnp.asarray(prior_scale, dtype))
-        )
+        return family(latent, latent.origin(dtype), jnp.atleast_1d(jnp.asarray(prior_scale, dtype)))
 
     return VAE(init, encode, decode, log_likelihood, prior, space)
 
@@ -141,11 +160,16 @@ def _dtype(params):
     return float_dtype(0.0, *jax.tree.leaves(params))
 
 
-def _origin(manifold, dtype):
-    return jax.tree.map(lambda a: a.astype(dtype), manifold.origin())
-
-
 FirstLayer = Literal["linear", "logmap", "gyroplane", "mobius"]
+_FIRST = {  # the layer, and its features of points z
+    "linear": (linear, lambda layer, z, space: layer(_coordinates(space, z))),
+    "logmap": (linear, lambda layer, z, space: layer(space.normal_coordinates(z))),
+    "gyroplane": (Gyroplane, lambda layer, z, space: layer(z, space)),
+    "mobius": (
+        MobiusLinear,
+        lambda layer, z, space: layer.image(space).normal_coordinates(layer(z, space)),
+    ),
+}
 
 
 class Decoder(nnx.Module):
@@ -159,29 +183,14 @@ class Decoder(nnx.Module):
         rngs: nnx.Rngs,
         final_bias_init: nnx.Initializer | None = None,
     ):
-        layers = {
-            "linear": linear,
-            "logmap": linear,
-            "gyroplane": Gyroplane,
-            "mobius": MobiusLinear,
-        }
-        if first not in layers:
-            raise ValueError(f"decoder: first layer must be one of {list(layers)}, got {first!r}")
-        self.kind = first
-        self.first = layers[first](dim, sizes[0], rngs)
+        if first not in _FIRST:
+            raise ValueError(f"decoder: first layer must be one of {list(_FIRST)}, got {first!r}")
+        layer, self.features = _FIRST[first]
+        self.first = layer(dim, sizes[0], rngs)
         self.rest = MLP(sizes, rngs, final_bias_init=final_bias_init)
 
     def __call__(self, z, manifold):
-        match self.kind:
-            case "linear":
-                features = self.first(_coordinates(manifold, z))
-            case "logmap":
-                features = self.first(manifold.normal_coordinates(z))
-            case "gyroplane":
-                features = self.first(z, manifold)
-            case _:
-                features = self.first.image(manifold).normal_coordinates(self.first(z, manifold))
-        return self.rest(jax.nn.relu(features))
+        return self.rest(jax.nn.relu(self.features(self.first, z, manifold)))
 
 
 def _coordinates(manifold, z):

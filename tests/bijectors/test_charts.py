@@ -103,7 +103,7 @@ def evaluate_at(scale, x):
 
 
 @pytest.mark.parametrize("space", [Hyperboloid(2, 0.7), SO3()])
-def test_exponential_law_is_the_wrapped_normal(space):
+def test_exponential_distribution_is_the_wrapped_normal(space):
     """On SO(3) with scales at which nothing is wound."""
     scale = jnp.array([0.5, 0.3, 0.4])[: space.dim]
     a = 0.7 * jax.random.normal(jax.random.key(0), (7, space.dim))
@@ -159,11 +159,6 @@ def test_float32_stays_float32(x64):
 def test_bad_input(build, message):
     with pytest.raises(ValueError, match=message):
         build()
-
-
-def test_same_as():
-    assert Stereographic(2).same_as(Stereographic(2))
-    assert not Stereographic(2).same_as(Stereographic(3))
 
 
 @pytest.mark.parametrize("name", ["stereographic 2", "ball", "sphere"])

@@ -18,24 +18,9 @@ from geodl.counterfactual.evaluation import (
     Neighbors,
     data_metrics,
     knn_agreement,
-    markdown_rows,
     search_metrics,
-    wilson,
 )
 from geodl.manifolds import Euclidean
-
-
-def test_wilson():
-    """Against the textbook's solution of (p - share)^2 = quantile^2 p (1 - p) / n."""
-    for successes, n in ((0, 10), (7, 10), (45, 100), (1000, 1000)):
-        for bound in wilson(successes, n):
-            deviation = (bound - successes / n) ** 2
-            assert deviation == pytest.approx(1.959964**2 * bound * (1 - bound) / n, abs=1e-12)
-    assert all(0 <= wilson(0, n)[0] < 1e-12 for n in range(1, 20)) and wilson(10, 10)[
-        1
-    ] == pytest.approx(1)
-    with pytest.raises(ValueError, match="got 3 of 2"):
-        wilson(3, 2)
 
 
 def test_neighbors_agree_with_brute_force():
@@ -67,11 +52,6 @@ def test_metrics_of_data():
     assert found["bright"].tolist() == [True, False, True]
     assert found["4-NN share"][1:].tolist() == [0, 1]
     assert found["4-NN majority"].dtype == bool
-
-    header, rows = markdown_rows({"base": found, "data": {"l1": np.ones(2)}})
-    assert header == ["method", *found] and rows[1][:2] == ["data", "1 ± 0"]
-    assert rows[0][header.index("bright")] == "0.667 [0.208, 0.939]"
-    assert rows[0][header.index("l1")] == "0.5 ± 0.5" and rows[1][-1] == ""
 
     with pytest.raises(ValueError, match=r"\(3,\) are needed, got \(3, 2, 2\)"):
         data_metrics(x, start, goal, {"none": lambda x: x})
@@ -158,7 +138,6 @@ def test_no_counterfactuals():
     none, data = np.zeros((0, 2, 2), np.uint8), Neighbors(np.zeros((5, 4)), np.zeros(5), 3)
     found = data_metrics(none, none, np.zeros(0, int), {"classifier": lambda x: x[:, 0, 0]}, data)
     assert all(values.shape == (0,) for values in found.values())
-    assert set(markdown_rows({"none": found})[1][0][1:]) == {"none"}
 
 
 def test_metrics_of_a_search():

@@ -2,7 +2,7 @@
 
     python tests/datasets/make_earth_splits.py geodl/datasets/earth_splits.npy
 
-Once made, the file stays: numpy may change what `permutation` gives. Made with numpy 2.4.
+Once made, the file stays: numpy may change what ``permutation`` gives. Made with numpy 2.4.
 """
 
 import sys

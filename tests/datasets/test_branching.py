@@ -26,7 +26,7 @@ def test_shapes_and_the_tree(trees):
     assert (np.bincount(parents[1:], minlength=127)[:63] == 2).all()
 
 
-def test_standardised_before_the_split(trees):
+def test_standardized_before_the_split(trees):
     data, _ = everything(trees)
     np.testing.assert_allclose(data.mean(1), 0, atol=1e-5)
     np.testing.assert_allclose(data.std(1), 1, rtol=1e-5)

@@ -15,7 +15,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Sends `files`; each request takes a number of bytes from `breaks` to break off after."""
+    """Sends ``files``; each request takes a number of bytes from ``breaks`` to break off after."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)

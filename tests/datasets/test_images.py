@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from geodl import datasets
+from geodl.datasets import files
 from geodl.datasets import images as module
 
 
@@ -60,7 +61,7 @@ def test_what_is_missing_is_downloaded(root, monkeypatch):
         path.write_bytes(idx(arrays()[2]))
         return path
 
-    monkeypatch.setattr(module, "fetch", fetch)
+    monkeypatch.setattr(files, "fetch", fetch)
     (root / "mnist" / f"{NAMES[2]}.gz").unlink()
     np.testing.assert_array_equal(datasets.mnist(root, download=True).test_images, arrays()[2])
     assert asked == [(f"mnist/{NAMES[2]}", module._FILES[NAMES[2]], 2)]

@@ -8,7 +8,7 @@ from scipy import stats
 
 from geodl.distributions import RiemannianNormal, WrappedNormal
 from geodl.manifolds import Euclidean, PoincareBall
-from tests.distributions.laws import jit
+from tests.distributions.cases import jit
 
 
 LOC, SCALE = np.array([0.4, -0.7]), 0.6
@@ -20,8 +20,8 @@ def test_the_riemannian_normal_of_flat_space_is_the_normal(x64):
 
     @jit
     def evaluate(loc, z):
-        law = RiemannianNormal(Euclidean(2), loc, SCALE)
-        return law.log_prob(z), law.sample(seed=jax.random.key(0), sample_shape=4000)
+        q = RiemannianNormal(Euclidean(2), loc, SCALE)
+        return q.log_prob(z), q.sample(seed=jax.random.key(0), sample_shape=4000)
 
     log_prob, draws = evaluate(loc, z)
     exact = stats.norm.logpdf(POINTS, LOC, SCALE).sum(-1)
@@ -36,9 +36,9 @@ def test_the_flat_ball_is_the_normal_of_four_times_the_euclidean_metric(family, 
 
     @jit
     def evaluate(c):
-        law = family(PoincareBall(2, c), loc, SCALE)
-        draws = law.sample_and_log_prob(seed=jax.random.key(0), sample_shape=4000)
-        return law.log_prob(z), *draws
+        q = family(PoincareBall(2, c), loc, SCALE)
+        draws = q.sample_and_log_prob(seed=jax.random.key(0), sample_shape=4000)
+        return q.log_prob(z), *draws
 
     at_zero, draws, of_draws = evaluate(0.0)
     exact = stats.norm.logpdf(2 * POINTS, 2 * LOC, SCALE).sum(-1)
@@ -58,9 +58,9 @@ def test_derivatives_in_the_curvature_at_zero(family, x64):
     """Of densities and of samples, from the right, against one-sided differences."""
 
     def summary(c):
-        law = family(PoincareBall(2, c), jnp.asarray(LOC), SCALE)
-        z, log_p = law.sample_and_log_prob(seed=jax.random.key(3), sample_shape=5)
-        return jnp.concatenate([law.log_prob(jnp.asarray(POINTS)), log_p, z.ravel()])
+        q = family(PoincareBall(2, c), jnp.asarray(LOC), SCALE)
+        z, log_p = q.sample_and_log_prob(seed=jax.random.key(3), sample_shape=5)
+        return jnp.concatenate([q.log_prob(jnp.asarray(POINTS)), log_p, z.ravel()])
 
     @jit
     def evaluate(c):

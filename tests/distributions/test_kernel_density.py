@@ -1,4 +1,4 @@
-"""Kernel densities on the sphere against float64, the neighbours' distances, the choice of bandwidths."""
+"""Kernel densities on the sphere against float64, the neighbors' distances, the choice of bandwidths."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from geodl.distributions import (
     select_kernel_density,
 )
 from geodl.manifolds import SO3, Hyperboloid, Product, Sphere, Torus
-from tests.distributions.laws import jit
+from tests.distributions.cases import jit
 
 
 RNG = np.random.default_rng(0)
@@ -69,13 +69,13 @@ def test_density_integrates_to_one():
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.quick("2")
 def test_samples_have_the_density(dim):
-    """E_q[p / q] and E_q[(p / q) x], q the samples' law, p uniform; and moments against the mixture's."""
+    """E_q[p / q] and E_q[(p / q) x], q the samples' distribution, p uniform; and moments against the mixture's."""
 
     @jit
     def draw():
-        law = KernelDensity(jnp.eye(dim + 1)[:2], jnp.array([3.0, 20.0]), 0.3)
-        z = law.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(40_000,))
-        return *z, 0.7 * jnp.mean(law.kernels.mean(), 0)
+        q = KernelDensity(jnp.eye(dim + 1)[:2], jnp.array([3.0, 20.0]), 0.3)
+        z = q.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(40_000,))
+        return *z, 0.7 * jnp.mean(q.kernels.mean(), 0)
 
     x, log_q, mean = draw()
     np.testing.assert_allclose(np.sum(np.square(x), -1), 1, atol=1e-5)
@@ -97,7 +97,7 @@ def test_chunks_change_nothing(monkeypatch):
 
 
 def test_derivatives_are_finite_and_right():
-    """Also at a kernel's centre and without a uniform part."""
+    """Also at a kernel's center and without a uniform part."""
     x = np.concatenate([POINTS[:2], unit(RNG.normal(size=(2, 3)))])
     kappa = np.full(4, 5.0, np.float32)
 
@@ -123,7 +123,7 @@ def test_in_double_precision(x64):
 
 
 # ---------------------------------------------------------------------------------------------------
-# Neighbours
+# Neighbors
 # ---------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Mixtures of von Mises-Fisher laws by EM: monotone, right on known data, safe on degenerate data."""
+"""Mixtures of von Mises-Fisher distributions by EM: monotone, right on known data, safe on degenerate data."""
 
 import functools
 
@@ -10,8 +10,8 @@ import pytest
 
 from geodl.distributions import VonMisesFisher, fit_von_mises_fisher_mixture
 from geodl.distributions.mixture_fit import em_step, initial_mixture
-from geodl.distributions.von_mises_fisher import concentration_from_gap, mean_resultant_length
-from tests.distributions.laws import jit
+from geodl.distributions.von_mises_fisher import concentration_from_variance, mean_resultant_length
+from tests.distributions.cases import jit
 
 
 LOC = np.array([[0, 0, 1], [0, 0.6, 0.8], [-1, 0, 0]], np.float32)
@@ -31,12 +31,14 @@ def sampled():
 def test_concentration_inverts_the_mean_resultant_length(dim):
     kappa = jnp.array([0.0, 0.05, 1.0, 7.0, 300.0])
     gap = 1 - mean_resultant_length(kappa, dim)
-    found = jit(concentration_from_gap, static_argnums=1)(gap, dim, 1e4)
+    found = jit(concentration_from_variance, static_argnums=1)(gap, dim, 1e4)
     np.testing.assert_allclose(found, kappa, rtol=5e-4, atol=1e-4)
 
 
 def test_concentration_is_capped():
-    found = jit(concentration_from_gap, static_argnums=1)(jnp.array([0, 1e-9, 1e-2, 1]), 2, 50.0)
+    found = jit(concentration_from_variance, static_argnums=1)(
+        jnp.array([0, 1e-9, 1e-2, 1]), 2, 50.0
+    )
     np.testing.assert_allclose(found, [50, 50, 50, 0], rtol=1e-5, atol=1e-4)
 
 
@@ -46,17 +48,17 @@ def test_likelihood_never_falls_and_the_mixture_is_found():
     @jit
     def climb(key):
         start = initial_mixture(key, x, 3)
-        law, climbed = jax.lax.scan(lambda law, _: em_step(law, x), start, length=150)
-        return law, climbed, jnp.mean(TRUE.log_prob(x))
+        mixture, climbed = jax.lax.scan(lambda mixture, _: em_step(mixture, x), start, length=150)
+        return mixture, climbed, jnp.mean(TRUE.log_prob(x))
 
-    law, climbed, truth = climb(jax.random.key(3))
+    mixture, climbed, truth = climb(jax.random.key(3))
     assert np.all(np.diff(climbed) > -2e-6) and climbed[-1] > climbed[0] + 0.01
     assert truth < climbed[-1] < truth + 0.005  # 11 parameters on 4000 points gain about 0.0014
-    found = law.components_distribution
+    found = mixture.components_distribution
     order = np.argsort(-found.concentration)
     assert np.all(np.sum(found.loc[order] * LOC, -1) > np.array([0.9995, 0.995, 0.95]))
     np.testing.assert_allclose(found.concentration[order], CONCENTRATION, rtol=0.15)
-    np.testing.assert_allclose(law.mixture_distribution.probs[order], WEIGHTS, atol=0.03)
+    np.testing.assert_allclose(mixture.mixture_distribution.probs[order], WEIGHTS, atol=0.03)
 
 
 @pytest.mark.slow
@@ -66,32 +68,32 @@ def test_best_of_the_restarts():
 
     def score(key):
         start = initial_mixture(key, x, 3)
-        return jax.lax.scan(lambda law, _: em_step(law, x), start, length=7)[1]
+        return jax.lax.scan(lambda mixture, _: em_step(mixture, x), start, length=7)[1]
 
     @jit
     @jax.vmap
     def evaluate(key):
-        law = fit_von_mises_fisher_mixture(key, x, 3, steps=6, restarts=4)
-        return law, jnp.mean(law.log_prob(x)), jax.vmap(score)(jax.random.split(key, 4))
+        mixture = fit_von_mises_fisher_mixture(key, x, 3, steps=6, restarts=4)
+        return mixture, jnp.mean(mixture.log_prob(x)), jax.vmap(score)(jax.random.split(key, 4))
 
-    laws, best, scores = evaluate(jax.random.split(jax.random.key(1), 2))
-    assert laws.event_shape == (3,) and laws.components_distribution.loc.shape == (2, 3, 3)
+    mixtures, best, scores = evaluate(jax.random.split(jax.random.key(1), 2))
+    assert mixtures.event_shape == (3,) and mixtures.components_distribution.loc.shape == (2, 3, 3)
     np.testing.assert_allclose(best, np.max(scores[..., -1], 1), atol=1e-5)
     assert np.all(best > np.min(scores[..., -1], 1) + 1e-4)
 
 
 def test_one_component_is_maximum_likelihood():
     x = sampled()
-    law, length = jit(one_component)(x)
+    mixture, length = jit(one_component)(x)
     mean = np.mean(np.asarray(x, float), 0)
-    np.testing.assert_allclose(law.loc[0], mean / np.linalg.norm(mean), atol=1e-5)
+    np.testing.assert_allclose(mixture.loc[0], mean / np.linalg.norm(mean), atol=1e-5)
     np.testing.assert_allclose(length, np.linalg.norm(mean), rtol=1e-5)
 
 
 def one_component(x):
-    law, _ = em_step(initial_mixture(jax.random.key(0), x, 1), x)
-    law = law.components_distribution
-    return law, mean_resultant_length(law.concentration[0], 2)
+    mixture, _ = em_step(initial_mixture(jax.random.key(0), x, 1), x)
+    mixture = mixture.components_distribution
+    return mixture, mean_resultant_length(mixture.concentration[0], 2)
 
 
 @pytest.mark.parametrize("dtype", ["int32", "bfloat16"])
@@ -108,8 +110,8 @@ def test_duplicates_reach_the_cap_and_no_further():
 
     @jit
     def evaluate():
-        law = fit_von_mises_fisher_mixture(jax.random.key(0), x, 4, steps=8, restarts=2)
-        return law.components_distribution.concentration, law.log_prob(x)
+        mixture = fit_von_mises_fisher_mixture(jax.random.key(0), x, 4, steps=8, restarts=2)
+        return mixture.components_distribution.concentration, mixture.log_prob(x)
 
     concentration, log_p = (
         evaluate()

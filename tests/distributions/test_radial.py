@@ -1,4 +1,4 @@
-"""The radius of the Riemannian normal against mpmath (tests/oracles/make_radial_law.py)."""
+"""The radius of the Riemannian normal against mpmath (tests/oracles/make_radius_distribution.py)."""
 
 import functools
 import itertools
@@ -14,13 +14,13 @@ from scipy import special, stats
 from geodl.distributions import radial
 
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 
 # The compiler works fastest so, and compiling is what these tests spend their time on.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
-CELLS = json.loads((Path(__file__).parents[1] / "oracles" / "radial_law.json").read_text())
+CELLS = json.loads((Path(__file__).parents[1] / "oracles" / "radius_distribution.json").read_text())
 DIMS = sorted({cell["dim"] for cell in CELLS})
 ANCHOR = list(itertools.product((0.1, 0.5, 1.0, 2.0, 5.0), (0.1, 0.7, 1.4)))  # scale, c
 
@@ -115,7 +115,7 @@ def cells_cdf(dim, scale, c):
 
 @pytest.mark.parametrize("dim", [2, 5, 10, 20, 50, 100])
 @pytest.mark.quick("2", "100")
-def test_radii_follow_the_law_in_every_cell_of_the_grid(dim, key):
+def test_radii_follow_the_distribution_in_every_cell_of_the_grid(dim, key):
     scale, c = (jnp.asarray(a, jnp.float32) for a in zip(*ANCHOR, strict=True))
     r = jit(radial.sample, static_argnums=(1, 4))(key, (5000,), scale, c, dim)
     assert r.shape == (5000, len(ANCHOR)) and r.dtype == jnp.float32
@@ -142,7 +142,7 @@ def test_cdf_quantile_and_density_agree(x64):
 
 
 @pytest.mark.parametrize("c", [0.0, 1e-12])
-def test_flat_limit_is_the_chi_law(c, x64):
+def test_flat_limit_is_the_chi_distribution(c, x64):
     """c = 0 itself too, with the derivative from the right."""
     u = jnp.asarray([0.01, 0.3, 0.9])
 

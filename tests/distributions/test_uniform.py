@@ -1,4 +1,4 @@
-"""The uniform law: its volume against quadrature of the metric, its samples, bad input."""
+"""The uniform distribution: its volume against quadrature of the metric, its samples, bad input."""
 
 import jax
 import jax.numpy as jnp
@@ -33,11 +33,9 @@ def test_volume_of_torus_and_product():
 
 
 def test_samples_are_uniform():
-    n, law = 20_000, Uniform(Product(Sphere(2), Torus(2), SO3()))
-    x, angles, rotation = jax.jit(lambda key: law.sample(seed=key, sample_shape=n))(
-        jax.random.key(0)
-    )
-    assert law.event_shape == ((3,), (2,), (3, 3)) and law.batch_shape == ()
+    n, q = 20_000, Uniform(Product(Sphere(2), Torus(2), SO3()))
+    x, angles, rotation = jax.jit(lambda key: q.sample(seed=key, sample_shape=n))(jax.random.key(0))
+    assert q.event_shape == ((3,), (2,), (3, 3)) and q.batch_shape == ()
     angle = np.asarray(SO3().dist(jnp.eye(3), rotation))
     marginals = [  # Archimedes, for the columns of a rotation too
         np.asarray(x[:, 1]) / 2 + 0.5,
@@ -52,21 +50,21 @@ def test_samples_are_uniform():
 
 @pytest.mark.parametrize("manifold", [Sphere(3), Torus(2), SO3(), Product(Sphere(1), Torus(2))])
 def test_density(manifold):
-    law = Uniform(manifold)
-    z, log_p = law.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(4, 2))
+    q = Uniform(manifold)
+    z, log_p = q.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(4, 2))
     assert log_p.shape == (4, 2) and log_p.dtype == jnp.float32
     np.testing.assert_allclose(log_p, -manifold.log_volume(), rtol=1e-6)
-    np.testing.assert_allclose(law.entropy(), manifold.log_volume(), rtol=1e-6)
-    each = jax.jit(jax.vmap(lambda law, z: law.log_prob(z), (None, 0)))(law, z)
+    np.testing.assert_allclose(q.entropy(), manifold.log_volume(), rtol=1e-6)
+    each = jax.jit(jax.vmap(lambda q, z: q.log_prob(z), (None, 0)))(q, z)
     np.testing.assert_allclose(each, log_p)
-    slope = jax.grad(lambda z: jnp.sum(law.log_prob(z)))(z)
+    slope = jax.grad(lambda z: jnp.sum(q.log_prob(z)))(z)
     assert all(jnp.all(s == 0) for s in jax.tree.leaves(slope))
 
 
 def test_factors_of_a_point_broadcast():
-    law = Uniform(Product(Sphere(2), Torus(1)))
+    q = Uniform(Product(Sphere(2), Torus(1)))
     x = jnp.broadcast_to(jnp.eye(3)[0], (5, 1, 3))
-    assert law.log_prob((x, jnp.ones((4, 1)))).shape == (5, 4)
+    assert q.log_prob((x, jnp.ones((4, 1)))).shape == (5, 4)
 
 
 @pytest.mark.parametrize(

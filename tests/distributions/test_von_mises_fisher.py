@@ -1,4 +1,4 @@
-"""The von Mises-Fisher law against Bessel functions, its moments, and its divergences."""
+"""The von Mises-Fisher distribution against Bessel functions, its moments, and its divergences."""
 
 import functools
 
@@ -11,12 +11,12 @@ from scipy import stats
 
 from geodl.distributions import Uniform, VonMisesFisher
 from geodl.distributions.von_mises_fisher import (
-    _mean_gap,
+    _circular_variance,
     log_normalizer,
     mean_resultant_length,
 )
 from geodl.manifolds import Sphere
-from tests.distributions.laws import jit
+from tests.distributions.cases import jit
 
 
 CONCENTRATIONS = (0, 1e-6, 1e-3, 0.3, 2, 5, 6.5, 7.9, 10, 14, 20, 30, 90, 300, 500, 1e4, 1e6)
@@ -55,7 +55,7 @@ def test_normalizer_mean_and_derivatives_against_bessel_functions(dtype, dim, to
         one = jnp.ones_like(kappa)
         log_c, slope = jax.jvp(lambda k: log_normalizer(k, dim), (kappa,), (one,))
         length, variance = jax.jvp(lambda k: mean_resultant_length(k, dim), (kappa,), (one,))
-        return log_c, slope, length, _mean_gap(kappa, dim), variance
+        return log_c, slope, length, _circular_variance(kappa, dim), variance
 
     with jax.enable_x64(dtype == "float64"):
         kappa = jnp.asarray(CONCENTRATIONS, dtype)

@@ -11,7 +11,7 @@ from scipy import stats
 from geodl.distributions import WrappedNormal
 from geodl.distributions.wrapped_normal import widest_scale
 from geodl.manifolds import SO3, Product, Sphere, Torus
-from tests.distributions.laws import jit
+from tests.distributions.cases import jit
 
 
 SCALES = np.array([0.05, 0.4, 1.0, 2.0, 2.499, 2.501, 3.0, 5.0, 20.0, 1e3, 1e8])

@@ -25,7 +25,7 @@ def faces(tmp_path):
     return tmp_path
 
 
-def test_faces_are_cropped_resized_and_labelled(faces, monkeypatch):
+def test_faces_are_cropped_resized_and_labeled(faces, monkeypatch):
     data = celeba("Blond_Hair", faces, side=16, progress=False)
     assert data.train_images.shape == (3, 16, 16, 3) and data.train_images.dtype == np.uint8
     assert data.train_labels.tolist() == [0, 1, 0] and data.test_labels.tolist() == [0, 1]
@@ -42,7 +42,7 @@ def test_faces_are_cropped_resized_and_labelled(faces, monkeypatch):
     [
         ("list_attr_celeba.txt", "1 -1", "yes -1", r"attr_celeba.txt, line 4: .* got 'yes'"),
         ("list_attr_celeba.txt", "  -1 -1", " -1", r"line 3: 3 fields .* got '000001.jpg -1'"),
-        ("list_attr_celeba.txt", "Blond", "Grey", r"line 2: no attribute 'Blond_Hair' among"),
+        ("list_attr_celeba.txt", "Blond", "Gray", r"line 2: no attribute 'Blond_Hair' among"),
         ("list_attr_celeba.txt", "000006", "000007", r"line 6: 000006.jpg is not in"),
         ("list_eval_partition.txt", "jpg 1", "jpg 3", r"partition.txt, line 4: .* got '3'"),
         ("list_eval_partition.txt", "jpg 2", "jpg 1", r"no image of part 2"),

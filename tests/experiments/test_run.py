@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import _grid
-from experiments._run import Run, citation, markdown_table, start_run
+from experiments._run import Run, citation, markdown_table, metric_rows, start_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +113,16 @@ def test_a_run_ends_with_its_table_and_its_provenance(tmp_path, capsys):
     record = json.loads((run.folder / "result.json").read_text())
     assert record["nats"] == [0, 1] and record["jax"] == jax.__version__
     assert citation(record).startswith("`python ") and record["date"][:10] in citation(record)
+
+
+def test_metrics_are_shares_with_intervals_and_means_with_errors():
+    found = {"found": np.array([True, False, True]), "l1": np.array([0.0, np.nan, 1.0])}
+    header, rows = metric_rows({"base": found, "data": {"l1": np.ones(2)}})
+    assert header == ["method", "found", "l1"]
+    # Wilson 1927: (p - share)^2 = quantile^2 p (1 - p) / n has the roots 0.208 and 0.939
+    assert rows == [["base", "0.667 [0.208, 0.939]", "0.5 ± 0.5"], ["data", "", "1 ± 0"]]
+    empty = {"found": np.zeros(0, bool), "l1": np.full(2, np.nan)}
+    assert metric_rows({"none": empty})[1] == [["none", "none", "none finite"]]
 
 
 def test_cells_are_scored_once(tmp_path):

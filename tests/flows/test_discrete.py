@@ -9,6 +9,7 @@ import pytest
 
 from geodl import bijectors, flows, nn, train
 from geodl.flows import bin_centers, quantize
+from geodl.flows.discrete.net import actnorm
 
 
 SHAPE = (4, 4, 2)
@@ -141,7 +142,7 @@ def test_single_precision_where_double_is_switched_on(x64):
         assert {a.dtype for a in jax.tree.leaves((params, z))} == {jnp.dtype("float32")}
 
 
-def test_data_dependent_initialisation():
+def test_data_dependent_initialization():
     """Every ActNorm puts out mean 0 and variance 1: so does the net, whose couplings are the identity at first."""
     x = jnp.array([3.0, -50.0, 0.1]) + jnp.array([0.1, 9.0, 2.0]) * jax.random.normal(
         jax.random.key(0), (64, 3)
@@ -162,7 +163,7 @@ def test_data_dependent_initialisation():
 
 
 def test_images():
-    """decode(encode(x)) is x to the grey value; black and white ones too; finite gradients of the loss."""
+    """decode(encode(x)) is x to the gray value; black and white ones too; finite gradients of the loss."""
     net = NETS["glow"]
     images = np.random.default_rng(0).integers(0, 256, (4, *SHAPE)).astype(np.uint8)
     images[0], images[1] = 0, 255
@@ -217,7 +218,7 @@ def test_bijectors_are_arguments():
     assert jnp.any(found[0] != found[1])
 
 
-def test_bits_of_known_laws():
+def test_bits_of_known_distributions():
     """Uniform pixels cost 8 bits each; a density that knows the image costs the bits that are left."""
     images = jnp.zeros((3, *SHAPE), jnp.uint8)
     uniform = distrax.Independent(distrax.Uniform(jnp.zeros(SHAPE), jnp.ones(SHAPE)), 3)
@@ -275,3 +276,18 @@ def test_bad_images():
         distribution.log_prob(jnp.ones((4, 4, 3)))
     with pytest.raises(TypeError, match="uint8"):
         flows.bits_per_dim(distribution, jnp.ones(SHAPE), jax.random.key(0))
+
+
+def test_actnorm_starts_by_standardizing_a_batch():
+    def standardized(y, shape, **options):
+        net = actnorm(shape, **options)
+        return net.bijector(net.data_init(net.init(jax.random.key(0)), y)).inverse(y)
+
+    y = 3 + jnp.array([1.0, 20.0]) * jax.random.normal(jax.random.key(0), (50, 4, 4, 2))
+    x = standardized(y, (4, 4, 2))
+    np.testing.assert_allclose(jnp.mean(x, (0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(jnp.std(x, (0, 1, 2)), 1, rtol=1e-5)
+    x = standardized(y * jnp.arange(1.0, 5)[:, None], (4, 4, 2), pixelwise=True)
+    np.testing.assert_allclose(jnp.mean(x, 0), 0, atol=1e-5)
+    np.testing.assert_allclose(jnp.std(x, 0), 1, rtol=1e-5)
+    assert jnp.all(jnp.isfinite(standardized(jnp.ones((5, 3)), (3,))))  # a constant

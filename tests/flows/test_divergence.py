@@ -27,21 +27,15 @@ def test_hutchinson_is_unbiased(name):
     @jit
     def compare(x):
         v, div = divergence.exact(manifold, bound)(0.3, x)
-        draws = {
-            noise: jax.vmap(
-                lambda k, noise=noise: divergence.hutchinson(manifold, bound, k, noise)(0.3, x)[1]
-            )(keys)
-            for noise in ("rademacher", "gaussian")
-        }
-        return v, div, draws
+        estimate = lambda k: divergence.hutchinson(manifold, bound, k)(0.3, x)[1]  # noqa: E731
+        return v, div, jax.vmap(estimate)(keys)
 
-    v, div, draws = compare(x)
+    v, div, estimates = compare(x)
     jax.tree.map(
         chex.assert_equal_shape, list(zip(jax.tree.leaves(v), jax.tree.leaves(x), strict=True))
     )
-    for noise, estimates in draws.items():
-        error = np.std(estimates, 0) / np.sqrt(len(keys)) + 1e-5
-        assert np.max(np.abs(np.mean(estimates, 0) - div) / error) < 4.5, noise
+    error = np.std(estimates, 0) / np.sqrt(len(keys)) + 1e-5
+    assert np.max(np.abs(np.mean(estimates, 0) - div) / error) < 4.5
 
 
 @pytest.mark.parametrize("name", ["sphere", "killing", "sphere 3", "so3 ambient", "product"])
@@ -52,17 +46,6 @@ def test_mean_over_a_compact_manifold_is_zero(name):
     _, div = jit(exact_of(name))(0.7, x)
     error = np.std(div) / np.sqrt(len(div))
     assert 0 < error < 0.05 and abs(np.mean(div)) < 4 * error
-
-
-@pytest.mark.parametrize("name", ["killing", "so3", "torus"])
-def test_killing_fields_need_no_derivative_of_the_basis(name):
-    manifold, field, params = random_field(name)
-    x = points(manifold, 20)
-    closed = divergence.killing(functools.partial(field.components, params), field.assemble)
-    v, div = jit(closed)(0.3, x)
-    expected_v, expected = jit(exact_of(name))(0.3, x)
-    np.testing.assert_allclose(v, expected_v, atol=1e-5)
-    np.testing.assert_allclose(div, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["so3", "torus", "ball", "hyperboloid", "product"])
@@ -115,15 +98,17 @@ def test_charts_agree_with_the_embedding():
         sin, cos = jnp.sin(p), jnp.cos(p)
         return jnp.stack([sin[..., 0] * cos[..., 1], sin[..., 0] * sin[..., 1], cos[..., 0]], -1)
 
-    def in_angles(t, p):
+    def in_angles(p):
         """The coordinate components of the field."""
-        v = field.apply(params, t, embed(p))
+        v = field.apply(params, 0.3, embed(p))
         columns = jax.vmap(jax.jacfwd(embed))(p)
         return jnp.einsum("nji,nj->ni", columns, v) / jnp.sum(columns**2, 1)
 
     p = jnp.asarray(np.random.default_rng(4).uniform(0.5, 2.5, (20, 2)), jnp.float32)
-    log_volume = lambda p: jnp.log(jnp.sin(p[..., 0]))  # noqa: E731
-    _, found = jit(divergence.in_chart(log_volume, in_angles))(0.3, p)
+    # tr(Dv) + D_v log sin(theta)
+    jacobian = jax.jit(jax.vmap(jax.jacfwd(lambda p: in_angles(p[None])[0])))(p)
+    drift = in_angles(p)[:, 0] / jnp.tan(p[:, 0])
+    found = jnp.trace(jacobian, axis1=1, axis2=2) + drift
     _, expected = jit(exact_of("sphere"))(0.3, embed(p))
     np.testing.assert_allclose(found, expected, atol=1e-4)
 

@@ -85,7 +85,7 @@ def test_error_and_cost_are_told():
     assert 0 < np.max(error) < 1e-3 and stats.success and 10 < stats.evaluations < 500
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 @pytest.mark.parametrize("name", ["sphere", "killing", "so3", "torus", "ball", "hyperboloid"])
 @pytest.mark.quick()
 @pytest.mark.parametrize("factor", [1, 4])

@@ -60,7 +60,7 @@ RESULTS = {
 }
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 @pytest.mark.parametrize("d", [1, 2, 10])
 @pytest.mark.parametrize("n", [3000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 @pytest.mark.quick("float32-3000-2")
@@ -73,7 +73,7 @@ def test_no_function_leaves_the_ball(d, n, dtype):
         assert gap.min() >= 2 * np.finfo(dtype).eps, (name, float(gap.min()))
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 @pytest.mark.parametrize("d", [1, 2])
 @pytest.mark.quick("float32-1")
 def test_maps_lose_what_their_inputs_allow(d, dtype):
@@ -91,7 +91,7 @@ def test_maps_lose_what_their_inputs_allow(d, dtype):
             assert ok.all(), (name, (error / bound)[~ok].max(), np.flatnonzero(~ok)[:3])
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 def test_the_far_side_is_reached():
     angle = 3.0960402
     x = np.array([0.99999, 0], np.float32)
@@ -275,7 +275,7 @@ def test_a_ball_that_is_none_is_refused(arguments):
         PoincareBall(*arguments)
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 def test_logdetexp_of_short_vectors(dtype):
     """Its relative error, where log(sinh(r) / r) is tiny and where the series ends."""
     r = np.concatenate([10.0 ** np.arange(-6, 0), np.linspace(0.1, 3, 60), [10, 30]])

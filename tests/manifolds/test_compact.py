@@ -11,7 +11,7 @@ from tests.oracles import compact
 from tests.oracles.hyperbolic import relative_error
 
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 
 N = 16

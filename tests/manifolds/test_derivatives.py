@@ -14,7 +14,7 @@ import pytest
 from tests.manifolds.spaces import FAST, SPACES, VOCABULARY, compiled_setting, components
 
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 
 BENDING = ("expmap", "logmap", "dist", "sqdist", "norm", "transport", "logdetexp", "from_frame")

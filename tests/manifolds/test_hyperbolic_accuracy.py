@@ -13,7 +13,7 @@ from tests.oracles import hyperbolic as oracle
 from tests.oracles.hyperbolic_cases import cases
 
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 
 DTYPES = (np.float32, np.float64)

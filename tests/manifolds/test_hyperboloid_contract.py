@@ -10,7 +10,7 @@ from geodl.distributions import WrappedNormal
 from geodl.manifolds import Hyperboloid, hyperboloid
 
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 mp = type(mpmath.mp)()  # a context of its own
 mp.dps = 120

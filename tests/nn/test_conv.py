@@ -74,8 +74,8 @@ def test_zero_at_first_and_any_batch():
 
 
 def test_classifier_of_any_batch_and_its_features():
-    shape, looks = (9, 8, 2), {"widths": (3, 4), "hidden": 6, "kernel": 5}
-    net, features = conv_classifier(shape, 5, **looks), conv_features(shape, **looks)
+    shape, options = (9, 8, 2), {"widths": (3, 4), "hidden": 6, "kernel": 5}
+    net, features = conv_classifier(shape, 5, **options), conv_features(shape, **options)
     x = np.random.default_rng(0).normal(size=(2, 3, *shape)).astype(np.float32)
 
     @jax.jit

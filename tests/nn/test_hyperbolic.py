@@ -10,7 +10,7 @@ from geodl.manifolds import Hyperboloid, PoincareBall, poincare
 from geodl.nn import Gyroplane, MobiusLinear, functional, gyroplane
 
 
-pytestmark = pytest.mark.optimised
+pytestmark = pytest.mark.optimized
 
 
 DIM, FEATURES = 3, 7

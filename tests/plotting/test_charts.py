@@ -24,12 +24,12 @@ def disk_points(rng, n, c):
 
 
 def circle_through(arc):
-    """Centre and radius of the circle through an arc's ends and middle."""
+    """Center and radius of the circle through an arc's ends and middle."""
     a, m, b = arc[..., 0, :], arc[..., arc.shape[-2] // 2, :], arc[..., -1, :]
     rows = 2 * np.stack([m - a, b - a], axis=-2)
     right = np.stack([np.sum(m**2 - a**2, -1), np.sum(b**2 - a**2, -1)], axis=-1)
-    centre = np.linalg.solve(rows, right[..., None])[..., 0]
-    return centre, np.linalg.norm(a - centre, axis=-1)
+    center = np.linalg.solve(rows, right[..., None])[..., 0]
+    return center, np.linalg.norm(a - center, axis=-1)
 
 
 @pytest.mark.parametrize("c", CURVATURES)
@@ -52,11 +52,11 @@ def test_gyroplane_is_orthogonal_to_the_boundary_and_passes_through_p(rng, c):
     np.testing.assert_allclose(np.linalg.norm(arc[:, [0, -1]], axis=-1), disk.limit, rtol=1e-12)
     p = np.asarray(expmap0((w * b[:, None]).astype(np.float32), c))
     np.testing.assert_allclose(arc[:, arc.shape[1] // 2], p, atol=1e-6)
-    centre, radius = circle_through(arc)
-    distance = np.linalg.norm(arc - centre[:, None], axis=-1)
+    center, radius = circle_through(arc)
+    distance = np.linalg.norm(arc - center[:, None], axis=-1)
     np.testing.assert_allclose(distance, np.repeat(radius[:, None], arc.shape[1], axis=1))
-    # two circles meet at right angles where |centre|^2 = radius^2 + limit^2
-    np.testing.assert_allclose(np.sum(centre**2, axis=-1), radius**2 + disk.limit**2, rtol=1e-9)
+    # two circles meet at right angles where |center|^2 = radius^2 + limit^2
+    np.testing.assert_allclose(np.sum(center**2, axis=-1), radius**2 + disk.limit**2, rtol=1e-9)
 
 
 def test_gyroplane_is_the_zero_set_of_the_distance(rng):

@@ -111,7 +111,7 @@ def test_the_density_is_that_of_the_place(ax):
     np.testing.assert_allclose(picture[inside], expected)
 
 
-def test_the_scale_is_that_of_the_uniform_law(ax):
+def test_the_scale_is_that_of_the_uniform_distribution(ax):
     view, uniform = plotting.Orthographic(), 1 / (4 * np.pi)
     norms = [
         plotting.sphere_density(ax, view, lambda x: np.full(len(x), uniform), 20),
@@ -132,7 +132,7 @@ def test_paths_are_cut_where_the_map_is(ax):
     segments = np.array(lines.get_segments())
     assert len(segments) in (179, 180)
     assert np.max(np.abs(np.diff(segments, axis=1))) < 0.02
-    assert np.all(np.diff(lines.get_array()) > 0)  # coloured by time
+    assert np.all(np.diff(lines.get_array()) > 0)  # colored by time
     assert len(plotting.sphere_paths(ax, plotting.Orthographic(), path).get_segments()) == 0
     turned = plotting.Orthographic(longitude=180)
     whole = plotting.sphere_paths(ax, turned, path, colors="C1").get_segments()
@@ -176,7 +176,7 @@ def test_every_path_keeps_its_color(ax, points):
 
 
 @pytest.mark.parametrize("colors", [SEA, TIME])
-def test_the_colours_are_even_in_lightness(colors):
+def test_the_colors_are_even_in_lightness(colors):
     srgb = colors(np.linspace(0, 1, 101))[:, :3]
     linear = np.where(srgb > 0.04045, ((srgb + 0.055) / 1.055) ** 2.4, srgb / 12.92)
     lightness = 116 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16

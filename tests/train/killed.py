@@ -1,4 +1,4 @@
-"""A run to be killed: `python -m tests.train.killed FOLDER` says how far it has come."""
+"""A run to be killed: ``python -m tests.train.killed FOLDER`` says how far it has come."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The same run on any devices and processes: `python -m tests.train.parallel FOLDER`."""
+"""The same run on any devices and processes: ``python -m tests.train.parallel FOLDER``."""
 
 import json
 import os

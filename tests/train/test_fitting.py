@@ -49,7 +49,7 @@ class Killed(Exception):
 
 
 def killed_after(run, chunks):
-    """`run` that dies when it has done so many chunks."""
+    """``run`` that dies when it has done so many chunks."""
     left = [chunks]
 
     def dying(state, data, n):
@@ -250,7 +250,7 @@ def test_parameters_alone(tmp_path):
 
 
 def test_average_alone(tmp_path):
-    optimizer = train.averaged(OPTIMIZER, 0.9)
+    optimizer = train.with_ema(OPTIMIZER, 0.9)
     state = train.init({"a": jnp.arange(3.0)}, optimizer, jax.random.key(0))
     train.save(tmp_path, 1, state)
     average = train.load(tmp_path, "opt_state/average")
@@ -344,7 +344,7 @@ def start(folder):
 
 
 def kill_at_random(folder, line, delay):
-    """kill -9 some time after the run has printed `line`."""
+    """kill -9 some time after the run has printed ``line``."""
     process = start(folder)
     with process:
         for printed in process.stdout:

@@ -39,10 +39,10 @@ def make(manifold, family=WrappedNormal, scales=None, first="gyroplane", **optio
 @cache
 def learners(family):
     """Model of each chart, parameters of both, and the ELBOs (items,) and d mean(ELBO) / d log c by chart."""
-    law, scales = FAMILIES[family]
+    family, scales = FAMILIES[family]
     with jax.enable_x64(True):
         models = {
-            name: make(chart(2, C), law, scales, prior_scale=1.3, learn_curvature=True)
+            name: make(chart(2, C), family, scales, prior_scale=1.3, learn_curvature=True)
             for name, chart in CHARTS.items()
         }
         params = jit(models["ball"].init)(jax.random.key(0))

@@ -29,8 +29,8 @@ def make(
 
 def test_likelihoods():
     logits = 3 * DATA - 1
-    grey = DATA * jax.nn.log_sigmoid(logits) + (1 - DATA) * jax.nn.log_sigmoid(-logits)
-    np.testing.assert_allclose(vae.bernoulli(logits, DATA), grey.sum(-1), rtol=1e-5)
+    gray = DATA * jax.nn.log_sigmoid(logits) + (1 - DATA) * jax.nn.log_sigmoid(-logits)
+    np.testing.assert_allclose(vae.bernoulli(logits, DATA), gray.sum(-1), rtol=1e-5)
     normal = distrax.Normal(logits, 1.0).log_prob(DATA).sum(-1)
     np.testing.assert_allclose(vae.gaussian(logits, DATA), normal, rtol=1e-5)
 

@@ -1,1 +1,1 @@
-"""Continuous normalizing flows: along vector fields on manifolds."""
+"""Continuous normalizing flows along vector fields on manifolds: fields, solvers, losses, and the distribution."""

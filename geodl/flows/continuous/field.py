@@ -25,6 +25,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core import display
 from geodl.flows.continuous import divergence
 from geodl.flows.continuous.time import warp_time
 from geodl.manifolds import Manifold, Point, Tangent
@@ -43,7 +44,7 @@ class VectorField(NamedTuple):
       (..., *event_shape);
     - ``rate(params, t, x)``, that vector and the field's divergence (...);
     - ``components(params, t, x)``, components (..., n) along the vectors that span the tangent space, of which
-      ``assemble(x, components)`` makes the tangent vector.
+      ``assemble(x, components)`` makes the tangent vector: of the fields of :func:`vector_field`, not needed by a flow.
 
     They cannot be pickled: store the parameters, and make the field again, with the same ``seed``.
     """
@@ -52,8 +53,12 @@ class VectorField(NamedTuple):
     init: Callable[[Array], Any]
     apply: Callable[[Any, ArrayLike, Point], Tangent]
     rate: Callable[[Any, ArrayLike, Point], tuple[Tangent, Array]]
-    components: Callable[[Any, ArrayLike, Point], Array]
-    assemble: Callable[[Point, Array], Tangent]
+    components: Callable[[Any, ArrayLike, Point], Array] | None = None
+    assemble: Callable[[Point, Array], Tangent] | None = None
+
+    def __repr__(self) -> str:
+        size = display.count(functools.partial(self.init, jax.random.key(0)))
+        return f"VectorField({self.manifold}; {size})"
 
 
 def vector_field(
@@ -94,6 +99,17 @@ def vector_field(
 
     Reference:
         Rahimi & Recht (2007) for the features; Barron et al. (2021) weight features so for cones of light.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl import flows
+        >>> from geodl.manifolds import Sphere
+        >>> field = flows.vector_field(Sphere(2), width=8, depth=1, frequencies=0)
+        >>> params = field.init(jax.random.key(0))
+        >>> x = jnp.array([0.0, 0.0, 1.0])
+        >>> jax.jit(field.apply)(params, 0.5, x) @ x
+        Array(0., dtype=float32)
     """
     outputs, assemble, framed = _span(manifold, kind)
     dim = jax.eval_shape(lambda: manifold.coordinates(manifold.origin())).shape[-1]

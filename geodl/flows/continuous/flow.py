@@ -18,7 +18,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from geodl._core import distrax
-from geodl._core.checks import float_dtype, is_concrete
+from geodl._core.checks import as_float, is_concrete
 from geodl.flows.continuous.field import VectorField
 from geodl.flows.continuous.solvers import RK4, Stats, Tsit5
 from geodl.flows.continuous.time import in_warped_time, warp_time
@@ -31,7 +31,20 @@ FEW_STEPS = 64  # with fewer RK4 steps likelihoods of sharp densities are off by
 
 
 class ContinuousFlow(distrax.Distribution):
-    """The distribution of base samples carried along a vector field from time 0 to 1, on the field's manifold."""
+    """The distribution of base samples carried along a vector field from time 0 to 1, on the field's manifold.
+
+    Example:
+        >>> import jax
+        >>> from geodl import flows
+        >>> from geodl.distributions import Uniform
+        >>> from geodl.manifolds import Torus
+        >>> field = flows.vector_field(Torus(1), width=8, depth=1, frequencies=0)
+        >>> params = field.init(jax.random.key(0))
+        >>> flow = flows.ContinuousFlow(Uniform(Torus(1)), field, params, flows.RK4(64))
+        >>> draw = jax.jit(lambda flow, key: flow.sample(seed=key, sample_shape=4))
+        >>> draw(flow, jax.random.key(1)).shape
+        (4, 1)
+    """
 
     def __init__(
         self,
@@ -64,6 +77,9 @@ class ContinuousFlow(distrax.Distribution):
             )
         self._base, self._solver = base, solver
         self._field, self._params = field, jax.tree.map(jnp.asarray, params)
+
+    def __repr__(self) -> str:
+        return f"ContinuousFlow({self._base}, {self._field}, {self._solver})"
 
     @property
     def manifold(self) -> Manifold:
@@ -108,7 +124,10 @@ class ContinuousFlow(distrax.Distribution):
         return self.log_prob_and_stats(value)[0]
 
     def log_prob_and_stats(self, value: Point) -> tuple[Array, Stats]:
-        """Log-density, and its cost. Warns where a solver of fixed steps takes fewer than 64 of them."""
+        """Log-density, and its cost.
+
+        Warns where a solver of fixed steps takes fewer than 64 of them.
+        """
         if isinstance(self._solver, RK4) and self._solver.steps < FEW_STEPS:
             warnings.warn(
                 f"ContinuousFlow: a likelihood by {self._solver.steps} RK4 steps may be nats too high; "
@@ -156,7 +175,7 @@ class ContinuousFlow(distrax.Distribution):
         return v, jnp.zeros((), jax.tree.leaves(v)[0].dtype)  # diffrax takes no empty tree
 
     def _pull_back(self, x1, rate, solver):
-        x1 = jax.tree.map(lambda a: jnp.asarray(a, float_dtype(a)), x1)
+        x1 = jax.tree.map(as_float, x1)
         if is_concrete(*jax.tree.leaves(x1)):
             self.manifold.sqdist(x1, x1)  # raises for points that are not on the manifold
         x0, log_det, stats = self._solve(solver, rate, x1, 1.0, 0.0)

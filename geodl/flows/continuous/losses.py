@@ -73,6 +73,22 @@ def matching_loss(
 
     Reference:
         Lipman et al. (2023); Chen & Lipman (2024).
+
+    Example:
+        >>> from functools import partial
+        >>> import jax
+        >>> from geodl import flows
+        >>> from geodl.manifolds import Torus
+        >>> torus = Torus(1)
+        >>> field = flows.vector_field(torus, width=8, depth=1, frequencies=0)
+        >>> def loss(params, key, x1):
+        ...     of_time, of_base = jax.random.split(key)
+        ...     t, x0 = flows.random_times(of_time, len(x1)), torus.random_uniform(of_base, len(x1))
+        ...     return flows.matching_loss(torus, partial(field.apply, params), t, x0, x1).mean()
+        >>> params, x1 = field.init(jax.random.key(0)), 0.1 * jax.random.normal(jax.random.key(1), (32, 1))
+        >>> value, gradient = jax.jit(jax.value_and_grad(loss))(params, jax.random.key(2), x1)
+        >>> value.shape
+        ()
     """
     t = _times(manifold, t, x0, x1)
     # else XLA draws the random numbers again for each use of them

@@ -23,12 +23,20 @@ _RANGE = math.log1p(1 / RESOLUTION)
 
 
 def warp_time(t: ArrayLike) -> Array:
-    """log(1 + (1 - t) / 0.01) / log(1 + 1 / 0.01) for times t (...): 1 at t = 0, and 0 at t = 1."""
+    """log(1 + (1 - t) / 0.01) / log(1 + 1 / 0.01) for times t (...): 1 at t = 0, and 0 at t = 1.
+
+    Returns:
+        The warped times (...).
+    """
     return jnp.log1p((1 - jnp.asarray(t)) / RESOLUTION) / _RANGE
 
 
 def unwarp_time(s: ArrayLike) -> Array:
-    """The time t (...) whose warped time is s (...), inverse of :func:`warp_time`."""
+    """The time t (...) whose warped time is s (...), inverse of :func:`warp_time`.
+
+    Returns:
+        Times (...) in [0, 1].
+    """
     return 1 - RESOLUTION * jnp.expm1(jnp.asarray(s) * _RANGE)
 
 

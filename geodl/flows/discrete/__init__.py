@@ -1,1 +1,1 @@
-"""Flows of finitely many steps: couplings of vectors and of images."""
+"""Flows of finitely many steps: couplings of vectors (``realnvp``) and of images (``glow``, ``image_realnvp``)."""

@@ -58,6 +58,15 @@ def glow(
 
     Reference:
         Kingma & Dhariwal (2018).
+
+    Example:
+        >>> import jax
+        >>> from geodl import flows
+        >>> net = flows.glow((4, 4, 1), levels=((2, 1),), width=4)
+        >>> params = net.init(jax.random.key(0))
+        >>> draw = jax.jit(lambda params, key: net.distribution(params).sample(seed=key, sample_shape=3))
+        >>> draw(params, jax.random.key(1)).shape
+        (3, 4, 4, 1)
     """
     if not levels or min(min(level) for level in levels) < 1:
         raise ValueError(f"glow: levels of at least one step are needed, got {tuple(levels)}")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from geodl._core import distrax
+from geodl._core import display, distrax
 from geodl._core.platform import cpu_barrier
 from geodl.bijectors import (
     ActNorm,
@@ -40,6 +41,10 @@ class InvertibleNet(NamedTuple):
     init: Callable[[Array], Any]
     bijector: Callable[[Any], distrax.Bijector]
     data_init: Callable[[Any, Any], Any]
+
+    def __repr__(self) -> str:
+        size = display.count(partial(self.init, jax.random.key(0)))
+        return f"InvertibleNet({self.shape}; {size})"
 
     def generator(self, params: Any) -> Generator:
         """The exact generator, from R^n in arrays of this shape; what depends on the parameters alone is made once."""
@@ -150,8 +155,12 @@ def actnorm(shape: tuple[int, ...], pixelwise: bool = False) -> InvertibleNet:
         return ActNorm(params["shift"], params["log_scale"], ndims)
 
     def data_init(params, batch):
-        found = ActNorm.standardizing(batch, ndims, pixelwise)
-        return {"shift": found.shift, "log_scale": found.log_scale}
+        batch = jnp.asarray(batch)
+        axes = tuple(range(batch.ndim - (ndims if pixelwise else 1)))
+        scale = jnp.maximum(
+            jnp.std(batch, axes), 1e-3
+        )  # constant values are not stretched without bound
+        return {"shift": jnp.mean(batch, axes), "log_scale": jnp.log(scale)}
 
     return InvertibleNet(shape, init, bijector, data_init)
 

@@ -34,18 +34,36 @@ def gray_values(name: str, images: ArrayLike) -> UInt8[Array, "*shape"]:
 
 
 def dequantize(images: ArrayLike, key: Array) -> Float[Array, "*shape"]:
-    """Uniform random points (v + u) / 256 of the pixels' bins. Raises ``TypeError`` unless uint8."""
+    """Uniform random points (v + u) / 256 of the pixels' bins.
+
+    Returns:
+        Points of [0, 1]^d, of the shape of the images.
+
+    Raises:
+        TypeError: the images are not uint8.
+    """
     images = gray_values("dequantize", images)
     return (images + jax.random.uniform(key, images.shape)) / LEVELS
 
 
 def bin_centers(images: ArrayLike) -> Float[Array, "*shape"]:
-    """The centers (v + 1/2) / 256 of the pixels' bins. Raises ``TypeError`` unless uint8."""
+    """The centers (v + 1/2) / 256 of the pixels' bins.
+
+    Returns:
+        Points of [0, 1]^d, of the shape of the images.
+
+    Raises:
+        TypeError: the images are not uint8.
+    """
     return (gray_values("bin_centers", images) + 0.5) / LEVELS
 
 
 def quantize(x: ArrayLike) -> UInt8[Array, "*shape"]:
-    """The gray values of the bins in which x lies, floor(256 x); 0 and 255 beyond [0, 1]."""
+    """The gray values of the bins in which x lies, floor(256 x); 0 and 255 beyond [0, 1].
+
+    Returns:
+        uint8, of the shape of x.
+    """
     return jnp.clip(jnp.floor(jnp.asarray(x) * LEVELS), 0, LEVELS - 1).astype(jnp.uint8)
 
 
@@ -54,7 +72,14 @@ Noise: TypeAlias = Callable[[ArrayLike, Array], tuple[Array, Array]]
 
 
 def uniform_noise(images: ArrayLike, key: Array) -> tuple[Array, Array]:
-    """The :data:`Noise` that is uniform on every bin: log q = 0. Raises ``TypeError`` unless uint8."""
+    """The :data:`Noise` that is uniform on every bin: log q = 0.
+
+    Returns:
+        Points of the bins, and zeros (...).
+
+    Raises:
+        TypeError: the images are not uint8.
+    """
     x = dequantize(images, key)
     return x, jnp.zeros(x.shape[:-3], x.dtype)
 
@@ -72,6 +97,9 @@ def logit_normal_noise() -> LearnedNoise:
     It starts close to uniform noise (b = 1.6), but narrower (b = 0.4) at black and white. Pixels that are always one or
     the other then look normal to a flow, where uniform noise would cost each of them 0.25 bits. The median is the bin's
     center, whatever b is: there a search starts.
+
+    Returns:
+        The noise, of one parameter for each gray value.
     """
 
     def init(key):

@@ -48,6 +48,16 @@ def realnvp(
 
     Reference:
         Dinh, Sohl-Dickstein & Bengio (2017).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from geodl import flows
+        >>> net = flows.realnvp(2, couplings=2, widths=(8,))
+        >>> params = net.init(jax.random.key(0))
+        >>> log_prob = jax.jit(lambda params, x: net.distribution(params).log_prob(x))
+        >>> log_prob(params, jnp.zeros((5, 2))).shape
+        (5,)
     """
     if dim < 2 or couplings < 1:
         raise ValueError(

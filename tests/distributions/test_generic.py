@@ -1,4 +1,4 @@
-"""Every distribution: normalised, samples and density agree, batches, derivatives, transformations."""
+"""Every distribution: normalized, samples and density agree, batches, derivatives, transformations."""
 
 import functools
 import math
@@ -17,7 +17,7 @@ from geodl.distributions import (
     WrappedNormal,
 )
 from geodl.manifolds import SO3, Euclidean, Hyperboloid, PoincareBall, Product, Sphere, Torus
-from tests.distributions.laws import LAWS, PLANE, jit
+from tests.distributions.cases import DISTRIBUTIONS, PLANE, jit
 
 
 SAMPLES = 20_000
@@ -25,13 +25,13 @@ SAMPLES = 20_000
 
 @functools.cache
 def sampled(name):
-    """Draws (SAMPLES, batch, ...), their log-densities, and the law's log_prob, compiled for that shape."""
-    case, arguments = LAWS[name], {"seed": jax.random.key(1), "sample_shape": SAMPLES}
+    """Draws (SAMPLES, batch, ...), their log-densities, and the log_prob, compiled for that shape."""
+    case, arguments = DISTRIBUTIONS[name], {"seed": jax.random.key(1), "sample_shape": SAMPLES}
 
     @jit
     def draw(params):
-        law = case.make(params)
-        return law.sample(**arguments), *law.sample_and_log_prob(**arguments)
+        q = case.make(params)
+        return q.sample(**arguments), *q.sample_and_log_prob(**arguments)
 
     alone, z, log_p = draw(case.params)
     jax.tree.map(np.testing.assert_array_equal, alone, z)
@@ -39,19 +39,19 @@ def sampled(name):
     return z, log_p, functools.partial(log_prob, case.params)
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 @pytest.mark.quick(
     "wrapped sphere", "wrapped product", "wrapped torus", "von mises-fisher 2", "uniform 3"
 )
 def test_density_of_samples_is_the_density(name):
-    case = LAWS[name]
+    case = DISTRIBUTIONS[name]
     z, log_p, log_prob = sampled(name)
-    law = jit(case.make)(case.params)
-    assert log_p.shape == (SAMPLES, *law.batch_shape) and log_p.dtype == jnp.float32
+    q = jit(case.make)(case.params)
+    assert log_p.shape == (SAMPLES, *q.batch_shape) and log_p.dtype == jnp.float32
     jax.tree.map(
-        lambda x, s: np.testing.assert_equal(x.shape, (SAMPLES, *law.batch_shape, *s)),
+        lambda x, s: np.testing.assert_equal(x.shape, (SAMPLES, *q.batch_shape, *s)),
         z,
-        law.event_shape,
+        q.event_shape,
     )
     error = np.abs(np.asarray(log_prob(z) - log_p))
     # far out a float32 point carries its distance to eps exp(distance): the rare draws there differ
@@ -107,19 +107,19 @@ def square_cell(a, _):
 def test_density_integrates_to_one_and_is_that_of_the_samples(name):
     case = PLANE[name]
     z, _, log_prob = sampled(name)
-    law = jit(case.make)(case.params)
-    manifold = getattr(law, "manifold", Sphere(2))
+    q = jit(case.make)(case.params)
+    manifold = getattr(q, "manifold", Sphere(2))
     reach = np.pi if isinstance(manifold, Sphere) else 9 * np.max(case.params["scale"])
     torus = isinstance(manifold, Torus)
     grid, cell = (square_grid, square_cell) if torus else (polar_grid, polar_cell)
     a, weights, cells = grid(reach)
 
-    v = manifold.from_frame(law.loc, a[:, None])
-    volume = np.exp(np.asarray(manifold.logdetexp(law.loc, v), float)) * weights[:, None]
-    mass = np.exp(np.asarray(log_prob(manifold.expmap(law.loc, v)), float)) * volume
+    v = manifold.from_frame(q.loc, a[:, None])
+    volume = np.exp(np.asarray(manifold.logdetexp(q.loc, v), float)) * weights[:, None]
+    mass = np.exp(np.asarray(log_prob(manifold.expmap(q.loc, v)), float)) * volume
     np.testing.assert_allclose(np.sum(mass, 0), 1, atol=1e-4)
 
-    drawn = np.asarray(manifold.to_frame(law.loc, manifold.logmap(law.loc, z)))
+    drawn = np.asarray(manifold.to_frame(q.loc, manifold.logmap(q.loc, z)))
     for lane in range(2):
         expected = SAMPLES * np.bincount(cells, mass[:, lane], 40)
         counts = np.bincount(cell(drawn[:, lane], reach), minlength=40)
@@ -132,19 +132,19 @@ def test_density_integrates_to_one_and_is_that_of_the_samples(name):
 
 
 # ---------------------------------------------------------------------------------------------------
-# Other dimensions: importance sampling from another law
+# Other dimensions: importance sampling from another distribution
 # ---------------------------------------------------------------------------------------------------
 
 
-def reference(name, law):
-    """Points (SAMPLES, 2, ...) and log-densities of a law that covers the one of that name."""
+def reference(name, q):
+    """Points (SAMPLES, 2, ...) and log-densities of a distribution that covers the one of that name."""
     key = jax.random.key(4)
     if name == "wrapped so3":
         return SO3().random_uniform(key, (SAMPLES, 2)), -math.log(8 * math.pi**2)
     if name == "riemannian ball 5":
-        wide = WrappedNormal(law.manifold, law.loc, 1.3 * law.scale)
+        wide = WrappedNormal(q.manifold, q.loc, 1.3 * q.scale)
         return jit(lambda q: q.sample_and_log_prob(seed=key, sample_shape=SAMPLES))(wide)
-    uniform = Uniform(Sphere(law.event_shape[0] - 1))
+    uniform = Uniform(Sphere(q.event_shape[0] - 1))
     z = uniform.sample(seed=key, sample_shape=(SAMPLES, 2))
     return z, uniform.log_prob(z)
 
@@ -154,7 +154,7 @@ def reference(name, law):
 )
 @pytest.mark.quick("wrapped so3", "riemannian ball 5")
 def test_density_by_importance_sampling(name):
-    case = LAWS[name]
+    case = DISTRIBUTIONS[name]
     z, _, log_prob = sampled(name)
     x, log_q = reference(name, jit(case.make)(case.params))
     w = np.exp(np.asarray(log_prob(x) - log_q, float))
@@ -168,12 +168,12 @@ def test_density_by_importance_sampling(name):
 
 
 def test_product_density_is_the_product_of_densities():
-    case = LAWS["wrapped product"]
+    case = DISTRIBUTIONS["wrapped product"]
     z, log_p, _ = sampled("wrapped product")
-    law = jit(case.make)(case.params)
+    q = jit(case.make)(case.params)
     parts = [
-        WrappedNormal(factor, loc, law.scale).log_prob(point[:100])
-        for factor, loc, point in zip(law.manifold.factors, law.loc, z, strict=True)
+        WrappedNormal(factor, loc, q.scale).log_prob(point[:100])
+        for factor, loc, point in zip(q.manifold.factors, q.loc, z, strict=True)
     ]
     np.testing.assert_allclose(parts[0] + parts[1], log_p[:100], atol=1e-4)
 
@@ -194,13 +194,13 @@ def test_product_density_is_the_product_of_densities():
 )
 def test_derivatives_in_all_parameters(name, x64):
     """Of samples, of their densities, and of log_prob at loc itself, against differences."""
-    case = LAWS[name]
+    case = DISTRIBUTIONS[name]
     weight = jnp.asarray(np.random.default_rng(0).normal(size=8))
 
     def summary(params):
-        law = case.make(params)
-        z, log_p = law.sample_and_log_prob(seed=jax.random.key(3), sample_shape=5)
-        at_loc = law.log_prob(law.loc)
+        q = case.make(params)
+        z, log_p = q.sample_and_log_prob(seed=jax.random.key(3), sample_shape=5)
+        at_loc = q.log_prob(q.loc)
         assert z.dtype == log_p.dtype == at_loc.dtype == jnp.float64
         return jnp.sum(weight[: z.shape[-1]] * z) + jnp.mean(log_p) + jnp.sum(at_loc)
 
@@ -231,14 +231,20 @@ def test_far_samples_have_right_densities():
     @jit
     def draws():
         key = jax.random.key(0)
-        laws = [
+        distributions = [
             RiemannianNormal(space, space.origin(), scale)
             for space in (PoincareBall(dim, c), Hyperboloid(dim, c))
         ]
         (_, on_ball), (z, log_p) = (
-            law.sample_and_log_prob(seed=key, sample_shape=200) for law in laws
+            q.sample_and_log_prob(seed=key, sample_shape=200) for q in distributions
         )
-        return on_ball, z, log_p, laws[1].log_prob(z), laws[1].manifold.dist(laws[1].loc, z)
+        return (
+            on_ball,
+            z,
+            log_p,
+            distributions[1].log_prob(z),
+            distributions[1].manifold.dist(distributions[1].loc, z),
+        )
 
     on_ball, z, log_p, log_prob, r = draws()
     assert np.mean(r) * np.sqrt(c) > 26 and np.all(np.isfinite(z))
@@ -263,9 +269,9 @@ def test_one_trace_for_all_parameters(make):
     traces = []
 
     @jax.jit
-    def leaves_of(law):
-        traces.append(law)
-        return jax.tree.leaves(law)
+    def leaves_of(q):
+        traces.append(q)
+        return jax.tree.leaves(q)
 
     for s in (0.5, 0.7, 1.2):  # Python floats too are data, not structure
         assert s in [
@@ -279,10 +285,10 @@ def test_vmap_and_broadcasting_agree():
     loc = jnp.array([[0.1, 0.2], [-0.3, 0.1]])
     scale = jnp.array([[0.3], [0.8]])
     z = jnp.array([0.4, 0.1])
-    for law in (WrappedNormal, RiemannianNormal):
+    for family in (WrappedNormal, RiemannianNormal):
 
-        def make(c, loc, scale, law=law):
-            return law(PoincareBall(2, c), loc, scale)
+        def make(c, loc, scale, family=family):
+            return family(PoincareBall(2, c), loc, scale)
 
         batch = make(c, loc, scale)
         assert batch.batch_shape == (2,)
@@ -295,14 +301,12 @@ def test_vmap_and_broadcasting_agree():
 
 
 def test_scan_carries_a_distribution():
-    def body(law, key):
-        z = law.sample(seed=key)
-        return WrappedNormal(law.manifold, z, law.scale), z
+    def body(q, key):
+        z = q.sample(seed=key)
+        return WrappedNormal(q.manifold, z, q.scale), z
 
-    law = WrappedNormal(Sphere(2), jnp.eye(3)[0], 0.1)
-    last, path = jit(lambda law: jax.lax.scan(body, law, jax.random.split(jax.random.key(0), 4)))(
-        law
-    )
+    q = WrappedNormal(Sphere(2), jnp.eye(3)[0], 0.1)
+    last, path = jit(lambda q: jax.lax.scan(body, q, jax.random.split(jax.random.key(0), 4)))(q)
     np.testing.assert_array_equal(last.loc, path[-1])
 
 
@@ -322,10 +326,10 @@ def test_mixtures_and_independent(components):
 
     @jit
     def evaluate(parts, logits):
-        law = distrax.MixtureSameFamily(distrax.Categorical(logits=logits), parts)
-        z = law.sample(seed=jax.random.key(0), sample_shape=7)
+        q = distrax.MixtureSameFamily(distrax.Categorical(logits=logits), parts)
+        z = q.sample(seed=jax.random.key(0), sample_shape=7)
         joint = distrax.Independent(parts, 1)
-        return z, law.log_prob(z), parts.log_prob(z[:, None]), joint.log_prob(z[:, None])
+        return z, q.log_prob(z), parts.log_prob(z[:, None]), joint.log_prob(z[:, None])
 
     z, mixed, each, joint = evaluate(parts, logits)
     assert z.shape == (7, *parts.event_shape)
@@ -334,8 +338,8 @@ def test_mixtures_and_independent(components):
 
 
 def test_half_precision_parameters_are_computed_in_float32():
-    law = WrappedNormal(Euclidean(2), jnp.zeros(2, jnp.bfloat16), jnp.ones((), jnp.bfloat16))
-    assert law.sample(seed=0).dtype == law.log_prob(jnp.ones(2)).dtype == jnp.float32
+    q = WrappedNormal(Euclidean(2), jnp.zeros(2, jnp.bfloat16), jnp.ones((), jnp.bfloat16))
+    assert q.sample(seed=0).dtype == q.log_prob(jnp.ones(2)).dtype == jnp.float32
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -346,12 +350,12 @@ def test_half_precision_parameters_are_computed_in_float32():
 def test_wrapped_normal_scale_is_per_direction_of_the_frame():
     loc, scale = jnp.array([0.4, -0.2]), jnp.array([0.5, 0.1])
     ball = PoincareBall(2, 1.0)
-    law = WrappedNormal(ball, loc, scale)
+    q = WrappedNormal(ball, loc, scale)
     z = ball.expmap(loc, ball.from_frame(loc, jnp.array([0.7, 0.05])))
     normal = stats.norm.logpdf([0.7, 0.05], scale=scale).sum()
     r = np.hypot(0.7, 0.05)
-    np.testing.assert_allclose(law.log_prob(z), normal - np.log(np.sinh(r) / r), rtol=1e-4)
-    np.testing.assert_array_equal(law.mean(), loc)
+    np.testing.assert_allclose(q.log_prob(z), normal - np.log(np.sinh(r) / r), rtol=1e-4)
+    np.testing.assert_array_equal(q.mean(), loc)
 
 
 def test_wound_normal_on_the_circle_is_uniform_at_large_scale():
@@ -360,8 +364,8 @@ def test_wound_normal_on_the_circle_is_uniform_at_large_scale():
     z = jnp.linspace(-3.0, 3.0, 7)[:, None]
     ripple = 1 + 2 * np.exp(-4.5) * np.cos(z[:, 0])  # the Fourier series of the wound normal
     on_circle = jnp.concatenate([jnp.cos(z), jnp.sin(z)], -1)
-    for law, points in ((angle, z), (circle, on_circle)):
-        log_p = jit(lambda law, x: law.log_prob(x))(law, points)
+    for q, points in ((angle, z), (circle, on_circle)):
+        log_p = jit(lambda q, x: q.log_prob(x))(q, points)
         np.testing.assert_allclose(jnp.exp(log_p), ripple / (2 * np.pi), rtol=1e-4)
 
 

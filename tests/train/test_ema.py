@@ -8,7 +8,7 @@ from geodl import train
 
 
 def test_the_average_is_that_of_the_parameters():
-    optimizer = train.averaged(optax.sgd(0.1), 0.9)
+    optimizer = train.with_ema(optax.sgd(0.1), 0.9)
     params = {"a": jnp.ones(2)}
     state = optimizer.init(params)
     expected = np.ones(2)
@@ -26,4 +26,4 @@ def test_the_average_is_that_of_the_parameters():
 
 def test_bad_decay():
     with pytest.raises(ValueError, match=r"got 1\.0"):
-        train.averaged(optax.sgd(0.1), 1.0)
+        train.with_ema(optax.sgd(0.1), 1.0)

@@ -21,7 +21,7 @@ jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_lev
 
 
 class Case(NamedTuple):
-    """make(params) for a batch of two laws; params are arrays with leading axis 2."""
+    """make(params) for a batch of two distributions; params are arrays with leading axis 2."""
 
     make: object
     params: dict
@@ -33,7 +33,7 @@ def around_origin(manifold, a):
     return manifold.expmap_frame(origin, a)
 
 
-def located(law, space, scale):
+def located(family, space, scale):
     """A case whose location (normal coordinates), scale and curvature, if any, are parameters."""
     coordinates = np.random.default_rng(3).normal(size=(2, space.dim)) / np.sqrt(space.dim)
     parameters = {"loc": coordinates, "scale": np.reshape(scale, (2, -1))}
@@ -43,7 +43,7 @@ def located(law, space, scale):
     def make(params):
         manifold = type(space)(space.dim, params["c"]) if "c" in params else space
         points = jax.vmap(around_origin, (0 if "c" in params else None, 0))
-        return law(manifold, points(manifold, params["loc"]), params["scale"])
+        return family(manifold, points(manifold, params["loc"]), params["scale"])
 
     return Case(make, {k: v.astype(np.float32) for k, v in parameters.items()})
 
@@ -79,4 +79,4 @@ OTHER = {
     "von mises-fisher 5": von_mises_fisher(5, [1.5, 9.0]),
     "uniform 3": Case(lambda params: Uniform(Sphere(3)), {}),
 }
-LAWS = PLANE | OTHER
+DISTRIBUTIONS = PLANE | OTHER

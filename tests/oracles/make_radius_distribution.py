@@ -1,6 +1,6 @@
-"""Write radial_law.json: the law of the Riemannian normal's radius by mpmath quadrature at 40 digits.
+"""Write radius_distribution.json: the distribution of the Riemannian normal's radius by mpmath quadrature at 40 digits.
 
-    python tests/oracles/make_radial_law.py > tests/oracles/radial_law.json
+    python tests/oracles/make_radius_distribution.py > tests/oracles/radius_distribution.json
 
 Each cell: dim, scale, c, log Z, its derivatives in scale and c, and for some radii the distribution
 function and the pathwise derivatives dr/dscale, dr/dc at fixed probability. Takes some minutes.

@@ -56,7 +56,7 @@ def jacobian(f, a, h=1e-4):
     return np.stack(columns, -1)
 
 
-def laws(record):
+def identities(record):
     """name -> (left side, right side[, tolerance])."""
     space, dim = Compiled(record), record.dim
     x, y, u, v = random_setting(record, (N,))
@@ -147,10 +147,10 @@ def laws(record):
 @functools.cache
 def evaluated(name):
     with jax.enable_x64(True):
-        return jax.device_get(laws(with_curvatures(SPACES[name], N)))
+        return jax.device_get(identities(with_curvatures(SPACES[name], N)))
 
 
-LAWS = """
+IDENTITIES = """
 log inverts exp; exp inverts log; dist of exp is the norm; dist is symmetric;
 dist is the norm of log; sqdist is dist squared; geodesic starts at x; geodesic ends at y;
 geodesic has constant speed; transport keeps inner products; transport there and back;
@@ -162,23 +162,23 @@ project_tangent is idempotent; egrad_to_rgrad is the gradient; egrad_to_rgrad is
 gradient of half sqdist is -log; differential of exp at 0 is I; logdetexp is the Jacobian's;
 logdetexp at 0 is 0; frame is the origin's, transported
 """
-LAWS = [" ".join(law.split()) for law in LAWS.split(";")]
+IDENTITIES = [" ".join(identity.split()) for identity in IDENTITIES.split(";")]
 LEFT_INVARIANT = ("so3", "product")  # the frame of SO(3) is not transported from the origin
 
 
-@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("identity", IDENTITIES)
 @pytest.mark.parametrize("name", SPACES)
-def test_law(name, law):
-    left, right, *tolerance = evaluated(name)[law]
-    if law == "frame is the origin's, transported" and name in LEFT_INVARIANT:
+def test_identity(name, identity):
+    left, right, *tolerance = evaluated(name)[identity]
+    if identity == "frame is the origin's, transported" and name in LEFT_INVARIANT:
         with pytest.raises(AssertionError):
             assert_close(left, right, 1e-3)
     else:
-        assert_close(left, right, *tolerance or [1e-10], law)
+        assert_close(left, right, *tolerance or [1e-10], identity)
 
 
-def test_no_law_is_forgotten():
-    assert set(evaluated("euclidean")) == set(LAWS)
+def test_no_identity_is_forgotten():
+    assert set(evaluated("euclidean")) == set(IDENTITIES)
 
 
 @pytest.mark.parametrize("name", SPACES)
