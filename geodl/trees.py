@@ -61,6 +61,9 @@ def from_edges(edges: Any, root: int | None = None, spanning: bool = False) -> T
         root: a node; by default the middle of a longest path, which makes the tree as shallow as it can be.
         spanning: whether to take a breadth-first spanning tree where the edges have cycles.
 
+    Returns:
+        The rooted tree.
+
     Raises:
         ValueError: a node number is negative or missing, the edges do not connect the nodes, or there is a cycle.
     """
@@ -131,7 +134,11 @@ class _Search:
 
 
 def degrees(tree: Tree) -> np.ndarray:
-    """The number of edges (n,) at each node."""
+    """The number of edges at each node.
+
+    Returns:
+        Integers (n,).
+    """
     root = tree.depths == 0
     return np.bincount(tree.parents[~root], minlength=len(root)) + ~root
 
@@ -145,6 +152,9 @@ def edge_length(tree: Tree, distortion: float) -> float:
     Args:
         tree: whose largest degree k decides.
         distortion: largest over smallest ratio, above 1.
+
+    Returns:
+        The length, in units of the curvature's radius.
     """
     if not distortion > 1:
         raise ValueError(f"edge_length: the distortion is above 1, got {distortion}")
@@ -155,7 +165,8 @@ def edge_length(tree: Tree, distortion: float) -> float:
 def equal_angles(tree: Tree) -> np.ndarray:
     """Equal angles (n,) at which the edges to the nodes leave their parents, where the edge upwards leaves at pi.
 
-    The root's own is 0.
+    Returns:
+        Radians (n,), the root's own is 0.
     """
     order = np.argsort(tree.parents, kind="stable")
     order = order[tree.depths[order] > 0]
@@ -278,6 +289,9 @@ def embed(tree: Tree, length: ArrayLike, angles: ArrayLike | None = None) -> Dra
         length: of all edges, or (n,) of the edge above each node, in units of the curvature's radius; its dtype is
             that of the distances.
         angles: (n,) in radians, as :func:`equal_angles` gives them by default.
+
+    Returns:
+        The drawing, whose distances are of the dtype of the lengths.
 
     Raises:
         ValueError: a length is not positive.

@@ -175,7 +175,15 @@ class Manifold(ABC):
         return self.to_frame(x, self.logmap(x, y))
 
     def transport_frame(self, x: Point, y: Point, a: ArrayLike) -> Array:
-        """Components at y of the tangent vector at x with components a (..., dim), after parallel transport."""
+        """Parallel transport along the shortest geodesic from x to y, in frame components.
+
+        Args:
+            x, y: Points (..., *event_shape).
+            a: Components (..., dim) of a tangent vector at x.
+
+        Returns:
+            Its components (..., dim) at y: a, rotated.
+        """
         return self.to_frame(y, self.transport(x, y, self.from_frame(x, a)))
 
     def logdetexp_frame(self, x: Point, a: ArrayLike) -> Array:

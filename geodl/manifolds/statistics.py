@@ -138,6 +138,9 @@ def frechet_variance(
         points: (..., n, *event_shape).
         weights: (..., n), equal by default.
         mean: (..., *event_shape), if not the Fréchet mean.
+
+    Returns:
+        Numbers (...).
     """
     points, weights, _ = _weighted("frechet_variance", manifold, points, weights)
     mean = frechet_mean(manifold, points, weights).point if mean is None else mean
@@ -167,6 +170,9 @@ def tangent_pca(
         points: (..., n, *event_shape).
         weights: (..., n), equal by default.
         mean: (..., *event_shape), if not the Fréchet mean.
+
+    Returns:
+        The mean, and directions and variances there.
     """
     points, weights, _ = _weighted("tangent_pca", manifold, points, weights)
     mean = frechet_mean(manifold, points, weights).point if mean is None else mean
@@ -314,6 +320,9 @@ def kmeans(
         k: number of clusters. One that loses all its points keeps its center.
         weights: (n,), equal by default.
         max_steps: where the iteration ends in any case.
+
+    Returns:
+        The clusters; ``converged`` is False where ``max_steps`` have ended it.
 
     Raises:
         ValueError: not 1 <= k <= n; a negative weight, or only zeros (under jit these give NaN).

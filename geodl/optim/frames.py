@@ -79,7 +79,11 @@ def in_frame(
 
 
 def identity_frame(manifold: Manifold | None, x: Point) -> Array | None:
-    """The manifold's own frame at the points x, (..., dim, dim); None where that frame is parallel."""
+    """The manifold's own frame at the points x.
+
+    Returns:
+        The unit matrices (..., dim, dim); None where that frame is parallel.
+    """
     if not is_curved(manifold, x):
         return None
     zero = zero_components(manifold, x)
@@ -89,7 +93,16 @@ def identity_frame(manifold: Manifold | None, x: Point) -> Array | None:
 
 
 def carry_frame(manifold: Manifold | None, frame: Array | None, x: Point, y: Point) -> Array | None:
-    """The frame (..., dim, dim) at x after parallel transport to y; None stays."""
+    """A frame after parallel transport.
+
+    Args:
+        manifold: that the points lie on.
+        frame: (..., dim, dim), in rows of components in the manifold's own frame at x; None stays.
+        x, y: points, from where to where.
+
+    Returns:
+        The frame, in components in the manifold's own frame at y.
+    """
     if frame is None:
         return None
     one = lambda a: manifold.transport_frame(x, y, a)  # type: ignore  # noqa: E731

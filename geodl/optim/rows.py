@@ -26,7 +26,11 @@ from geodl.optim.transforms import apply_updates
 
 
 def init_rows(optimizer: optax.GradientTransformation, table: Point) -> Any:
-    """The optimizer's state of every row of the table, its leaves with the table's leading axis."""
+    """The optimizer's state of every row of the table.
+
+    Returns:
+        The state, its leaves with the table's leading axis.
+    """
     return jax.vmap(optimizer.init)(table)
 
 

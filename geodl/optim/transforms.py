@@ -100,6 +100,9 @@ def riemannian_momentum(
         manifolds: as in :func:`riemannian_gradient`, which comes before this.
         decay: of the momentum in a step.
         nesterov: whether g + decay m is what goes on, instead of m.
+
+    Returns:
+        A transformation of frame components.
     """
 
     def init(params):
@@ -153,6 +156,9 @@ def scale_by_riemannian_adam(
         eps: added to the root.
         eps_root: added under the root.
         amsgrad: whether the largest second moment so far is what divides.
+
+    Returns:
+        A transformation of frame components.
     """
 
     def init(params):
@@ -220,6 +226,9 @@ def add_pull_to_origin(manifolds: Manifolds, weight: float) -> optax.GradientTra
     Args:
         manifolds: as in :func:`riemannian_gradient`, which comes before this.
         weight: of the pull.
+
+    Returns:
+        A transformation of frame components.
     """
 
     def update(updates, state, params=None):
