@@ -10,6 +10,7 @@ import pytest
 
 from geodl import optim
 from geodl.manifolds import SO3, Euclidean, Hyperboloid, PoincareBall, Product, Sphere, Torus
+from tests.devices import on_devices
 from tests.manifolds.foreign import HalfSpace
 from tests.manifolds.spaces import SPACES, components, random_setting
 from tests.optim.problem import descend
@@ -462,3 +463,10 @@ def test_unique_rows():
         optim.update_rows(
             optim.sgd(None, 1.0), None, jnp.ones(2), (), jnp.ones(6), jnp.array([2, 2])
         )
+
+
+@pytest.mark.slow
+def test_a_sharded_table_goes_the_same_way():
+    found = on_devices("tests.optim.parallel")
+    assert found["devices"] == found["moments"] == 8
+    assert found["moved"] > 0.3 and found["difference"] < 1e-5
