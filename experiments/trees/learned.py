@@ -112,18 +112,11 @@ def embed(
     of_start, of_steps = jax.random.split(jax.random.key(seed))
     n = len(taxonomy.names)
     above = taxonomy.related()
-    rate = optax.warmup_cosine_decay_schedule(
-        config.learning_rate / 10,
-        config.learning_rate,
-        config.steps // 20,
-        config.steps,
-        config.learning_rate / 100,
-    )
     trained = _train(
         space,
-        optim.adam(space, rate, b2=0.99),
         config.steps,
         config.negatives,
+        config.learning_rate,
         jnp.asarray(taxonomy.pairs),
         jnp.asarray(above | np.eye(n, dtype=bool)),
         0.01 * jax.random.normal(of_start, (n, space.dim)),
@@ -141,7 +134,12 @@ def embed(
 
 
 @partial(jax.jit, static_argnums=(1, 2, 3))
-def _train(space, optimizer, steps, negatives, pairs, related, start, key):
+def _train(space, steps, negatives, learning_rate, pairs, related, start, key):
+    rate = optax.warmup_cosine_decay_schedule(
+        learning_rate / 10, learning_rate, steps // 20, steps, learning_rate / 100
+    )
+    optimizer = optim.adam(space, rate, b2=0.99)
+
     def step(carry, i):
         points, state = carry
         drawn = jax.random.randint(jax.random.fold_in(key, i), (negatives,), 0, len(related))
