@@ -66,7 +66,9 @@ def test_a_small_run_and_its_second_start(tmp_path, capsys):
 
 
 def test_a_plane_and_its_gap(tmp_path):
-    config = plane.Plane(lengths=(3.0,), dimensions=(2,), steps=20, root=str(tmp_path))
+    config = plane.Plane(
+        graphs=("binary",), lengths=(3.0,), rows=60, dimensions=(2,), steps=20, root=str(tmp_path)
+    )
     found = plane.run(config)
     for rows in found.values():
         assert rows[-1]["worst"] <= 1.01 and rows[-1]["map"] == 1.0
