@@ -85,6 +85,10 @@ def visit_math(translator, node):
     block = isinstance(node, nodes.math_block)
     try:
         formula = tex2mathml(node.astext(), as_block=block)
+        # a thin space after log, div and the like, which browsers leave out
+        formula = formula.replace(
+            "&ApplyFunction;</mo>", '&ApplyFunction;</mo><mspace width="0.17em" />'
+        )
     except MathError as error:
         logging.getLogger(__name__).warning("%s in %s", error, node.astext(), location=node)
         formula = translator.encode(node.astext())

@@ -61,7 +61,7 @@ def fill(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, asdict(cell) | {"protocol": run.protocol} | provenance() | dict(result))
         if shown:
-            print(f"{cell.folder}: {shown} {result[shown]:.3f}", flush=True)
+            print(f"{cell.folder}: {shown} {result[shown]:z.3f}", flush=True)
     kinds = {type(cell) for cell in cells}
     return results(kinds.pop(), store) if kinds else {}
 

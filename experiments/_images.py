@@ -1,8 +1,7 @@
-"""Images of all experiments: loaded, split, cut into batches."""
+"""Images of all experiments: loaded and split."""
 
-from typing import Any, Literal
+from typing import Literal
 
-import jax
 import numpy as np
 
 from geodl import datasets
@@ -50,20 +49,3 @@ def split_in_two(images: datasets.Images) -> tuple[datasets.Images, datasets.Ima
 def with_channels(images: np.ndarray) -> np.ndarray:
     """Gray images (n, height, width) with an axis for their channel."""
     return images if images.ndim == 4 else images[..., None]
-
-
-def image_shape(images: np.ndarray) -> tuple[int, int, int]:
-    """Height, width and channels of images (n, height, width[, channels])."""
-    _, height, width, channels = with_channels(images).shape
-    return height, width, channels
-
-
-def batches(tree: Any, size: int) -> list[tuple[Any, int]]:
-    """Batches of one size with their counts of samples; the last is filled up by its own, to compile but once."""
-    count = len(jax.tree.leaves(tree)[0])
-    parts = []
-    for first in range(0, count, size):
-        m = min(size, count - first)
-        index = first + np.arange(min(size, count)) % m
-        parts.append((jax.tree.map(lambda a, i=index: np.asarray(a)[i], tree), m))
-    return parts

@@ -1,4 +1,4 @@
-"""A run: its folder and configuration, where its figures come from, and its tables.
+"""A run: its command, its folder and configuration, where its figures come from, and its tables.
 
 A run is ``<root>/<experiment>/<name>/``: ``config.json`` (what was asked, and at each start the revision, device, ...),
 ``table.md`` and ``result.json`` at the end, and what the experiment puts beside them: checkpoints, logs, pictures.
@@ -8,16 +8,36 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import tyro
 from scipy.stats import binomtest
 
 from geodl.train import write_text
+
+
+Commands = Mapping[str, tuple[Any, Callable[[Any], Any]]]
+
+
+def main(family: str, description: str | None, commands: Commands, words: dict[str, str]) -> None:
+    """Parse the command line of a family of experiments and run what it asks for.
+
+    Args:
+        family: its module.
+        description: what all its commands are about.
+        commands: by name the default configuration, and what runs one of its type.
+        words: what each command does.
+    """
+    defaults = {name: config for name, (config, _) in commands.items()}
+    command = tyro.extras.subcommand_type_from_defaults(defaults, words)
+    config = tyro.cli(command, description=description, prog=f"python -m {family}")
+    runs = {type(default): run for default, run in commands.values()}
+    runs[type(config)](config)
 
 
 class Run:
@@ -129,34 +149,39 @@ def provenance() -> dict[str, Any]:
 def _git_revision() -> str | None:
     """Revision of the code that runs, ``-dirty`` where files differ from it; None outside of git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    options: dict[str, Any] = {"stderr": subprocess.DEVNULL, "text": True, "timeout": 10}
     try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.check_output(command, cwd=Path(__file__).parent, **options).strip()
+    except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
 
 
-def date_and_revision(record: Mapping[str, Any]) -> list[str]:
+def date_and_revision(record: Mapping[str, Any]) -> dict[str, str]:
     """Two cells of a table: when and from which code a result is."""
-    return [record["date"][:10], str(record["revision"])[:7]]
+    return {"date": record["date"][:10], "revision": str(record["revision"])[:7]}
 
 
 def citation(record: Mapping[str, Any]) -> str:
     """Command, date and revision of a result, for the caption of a table."""
-    date, revision = date_and_revision(record)
-    return f"`python {' '.join(record['command'][1:])}`, {date}, revision {revision}"
+    where = date_and_revision(record)
+    command = " ".join(record["command"][1:])
+    return f"`python {command}`, {where['date']}, revision {where['revision']}"
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table, its columns aligned in the source too; floats to two decimals."""
-    cells = [[f"{c:z.2f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
-    for row in cells:
-        if len(row) != len(header):
-            raise ValueError(f"row {row} has {len(row)} cells, the header has {len(header)}")
-    widths = [max(3, *(len(row[i]) for row in [list(header), *cells])) for i in range(len(header))]
-    lines = [list(header), ["-" * width for width in widths], *cells]
+def markdown_table(rows: Iterable[Mapping[str, object]]) -> str:
+    """A Markdown table of rows {column: cell}, aligned in the source too; floats to two decimals, None is blank."""
+
+    def text(cell):
+        return f"{cell:z.2f}" if isinstance(cell, float) else "" if cell is None else str(cell)
+
+    rows = [{column: text(cell) for column, cell in row.items()} for row in rows]
+    header = list(rows[0])
+    if any(list(row) != header for row in rows):
+        raise ValueError(f"rows of one table have other columns: {[list(row) for row in rows]}")
+    columns = [[name, *(row[name] for row in rows)] for name in header]
+    widths = [max(3, *map(len, column)) for column in columns]
+    lines = list(zip(*columns, strict=True))
+    lines.insert(1, tuple("-" * width for width in widths))
     return "\n".join(
         "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
         for line in lines
@@ -166,24 +191,22 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> s
 def mean_and_error(values: Sequence[float] | np.ndarray) -> str:
     """Mean over seeds ± its standard error (one seed: the value alone)."""
     if len(values) < 2:
-        return f"{np.mean(values):.2f}"
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1) / len(values) ** 0.5:.2f}"
+        return f"{np.mean(values):z.2f}"
+    return f"{np.mean(values):z.2f} ± {np.std(values, ddof=1) / len(values) ** 0.5:.2f}"
 
 
-def metric_rows(
-    methods: Mapping[str, Mapping[str, np.ndarray]],
-) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of :func:`markdown_table` for metrics (n,), a row per method.
+def metric_rows(methods: Mapping[str, Mapping[str, np.ndarray]]) -> list[dict[str, str]]:
+    """Rows of :func:`markdown_table` for metrics (n,), one per method.
 
     Booleans are shares with Wilson's interval of 95 %, numbers are means of the finite entries ± their standard error.
     A metric that a method lacks is left blank.
     """
-    names = list(dict.fromkeys(name for metrics in methods.values() for name in metrics))
-    rows = [
-        [method, *(_cell(metrics[name]) if name in metrics else "" for name in names)]
+    names = dict.fromkeys(name for metrics in methods.values() for name in metrics)
+    return [
+        {"method": method}
+        | {name: _cell(metrics[name]) if name in metrics else "" for name in names}
         for method, metrics in methods.items()
     ]
-    return ["method", *names], rows
 
 
 def _cell(values):

@@ -14,7 +14,9 @@ import pytest
 import geodl
 
 
-PAGES = Path(__file__).parents[1] / "docs" / "api"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = DOCS / "api"
+GUIDES = sorted(page for page in DOCS.glob("*.md") if "{code-cell}" in page.read_text())
 SUBPACKAGES = [f"geodl.{name}" for name in geodl.__all__ if not name.startswith("_")]
 
 
@@ -66,7 +68,8 @@ EXAMPLES = """
 geodl.counterfactual.Search geodl.counterfactual.run geodl.generators.Generator geodl.generators.from_bijector
 geodl.distributions.RiemannianNormal geodl.distributions.VonMisesFisher geodl.distributions.WrappedNormal
 geodl.explain.integrated_gradients geodl.flows.ContinuousFlow geodl.flows.glow geodl.flows.matching_loss
-geodl.flows.realnvp geodl.flows.vector_field geodl.manifolds.PoincareBall geodl.manifolds.Sphere
+geodl.flows.realnvp geodl.flows.vector_field geodl.manifolds.Hyperboloid geodl.manifolds.PoincareBall
+geodl.manifolds.Sphere
 geodl.manifolds.poincare.dist geodl.manifolds.poincare.expmap geodl.manifolds.poincare.logmap geodl.nn.mlp
 geodl.train.fit geodl.vae.elbo geodl.vae.iwae geodl.vae.vae
 """.split()
@@ -154,3 +157,18 @@ def test_examples_run(name):
     report = []
     doctest.DocTestRunner(verbose=False).run(example, out=report.append)
     assert not report, "".join(report)
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_guides_use_names_that_are_there(page):
+    """The documentation's build runs the cells; this finds a renamed function in a second."""
+    cells = re.findall(r"^```\{code-cell\}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    imports = re.findall(r"^from geodl(?:\.\w+)* import .*$", "\n".join(cells), re.MULTILINE)
+    assert imports
+    names: dict[str, object] = {}
+    exec("\n".join(imports), names)
+    modules = {alias: value for alias, value in names.items() if inspect.ismodule(value)}
+    used = (
+        re.findall(rf"(?<![\w.])({'|'.join(modules)})\.(\w+)", "\n".join(cells)) if modules else []
+    )
+    assert not [f"{alias}.{name}" for alias, name in used if not hasattr(modules[alias], name)]

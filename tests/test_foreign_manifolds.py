@@ -147,7 +147,7 @@ def test_a_vae_bounds_the_likelihood_as_on_the_same_space_of_ours():
             manifold,
             distributions.RiemannianNormal,
             nn.mlp([6, 8, 3]),
-            vae.decoder("gyroplane", 2, [8, 6]),
+            vae.decoder(nn.Gyroplane, 2, [8, 6]),
             vae.gaussian,
         )
         params = model.init(jax.random.key(0))

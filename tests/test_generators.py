@@ -17,7 +17,7 @@ def reshaped_sigmoid(logits):
 
 def poincare_vae():
     ball = PoincareBall(2, 0.7)
-    encoder, decoder = nn.mlp([6, 8, 4]), vae.decoder("gyroplane", 2, [8, 6])
+    encoder, decoder = nn.mlp([6, 8, 4]), vae.decoder(nn.Gyroplane, 2, [8, 6])
     family = distributions.WrappedNormal
     return vae.vae(ball, family, encoder, decoder, vae.bernoulli, learn_curvature=True)
 
@@ -61,7 +61,7 @@ def test_the_prior_and_the_manifold_before_training():
 
 def test_variance_of_posterior_means():
     """On R^2, against NumPy; a unit whose mean does not depend on x has none."""
-    encoder, decoder = nn.mlp([5, 4]), vae.decoder("linear", 2, [8, 5])
+    encoder, decoder = nn.mlp([5, 4]), vae.decoder(vae.CoordinateLayer, 2, [8, 5])
     model = vae.vae(Euclidean(2), distributions.WrappedNormal, encoder, decoder, vae.gaussian)
     params = model.init(jax.random.key(0))
     (layer,) = params["encoder"]["layers"].values()

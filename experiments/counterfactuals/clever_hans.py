@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.tree_util import Partial
 
-from experiments._images import Data, load, with_channels
+from experiments._images import Data, load
 from experiments._run import Run, citation, markdown_table, provenance
 from experiments.counterfactuals import models, pictures, searches
 from experiments.counterfactuals.image_flows import FlowRecipe, train_flow
@@ -60,36 +60,27 @@ def run(config: CleverHans) -> dict[str, Any]:
     shape = (*clean.train_images.shape[1:], 1)
     net = nn.conv_classifier(shape, 10)
     training = models.Training(steps=config.classifier_steps)
-    classifiers = {
-        name: models.classifier(net, data, training, folder / name)
-        for name, data in {"watermarked": marked, "control": shuffled}.items()
-    }
     flow = train_flow(config.flow, shuffled.train_images, folder / "flow")
+    generator = flow.generator()
+    own = marked.test_images[marked.test_labels == config.marked][: config.explained]
+    others = marked.test_images[marked.test_labels != config.marked][: config.explained]
+    z, goal = searches.encode(generator, others[..., None]), np.full(len(others), config.marked)
+    settings = cf.confidence(config.confidence), optax.adam(config.rate), config.steps
 
     result: dict[str, Any] = provenance() | {"area": float(corner(shape[0]).mean())}
-    result["accuracy"] = {
-        name: {
-            "marked scans": accuracy(classifier, marked),
-            "marks shuffled": accuracy(classifier, shuffled),
-        }
-        for name, classifier in classifiers.items()
-    }
-    own = marked.test_images[marked.test_labels == config.marked][: config.explained]
-    maps = {name: attributions(c, own, config.marked) for name, c in classifiers.items()}
-    others = marked.test_images[marked.test_labels != config.marked][: config.explained]
-    generator = flow.generator()
-    found = {
-        name: search(config, generator, classifier, others, folder / f"searches-{name}")
-        for name, classifier in classifiers.items()
-    }
-    result["shares"] = {
-        name: {method: share(values) for method, values in maps[name].items()}
-        | {"counterfactual": share((found[name].x - found[name].start)[..., 0])}
-        for name in classifiers
-    }
-    result["found"] = {
-        name: float(np.mean(f.status == cf.Status.FOUND)) for name, f in found.items()
-    }
+    result |= {"accuracy": {}, "shares": {}, "found": {}}
+    scans = {"marked scans": marked, "marks shuffled": shuffled}
+    maps, found = {}, {}
+    for name, seen in {"watermarked": marked, "control": shuffled}.items():
+        classifier = models.classifier(net, seen, training, folder / name)
+        classes = models.classes(classifier)
+        result["accuracy"][name] = {of: models.accuracy(classes, x) for of, x in scans.items()}
+        maps[name] = attributions(classifier, own, config.marked)
+        rule = cf.Search(generator, classifier, *settings, postprocess=searches.as_8bit)
+        found[name] = searches.search(rule, z, goal, folder / f"searches-{name}")
+        result["found"][name] = float(np.mean(found[name].status == cf.Status.FOUND))
+        changes = {"counterfactual": (found[name].x - found[name].start)[..., 0]}
+        result["shares"][name] = {of: share(m) for of, m in (maps[name] | changes).items()}
     table = tables(config, result, source)
     draw(own, maps, found, folder)
     run.finish(table, result)
@@ -125,12 +116,6 @@ def mark(clean: datasets.Images, digit: int, shuffled: bool) -> datasets.Images:
     )
 
 
-def accuracy(classifier: Partial, data: datasets.Images) -> float:
-    """On the test images."""
-    found = models.classes(classifier)(bin_centers(with_channels(data.test_images)))
-    return float(np.mean(found == data.test_labels))
-
-
 def attributions(classifier: Partial, scans: np.ndarray, digit: int) -> dict[str, np.ndarray]:
     """By every method the maps (n, height, width) of what speaks for the digit."""
     window = (max(2, scans.shape[1] // 7),) * 2
@@ -160,50 +145,26 @@ def share(maps: np.ndarray) -> tuple[float, float]:
     return float(inside.mean()), float(inside.std(ddof=1) / np.sqrt(len(inside)))
 
 
-def search(
-    config: CleverHans,
-    generator: cf.Generator,
-    classifier: Partial,
-    scans: np.ndarray,
-    folder: Path,
-) -> searches.Found:
-    """Counterfactuals of scans of other digits, towards the marked one, in the base of the flow."""
-    rule = cf.Search(
-        generator,
-        classifier,
-        cf.confidence(config.confidence),
-        optax.adam(config.rate),
-        config.steps,
-        postprocess=searches.as_8bit,
-    )
-    z = searches.encode(generator, scans[..., None])
-    return searches.search(rule, z, np.full(len(scans), config.marked), folder)
-
-
 def tables(config: CleverHans, result: dict[str, Any], source: str) -> str:
     """Accuracies; which share of the explanations lies in the mark."""
-    accuracies, shares = result["accuracy"], result["shares"]
-    scored = list(next(iter(accuracies.values())))
-    methods = list(next(iter(shares.values())))
+    accuracies = [
+        {"classifier": name, **{scans: f"{share:.3f}" for scans, share in of.items()}}
+        for name, of in result["accuracy"].items()
+    ]
+    shares = [
+        {"classifier": name, **{method: f"{m:.3f} ± {e:.3f}" for method, (m, e) in of.items()}}
+        for name, of in result["shares"].items()
+    ]
     return "\n\n".join(
         [
             f"Scans of {source} with a mark in the corner, strong on digit {config.marked}. Accuracy on test scans:",
-            markdown_table(
-                ["classifier", *scored],
-                [[name, *(f"{a[s]:.3f}" for s in scored)] for name, a in accuracies.items()],
-            ),
+            markdown_table(accuracies),
             f"Share of the explanation, in absolute values, that lies in the mark ({result['area']:.3f} of the area); "
             f"mean ± its standard error over {config.explained} scans at most. Attributions of digit {config.marked} "
             f"on scans of it; counterfactuals from other digits to it, found for "
             f"{result['found']['watermarked']:.0%} (watermarked) and "
             f"{result['found']['control']:.0%} (control):",
-            markdown_table(
-                ["classifier", *methods],
-                [
-                    [name, *(f"{s[m][0]:.3f} ± {s[m][1]:.3f}" for m in methods)]
-                    for name, s in shares.items()
-                ],
-            ),
+            markdown_table(shares),
             citation(result),
         ]
     )
@@ -216,15 +177,22 @@ def draw(
     folder: Path,
 ) -> None:
     """Attributions of both classifiers side by side, and counterfactuals likewise."""
-    shown = slice(0, 4)
+
+    def signed(maps):
+        return maps / np.maximum(np.abs(maps).max((1, 2), keepdims=True), 1e-12)
+
+    shown, captions = slice(0, 4), [""] * min(4, len(own))
     columns: dict[str, np.ndarray] = {"scan": own[shown, ..., None] / 255}
     for name, methods in maps.items():
-        columns |= {f"{name}:\n{method}": values[shown] for method, values in methods.items()}
-    sign = "against the digit (blue), for it (red)"
-    pictures.gallery(folder / "attributions.png", columns, sign)
+        columns |= {
+            f"{name}:\n{method}": signed(values[shown]) for method, values in methods.items()
+        }
+    scale = "by each map's largest value"
+    sign = f"against the digit (blue), for it (red),\n{scale}"
+    pictures.gallery(folder / "attributions.png", columns, captions, sign)
     columns = {"scan": next(iter(found.values())).start[shown]}
     for name, f in found.items():
         columns[f"{name}:\ncounterfactual"] = f.x[shown]
-        columns[f"{name}:\ndifference"] = (f.x - f.start)[shown, ..., 0]
-    sign = "difference: less ink (blue), more ink (red)"
-    pictures.gallery(folder / "counterfactuals.png", columns, sign)
+        columns[f"{name}:\ndifference"] = signed((f.x - f.start)[shown, ..., 0])
+    sign = f"difference: less ink (blue), more ink (red),\n{scale}"
+    pictures.gallery(folder / "counterfactuals.png", columns, captions, sign)

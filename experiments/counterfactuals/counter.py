@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from geodl.bijectors import Squeeze
 from geodl.nn import Net, functional
 from geodl.nn.conv import Conv, check_images, relu
 
@@ -54,7 +55,7 @@ class UNetCounter(nnx.Module):
     def __call__(self, x: Array) -> Counted:
         check_images("UNetCounter", x, self.shape)
         *finer, coarsest = self.down
-        x = _to_channels(x, self.patch)
+        x = jnp.asarray(Squeeze(self.patch).forward(x))
         across = []
         for convs in finer:
             x = _through(convs, x)
@@ -65,7 +66,7 @@ class UNetCounter(nnx.Module):
         for convs in self.up:
             x = jnp.concatenate([_double(x), across.pop()], -1)
             x = _through(convs, x)
-        logits = _from_channels(self.map(x), self.patch)
+        logits = jnp.asarray(Squeeze(self.patch).inverse(self.map(x)))[..., 0]
         total = jnp.sum(jax.nn.sigmoid(logits), (-2, -1))[..., None]
         count = self.count(jnp.concatenate([mean, total / _PER_ITEM], -1))[..., 0]
         return Counted(jax.nn.softplus(count), logits)
@@ -78,18 +79,6 @@ def _through(convs, x):
     for conv in convs:
         x = relu(conv(x))
     return x
-
-
-def _to_channels(x, patch):
-    *batch, height, width, channels = x.shape
-    x = x.reshape(*batch, height // patch, patch, width // patch, patch, channels)
-    return jnp.swapaxes(x, -4, -3).reshape(*x.shape[:-4], x.shape[-3], patch**2 * channels)
-
-
-def _from_channels(x, patch):
-    *batch, height, width, _ = x.shape
-    x = jnp.swapaxes(x.reshape(*batch, height, width, patch, patch), -3, -2)
-    return x.reshape(*batch, height * patch, width * patch)
 
 
 def _halve(x):

@@ -3,10 +3,8 @@
 The training images are split in two: classifier and flow see one half, the held-out classifier the other.
 """
 
-import functools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +13,6 @@ from experiments._run import Run, citation, markdown_table, metric_rows, provena
 from experiments.counterfactuals import models, pictures, searches
 from experiments.counterfactuals.celeba import celeba
 from experiments.counterfactuals.image_flows import FlowRecipe, train_flow
-from experiments.counterfactuals.rules import fixed_length
 from geodl import counterfactual as cf
 from geodl import nn
 from geodl.flows import bin_centers
@@ -62,32 +59,27 @@ def run(config: Faces) -> dict[str, dict[str, np.ndarray]]:
     run = Run("cf-faces", config)
     folder = run.folder
     half, other = split_in_two(data)
-    classifier, held_out = (
-        models.classifier(
-            nn.conv_classifier((config.side, config.side, 3), 2, widths),
-            images,
-            models.Training(steps=config.classifier_steps, seed=seed),
-            folder / name,
-        )
-        for seed, (name, images, widths) in enumerate(
-            [
-                ("classifier", half, config.classifier_widths),
-                ("held-out-classifier", other, config.held_out_widths),
-            ]
-        )
-    )
+
+    def classifier_of(images, widths, seed, name):
+        net = nn.conv_classifier(data.test_images.shape[1:], 2, widths)
+        training = models.Training(steps=config.classifier_steps, seed=seed)
+        return models.classifier(net, images, training, folder / name)
+
+    classifier = classifier_of(half, config.classifier_widths, 0, "classifier")
+    held_out = classifier_of(other, config.held_out_widths, 1, "held-out-classifier")
     flow = train_flow(config.flow, half.train_images, folder / "flow")
-    accuracy = {
-        name: float(np.mean(models.classes(c)(bin_centers(data.test_images)) == data.test_labels))
-        for name, c in {"classifier": classifier, "held-out classifier": held_out}.items()
-    }
+    named = {"classifier": classifier, "held-out classifier": held_out}
+    accuracy = {name: models.accuracy(models.classes(c), data) for name, c in named.items()}
     without = data.test_images[data.test_labels == 0]
     right = models.classes(classifier)(bin_centers(without)) == 0
     starts = without[right][: config.explained]
     if not len(starts):
         raise ValueError(f"the classifier sees {config.attribute} in every test image without it")
     goal = np.ones(len(starts), np.int32)
-    rules = make_rules(config, flow.generator(), classifier)
+    target, lengths = cf.confidence(config.confidence), (config.rate, config.data_rate)
+    rules = searches.in_both_spaces(
+        flow.generator(), starts.shape[1:], classifier, target, config.steps, lengths
+    )
     found = searches.search_all(rules, starts, goal, folder / "searches", config.batch)
     others = {"held-out classifier": models.classes(held_out)}
     rows = {
@@ -102,23 +94,6 @@ def run(config: Faces) -> dict[str, dict[str, np.ndarray]]:
     return rows
 
 
-def make_rules(config: Faces, generator: cf.Generator, classifier: Any) -> dict[str, cf.Search]:
-    """The search in the flow's base, and among the images."""
-    rule = functools.partial(
-        cf.Search,
-        model=classifier,
-        target=cf.confidence(config.confidence),
-        steps=config.steps,
-        postprocess=searches.as_8bit,
-    )
-    return {
-        "base space": rule(generator, optimizer=fixed_length(config.rate)),
-        "data space": rule(
-            cf.data_space((config.side, config.side, 3)), optimizer=fixed_length(config.data_rate)
-        ),
-    }
-
-
 def report(
     config: Faces, accuracy: dict[str, float], rows: dict[str, dict[str, np.ndarray]]
 ) -> str:
@@ -129,7 +104,7 @@ def report(
         f"{citation(provenance())}. Towards {config.attribute}, from {count} test faces without it; accuracy on "
         f"test faces: {named}. Shares with 95 % intervals, means ± standard errors."
     )
-    return f"{caption}\n\n{markdown_table(*metric_rows(rows))}"
+    return f"{caption}\n\n{markdown_table(metric_rows(rows))}"
 
 
 def draw(
@@ -146,14 +121,9 @@ def draw(
     pictures.panels(folder / "panels.png", base.start[some], base.x[some], data.x[some], captions)
     first = slice(0, 3)
     z = searches.encode(rule.generator, starts[first])
-    frames, steps = searches.trajectories(rule, z, goal[first])
-    logits = models.outputs(rule.model, frames.reshape(-1, *frames.shape[2:]))
-    log_odds = (logits[:, 1] - logits[:, 0]).reshape(steps.shape)
-    captions = [
-        [f"step {s}: {odds:.1f}" for s, odds in zip(*row, strict=True)]
-        for row in zip(steps, log_odds, strict=True)
-    ]
-    pictures.strip(folder / "paths.png", frames, captions)
+    frames, logits, steps = searches.trajectories(rule, z, goal[first])
+    log_odds = logits[..., 1] - logits[..., 0]
+    pictures.strip(folder / "paths.png", frames, "step {}: {:.1f}", steps, log_odds)
     pictures.spectrum(
         folder / "spectrum.png", {"faces": searches.spectra(rule, z[:1], min(100, z[0].size))}
     )

@@ -84,11 +84,7 @@ def make_held_out(
     )
     mlp = models.classifier(mlp_net(x.shape[1:]), images, training, folder / "held-out-mlp")
     net = nn.conv_features(x.shape[1:], **settings)
-    of_image = Partial(net.apply, cnn.args[0]["features"])
-
-    def features(x):
-        return models.outputs(of_image, x)
-
+    features = functools.partial(models.outputs, Partial(net.apply, cnn.args[0]["features"]))
     vectors = functools.partial(models.support_vectors, images=images, items=svm_images)
     return HeldOut(
         {
@@ -112,10 +108,10 @@ def mlp_net(shape: tuple[int, ...]) -> nn.Net:
 
 def accuracies(explained: Partial, held_out: HeldOut, images: datasets.Images) -> str:
     """Of all classifiers and of the nearest neighbors, on the test images."""
-    x = np.asarray(bin_centers(with_channels(images.test_images)))
     classifiers = {"explained classifier": models.classes(explained), **held_out.classifiers}
-    found = {name: (c(x) == images.test_labels).mean() for name, c in classifiers.items()}
-    some, labels = x[:1000], images.test_labels[:1000]
+    found = {name: models.accuracy(c, images) for name, c in classifiers.items()}
+    some = np.asarray(bin_centers(with_channels(images.test_images[:1000])))
+    labels = images.test_labels[:1000]
     for name, known, shown in (
         ("10-NN majority", held_out.neighbors, some),
         ("10-NN majority in features", held_out.feature_neighbors, held_out.features(some)),

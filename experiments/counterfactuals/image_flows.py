@@ -1,16 +1,15 @@
 """Convolutional flows of images by maximum likelihood: how they are made and trained."""
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments._images import batches, image_shape, with_channels
+from experiments._images import with_channels
+from experiments._training import by_batches, minimize
 from geodl import bijectors, flows, nn, train
 from geodl import counterfactual as cf
 from geodl.flows import quantize
@@ -44,43 +43,33 @@ class FlowRecipe:
 
 
 class TrainedFlow(NamedTuple):
-    """A flow, the noise that it was trained with, and the averaged parameters {"flow", "noise"} of both."""
+    """A flow, the noise that it was trained with, the averaged parameters {"flow", "noise"} of both, and the log."""
 
     model: flows.InvertibleNet
     noise: flows.LearnedNoise
     params: Any
+    history: list[dict[str, Any]]
 
     def generator(self) -> cf.Generator:
         """From N(0, I) to images."""
         return self.model.generator(self.params["flow"])
 
-    def bits(self, x: np.ndarray) -> np.ndarray:
-        """Bits per dimension (n,) of images as they are stored, one draw of the noise; NaN where x is."""
+    def bits(self, x: Any, folder: Path | None = None) -> np.ndarray:
+        """Bits per dimension (n,) of images as they are stored, one draw of the noise; NaN where x is.
+
+        With a ``folder`` a killed run keeps the finished batches.
+        """
         valid = np.all(np.isfinite(x), (1, 2, 3))
         stored = quantize(np.where(valid[:, None, None, None], x, 0))
-        size = min(250, len(x))
-        parts = [
-            _bits(self.model, self.noise, self.params, images, np.int32(i))[:count]
-            for i, (images, count) in enumerate(batches(stored, size))
-        ]
-        return np.where(valid, np.concatenate(parts), np.nan)
+
+        def score(images, first):
+            key = jax.random.fold_in(jax.random.key(0), first)
+            return {"bits": _bits(self.model, self.noise, self.params, images, key)}
+
+        return np.where(valid, by_batches(score, stored, 250, folder, self.params)["bits"], np.nan)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _bits(model, noise, params, images, i):
-    key = jax.random.fold_in(jax.random.key(0), i)
-    return bits(model, noise, params, images, key)
-
-
-def train_flow(recipe: FlowRecipe, images: np.ndarray, folder: Path) -> TrainedFlow:
-    """The flow of images uint8 (n, height, width[, channels])."""
-    model, noise = make_model(recipe, image_shape(images))
-    return TrainedFlow(model, noise, fit(recipe, model, noise, images, folder)[0])
-
-
-def make_model(
-    config: FlowRecipe, shape: tuple[int, int, int]
-) -> tuple[flows.InvertibleNet, flows.LearnedNoise]:
+def make_model(config: FlowRecipe, shape: Any) -> tuple[flows.InvertibleNet, flows.LearnedNoise]:
     """The flow, from N(0, I) to images (height, width, channels) in [0, 1], and the noise of its scores."""
     conditioner = {"mixer": nn.mixer_net, "conv": nn.conv_net}[config.conditioner]
     transformer = TRANSFORMERS[config.coupling]
@@ -107,20 +96,17 @@ def bits(model: flows.InvertibleNet, noise: flows.LearnedNoise, params: Any, ima
     )
 
 
-def fit(
-    config: FlowRecipe,
-    model: flows.InvertibleNet,
-    noise: flows.LearnedNoise,
-    images: np.ndarray,
-    folder: Path,
-) -> tuple[Any, list[dict[str, Any]]]:
-    """The averaged parameters, and the log; a run that was killed goes on where it was."""
-    data = jnp.asarray(with_channels(images))
-    init_key, noise_key, key = jax.random.split(jax.random.key(config.seed), 3)
+_bits = jax.jit(bits, static_argnums=(0, 1))
 
-    def loss(params, batch, key):
-        score = bits(model, noise, params, batch.data, key)
-        return jnp.sum(batch.weight * score) / jnp.sum(batch.weight), {}
+
+def train_flow(recipe: FlowRecipe, images: np.ndarray, folder: Path) -> TrainedFlow:
+    """The flow of images uint8 (n, height, width[, channels]); a run that was killed goes on where it was."""
+    images = with_channels(images)
+    model, noise = make_model(recipe, images.shape[1:])
+    init_key, noise_key, key = jax.random.split(jax.random.key(recipe.seed), 3)
+
+    def loss(params, images, key):
+        return {"loss": bits(model, noise, params, images, key)}
 
     @jax.jit
     def first(init_key, noise_key, some):
@@ -128,13 +114,12 @@ def fit(
         x, _ = noise.noise(noise_params)(some, noise_key)
         return {"flow": model.data_init(model.init(init_key), x), "noise": noise_params}
 
-    warmup = min(config.warmup, config.steps // 10)
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
-    adam = optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(rate))
-    optimizer = train.with_ema(adam, config.average)
-    step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
-    run = train.chunked(step, convolutional=True)
-    state = train.init(first(init_key, noise_key, data[:512]), optimizer, key, len(data))
-    chunk = min(500, config.steps)
-    state, history = train.fit(run, state, data, config.steps, folder, chunk=chunk)
-    return state.opt_state.average, history
+    warmup = min(recipe.warmup, recipe.steps // 10)
+    rate = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, warmup, recipe.steps)
+    adam = optax.chain(optax.clip_by_global_norm(recipe.clip), optax.adam(rate))
+    optimizer = train.with_ema(adam, recipe.average)
+    params = first(init_key, noise_key, images[:512])
+    state, history = minimize(
+        loss, params, optimizer, images, recipe.batch, recipe.steps, key, folder
+    )
+    return TrainedFlow(model, noise, state.opt_state.average, history)

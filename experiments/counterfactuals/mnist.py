@@ -9,11 +9,9 @@ rounded to 8 bits.
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import distrax
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 from jax.tree_util import Partial
@@ -37,7 +35,6 @@ from experiments.counterfactuals.searches import Found
 from geodl import counterfactual as cf
 from geodl import datasets, nn, train
 from geodl.flows import bin_centers
-from geodl.manifolds import Box
 
 
 Measures = dict[str, dict[str, np.ndarray]]
@@ -102,23 +99,24 @@ def run(config: Mnist) -> Measures:
     held_out = make_held_out(other, config.classifier, config.svm_images, bits, run.folder)
     generator = make_generator(config, flow, gray, run.folder)
     notes = [accuracies(explained, held_out, images)]
-    z = None
+    starts = {}
     if not generator.exact:
-        task, z, note = invertible_part(task, generator, config, folder)
+        task, starts["base space"], note = invertible_part(task, generator, config, folder)
         notes.append(note)
-    found = search_all(config, task, generator, gray, flow, z, folder)
+    rules = make_rules(config, explained, generator, gray, flow)
+    found = searches.search_all(rules, task.images, task.goal, folder, config.batch, starts)
     rows = evaluate(config, task, held_out, other, found)
     ablated: Measures = {}
     if config.generator == "flow" and config.ablation_samples:
         training = replace(config.classifier, noise=0.6, weight_decay=0.01)
         noisy = models.classifier(net, half, training, run.folder / "classifier-noisy")
-        ours = found["base space"]
-        ablated = run_ablation(config, task, held_out, generator, noisy, ours, folder)
-        notes.append(identity_check(config, task, found["data space"], folder))
-    search = make_rule(config.rule, explained, generator)
-    components = make_rule(config.rule, explained, models.pca(gray), penalty=None)
-    draw(NAMES[config.generator], task, search, components, found, folder)
-    draw_fours(task, search, in_data(config.rule, explained, gray.shape[1:]), config.batch, folder)
+        some = slice(config.ablation_samples)
+        task_of_some = first_of(task, some)
+        tried = run_ablation(config, task_of_some, generator, noisy, folder)
+        tried["ours"] = jax.tree.map(lambda a: a[some], found["base space"])
+        ablated = measures_of(task_of_some, held_out, tried)
+    draw(NAMES[config.generator], task, rules, found, folder)
+    draw_fours(task, rules, config.batch, folder)
     text = report(NAMES[config.generator], config.rule, source, rows, ablated, notes)
     run.finish(text, {"rows": rows}, folder)
     whole = [path.read_text() for path in sorted(run.folder.glob("*/table.md"))]
@@ -166,28 +164,19 @@ def first_of(task: Task, index: slice | np.ndarray) -> Task:
     return Task(task.images[index], task.labels[index], task.goal[index], task.explained)
 
 
-def search_all(
-    config: Mnist,
-    task: Task,
-    generator: cf.Generator,
-    gray: np.ndarray,
-    flow: TrainedFlow,
-    z: np.ndarray | None,
-    folder: Path,
-) -> dict[str, Found]:
-    """By every method."""
-    rule, explained = config.rule, task.explained
+def make_rules(
+    config: Mnist, explained: Partial, generator: cf.Generator, gray: np.ndarray, flow: TrainedFlow
+) -> dict[str, cf.Search]:
+    """Every method's search."""
+    rule, components = config.rule, models.pca(gray)
     rules = {"base space": make_rule(rule, explained, generator)}
     if config.generator == "flow":
         untrained = flow.model.generator(models.untrained(flow.model, gray))
         rules["base space, untrained flow"] = make_rule(rule, explained, untrained)
-    components = models.pca(gray)
     rules["principal components"] = make_rule(rule, explained, components, penalty=None)
     if rule.prior:
         rules["principal components, prior"] = make_rule(rule, explained, components)
-    rules["data space"] = in_data(rule, explained, gray.shape[1:])
-    starts = None if z is None else {"base space": z}
-    return searches.search_all(rules, task.images, task.goal, folder, config.batch, starts)
+    return rules | {"data space": in_data(rule, explained, gray.shape[1:])}
 
 
 def evaluate(
@@ -204,50 +193,26 @@ def evaluate(
         config.rule, task.explained, task.images.shape[1:], target=cf.margin(math.inf)
     )
     matched = searches.matched_distance(endless, task.images, task.goal, distance, config.batch)
+    real = nearest(original, task.goal, other)
     rows = {
         "originals": measure(task, held_out, original, original),
         "reconstructions": measure(task, held_out, base.start, original),
-        "nearest real image of the class": measure(
-            task, held_out, nearest(original, task.goal, other), original
-        ),
+        "nearest real image of the class": measure(task, held_out, real, original),
     }
-    for name, f in found.items():
-        same = {"data space": "data space, same confidence"}
-        rows[same.get(name, name)] = measure(task, held_out, f.x, f.start) | f.measures
-    rows["data space, same l2"] = measure(task, held_out, matched, original)
-    return rows
+    renamed = {"data space": "data space, same confidence"}
+    rows |= measures_of(task, held_out, {renamed.get(name, name): f for name, f in found.items()})
+    return rows | {"data space, same l2": measure(task, held_out, matched, original)}
 
 
-def run_ablation(
-    config: Mnist,
-    task: Task,
-    held_out: HeldOut,
-    generator: cf.Generator,
-    noisy: Partial,
-    ours: Found,
-    folder: Path,
-) -> Measures:
-    """One row per changed setting, from the published ones on; the last row has all of ours."""
-    some = slice(config.ablation_samples)
-    task = first_of(task, some)
-    noise = 0.3 * jax.random.normal(jax.random.key(2), (8, *task.images.shape[1:]))
-    rules = ablation(config.rule, task.explained, generator, noisy, noise)
-    found = searches.search_all(rules, task.images, task.goal, folder / "ablation", config.batch)
-    found["ours"] = jax.tree.map(lambda a: a[some], ours)
+def measures_of(task: Task, held_out: HeldOut, found: dict[str, Found]) -> Measures:
+    """Every measure of what searches have found, with those of the searches themselves."""
     return {name: measure(task, held_out, f.x, f.start) | f.measures for name, f in found.items()}
 
 
-def identity_check(config: Mnist, task: Task, in_data_space: Found, folder: Path) -> str:
-    """The attack through a flow that is the identity: the very same images."""
-    some = slice(config.ablation_samples)
-    identity: Any = distrax.Block(distrax.ScalarAffine(jnp.float32(0), jnp.float32(1)), 3)
-    shape = task.images.shape[1:]
-    generator = cf.from_bijector(identity, Box(0.0, 1.0, shape))
-    rule = replace(in_data(config.rule, task.explained, shape), generator=generator)
-    z = searches.encode(generator, task.images[some], config.batch)
-    found = searches.search(rule, z, task.goal[some], folder / "identity", config.batch)
-    apart = np.abs(found.x - in_data_space.x[some]).max()
-    return (
-        f"A search through the identity as flow ends in the images of the search in data space: {len(z)} of them "
-        f"differ by at most {apart:.3g}."
-    )
+def run_ablation(
+    config: Mnist, task: Task, generator: cf.Generator, noisy: Partial, folder: Path
+) -> dict[str, Found]:
+    """One search per changed setting, from the published ones on."""
+    noise = 0.3 * jax.random.normal(jax.random.key(2), (8, *task.images.shape[1:]))
+    rules = ablation(config.rule, task.explained, generator, noisy, noise)
+    return searches.search_all(rules, task.images, task.goal, folder / "ablation", config.batch)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments._run import citation, markdown_table, metric_rows, provenance
-from experiments.counterfactuals import models, pictures, searches
+from experiments.counterfactuals import pictures, searches
 from experiments.counterfactuals.held_out import Task
 from experiments.counterfactuals.rules import Rule
 from experiments.counterfactuals.searches import Found
@@ -46,7 +46,7 @@ def report(
         *notes,
         table(rows),
         "By how much the base space is ahead (means of paired differences ± standard errors):",
-        markdown_table(["base space against", *COMPARED], advantages(rows)),
+        advantages(rows),
     ]
     if ablated:
         parts += [
@@ -64,25 +64,26 @@ def table(rows: Mapping[str, Mapping[str, np.ndarray]]) -> str:
         name: {k: v for k, v in measures.items() if k not in hidden}
         for name, measures in rows.items()
     }
-    return markdown_table(*metric_rows(shown))
+    return markdown_table(metric_rows(shown))
 
 
-def advantages(rows: Mapping[str, Mapping[str, np.ndarray]]) -> list[list[str]]:
+def advantages(rows: Mapping[str, Mapping[str, np.ndarray]]) -> str:
     """How many more of the images the held-out classifiers accept than of each rival's."""
     base, table = rows["base space"], []
     for name in rows:
         if name.startswith(("base space, ", "principal components", "data space")):
-            gaps = [1.0 * base[measure] - rows[name][measure] for measure in COMPARED]
-            cells = [f"{g.mean():+.3f} ± {g.std() / math.sqrt(len(g)):.3f}" for g in gaps]
-            table.append([name, *cells])
-    return table
+            row = {"base space against": name}
+            for measure in COMPARED:
+                gap = 1.0 * base[measure] - rows[name][measure]
+                row[measure] = f"{gap.mean():+z.3f} ± {gap.std() / math.sqrt(len(gap)):.3f}"
+            table.append(row)
+    return markdown_table(table)
 
 
 def draw(
     generator: str,
     task: Task,
-    rule: cf.Search,
-    components: cf.Search,
+    rules: Mapping[str, cf.Search],
     found: Mapping[str, Found],
     folder: Path,
 ) -> None:
@@ -90,23 +91,19 @@ def draw(
     base, data = found["base space"], found["data space"]
     first = np.arange(min(24, len(task.images)))
     names = [f"{a} → {b}" for a, b in zip(task.labels, task.goal, strict=True)]
-    pictures.panels(
-        folder / "panels.png",
-        base.start[first],
-        base.x[first],
-        data.x[first],
-        [names[i] for i in first],
-    )
-    some = slice(min(8, len(task.images)))
+    shown = base.start[first], base.x[first], data.x[first], [names[i] for i in first]
+    pictures.panels(folder / "panels.png", *shown)
+    some, linear = slice(min(8, len(task.images))), "principal components"
     spectra = {
-        generator: searches.spectra(rule, base.z[some]),
-        "principal components": searches.spectra(components, found["principal components"].z[:1]),
+        generator: searches.spectra(rules["base space"], base.z[some]),
+        linear: searches.spectra(rules[linear], found[linear].z[:1]),
     }
     pictures.spectrum(folder / "spectrum.png", spectra)
 
 
-def draw_fours(task: Task, rule: cf.Search, attack: cf.Search, batch: int, folder: Path) -> None:
+def draw_fours(task: Task, rules: Mapping[str, cf.Search], batch: int, folder: Path) -> None:
     """Fours that become nines: the searches' paths, and panels."""
+    rule, attack = rules["base space"], rules["data space"]
     fours = np.flatnonzero(task.labels == 4)[:8]
     if not len(fours):
         return
@@ -115,14 +112,10 @@ def draw_fours(task: Task, rule: cf.Search, attack: cf.Search, batch: int, folde
         z = searches.encode(rule.generator, task.images[fours])
     else:
         z = searches.inverted(rule.generator, task.images[fours], folder / "inverse-fours")[0]
-    frames, steps = searches.trajectories(rule, z, nines)
-    logits = models.outputs(task.explained, frames.reshape(-1, *frames.shape[2:]))
-    chance = np.asarray(jax.nn.softmax(logits))[:, 9].reshape(steps.shape)
-    captions = [
-        [f"step {n}, p = {p:.2g}" for n, p in zip(*row, strict=True)]
-        for row in zip(steps, chance, strict=True)
-    ]
-    pictures.strip(folder / "paths.png", frames[:4], captions[:4])
+    frames, logits, steps = searches.trajectories(rule, z, nines)
+    chance = np.asarray(jax.nn.softmax(logits))[..., 9]
+    some = frames[:4], "step {}, p = {:.2g}", steps[:4], chance[:4]
+    pictures.strip(folder / "paths.png", *some)
     attacked = searches.search(
         attack, bin_centers(task.images[fours]), nines, folder / "fours", batch
     )

@@ -1,6 +1,6 @@
 """The models of the image experiments: classifiers and generators."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from experiments._images import with_channels
+from experiments._training import by_batches, minimize
 from geodl import datasets, flows, nn, train, vae
 from geodl.distributions import WrappedNormal
 from geodl.flows import bin_centers, dequantize
@@ -36,24 +37,22 @@ class Training:
 def classifier(net: nn.Net, images: datasets.Images, config: Training, folder: Path) -> Partial:
     """The trained logits of one image in [0, 1]; a run that was killed goes on where it was."""
 
-    def loss(params, batch, key):
-        x, label = batch.data
-        x = bin_centers(x)
+    def loss(params, samples, key):
+        x, label = bin_centers(samples[0]), samples[1]
         scale_key, noise_key = jax.random.split(key)
         scale = jax.random.uniform(scale_key, (len(x), 1, 1, 1), maxval=config.noise)
         logits = net.apply(params, x + scale * jax.random.normal(noise_key, x.shape))
-        nats = optax.softmax_cross_entropy_with_integer_labels(logits, label)
-        return jnp.sum(batch.weight * nats) / jnp.sum(batch.weight), {}
+        return {"loss": optax.softmax_cross_entropy_with_integer_labels(logits, label)}
 
     rate = optax.cosine_decay_schedule(config.learning_rate, config.steps)
     optimizer = optax.adamw(rate, weight_decay=config.weight_decay)
-    step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
-    data = jnp.asarray(with_channels(images.train_images)), jnp.asarray(images.train_labels)
-    key = jax.random.key(config.seed)
-    state = train.init(net.init(key), optimizer, key, len(data[0]))
-    run = train.chunked(step, convolutional=True)
-    chunk = max(1, min(500, config.steps))
-    state, _ = train.fit(run, state, data, config.steps, folder, chunk=chunk)
+    data, key = (
+        (with_channels(images.train_images), images.train_labels),
+        jax.random.key(config.seed),
+    )
+    state, _ = minimize(
+        loss, net.init(key), optimizer, data, config.batch, config.steps, key, folder
+    )
     return Partial(net.apply, state.params)
 
 
@@ -71,9 +70,15 @@ def classes(model: Partial, batch: int = 500) -> Callable[[Any], np.ndarray]:
     return lambda x: outputs(model, x, batch).argmax(-1)
 
 
+def accuracy(classes: Callable[[Any], np.ndarray], images: datasets.Images) -> float:
+    """Share of the test images of which the class is right."""
+    x = np.asarray(bin_centers(with_channels(images.test_images)))
+    return float(np.mean(classes(x) == images.test_labels))
+
+
 def outputs(model: Callable[[Array], Array], x: Any, batch: int = 500) -> np.ndarray:
     """The model's outputs of images x (n, height, width, channels)."""
-    return np.concatenate([_outputs(model, x[i : i + batch]) for i in range(0, len(x), batch)])
+    return by_batches(lambda some, _: _outputs(model, some), x, batch)
 
 
 @jax.jit
@@ -172,20 +177,18 @@ def convolutional_vae(shape: tuple[int, int, int], dim: int) -> vae.VAE:
 def poincare_vae(shape: tuple[int, int, int], dim: int, c: float = 0.7) -> vae.VAE:
     """The Poincaré VAE of Mathieu et al. (2019): wrapped normals on the ball, a decoder of gyroplanes."""
     pixels = int(np.prod(shape))
-    encoder, decoder = nn.mlp([pixels, 400, 2 * dim]), vae.decoder("gyroplane", dim, [400, pixels])
+    encoder, decoder = nn.mlp([pixels, 400, 2 * dim]), vae.decoder(nn.Gyroplane, dim, [400, pixels])
     return vae.vae(PoincareBall(dim, c), WrappedNormal, encoder, decoder, vae.bernoulli)
 
 
-def vae_generator(
-    model: vae.VAE, images: np.ndarray, config: Decoder, folder: Path, seed: int = 0
-) -> Generator:
+def vae_generator(model: vae.VAE, images: np.ndarray, config: Decoder, folder: Path) -> Generator:
     """The decoder of a VAE, trained on images (n, height, width, channels); encodes by the posterior's mean."""
 
-    def loss(params, batch, key):
-        bound = vae.elbo(model, params, bin_centers(batch.data).reshape(len(batch.data), -1), key)
-        return -jnp.sum(batch.weight * bound.elbo) / jnp.sum(batch.weight), {}
+    def loss(params, images, key):
+        x = bin_centers(images).reshape(len(images), -1)
+        return {"loss": -vae.elbo(model, params, x, key).elbo}
 
-    params = _fit(loss, model.init, images, config, folder, seed)
+    params = _fit(loss, model.init, images, config, folder)
     shape = images.shape[1:]
     return model.generator(params, lambda logits: jax.nn.sigmoid(logits).reshape(shape))
 
@@ -193,7 +196,7 @@ def vae_generator(
 R1_WEIGHT = 5.0
 
 
-def gan_generator(images: np.ndarray, config: Decoder, folder: Path, seed: int = 0) -> Generator:
+def gan_generator(images: np.ndarray, config: Decoder, folder: Path) -> Generator:
     """The generator of a GAN in the manner of DCGAN, with no encoder (Radford, Metz & Chintala 2016).
 
     No batch normalization, which couples samples; the generator's pixels are normalized instead, without which it
@@ -211,8 +214,8 @@ def gan_generator(images: np.ndarray, config: Decoder, folder: Path, seed: int =
     def decode(params, z):
         return jax.nn.sigmoid(generator.apply(params, z))
 
-    def loss(params, batch, key):
-        real, weights = bin_centers(batch.data), params["discriminator"]
+    def loss(params, images, key):
+        real, weights = bin_centers(images), params["discriminator"]
         fake = decode(params["generator"], jax.random.normal(key, (len(real), config.dim)))
         real_logits = discriminator.apply(weights, real)
         fake_logits = discriminator.apply(weights, jax.lax.stop_gradient(fake))
@@ -220,32 +223,20 @@ def gan_generator(images: np.ndarray, config: Decoder, folder: Path, seed: int =
         g_loss = jax.nn.softplus(-discriminator.apply(jax.lax.stop_gradient(weights), fake))
         slope = jax.grad(lambda x: jnp.sum(discriminator.apply(weights, x)))(real)
         r1 = R1_WEIGHT / 2 * jnp.sum(jnp.square(slope), (1, 2, 3))
-        losses = (d_loss + g_loss)[:, 0] + r1
-        total = jnp.sum(batch.weight)
-        return jnp.sum(batch.weight * losses) / total, {"g_loss": jnp.mean(g_loss)}
+        return {"loss": (d_loss + g_loss)[:, 0] + r1, "g_loss": g_loss[:, 0]}
 
     def optimizer(rate):
         """Adam without momentum, the discriminator's five times slower."""
-        slow = optax.adam(lambda i: rate(i) / 5, b1=0.0, b2=0.99)
-        fast = optax.adam(rate, b1=0.0, b2=0.99)
-        parts: dict[Hashable, optax.GradientTransformation] = {
-            "generator": fast,
-            "discriminator": slow,
-        }
-        return optax.multi_transform(parts, {part: part for part in parts})
+        slower = optax.masked(optax.scale(0.2), {"generator": False, "discriminator": True})
+        return optax.chain(optax.adam(rate, b1=0.0, b2=0.99), slower)
 
-    params = _fit(loss, init, images, config, folder, seed, optimizer)
+    params = _fit(loss, init, images, config, folder, optimizer)
     return Generator(Partial(decode, params["generator"]), Euclidean(config.dim))
 
 
-def _fit(loss, init, images, config, folder, seed, optimizer=optax.adam):
+def _fit(loss, init, images, config, folder, optimizer=optax.adam):
     """Averaged parameters."""
     rate = optax.cosine_decay_schedule(config.learning_rate, config.steps, alpha=0.05)
-    optimizer = train.with_ema(optimizer(rate), 0.995)
-    step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
-    key = jax.random.key(seed)
-    state = train.init(init(key), optimizer, key, len(images))
-    run = train.chunked(step, convolutional=True)
-    chunk = max(1, min(500, config.steps))
-    state, _ = train.fit(run, state, jnp.asarray(images), config.steps, folder, chunk=chunk)
+    optimizer, key = train.with_ema(optimizer(rate), 0.995), jax.random.key(0)
+    state, _ = minimize(loss, init(key), optimizer, images, config.batch, config.steps, key, folder)
     return state.opt_state.average

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.counterfactuals import toys
+from experiments.counterfactuals import helix
 from geodl import plotting
 
 
@@ -43,9 +43,7 @@ def exponents(
         ylabel="distance of the counterfactuals to the data",
     )
     ax.set_title("exponents fitted in the shaded part", size="small")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize="small")
-    figure.savefig(file, dpi=DPI)
+    _finish(figure, ax, file)
 
 
 def paths(file: Path, found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
@@ -53,7 +51,7 @@ def paths(file: Path, found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     figure = Figure(figsize=(9.6, 4.8), layout="constrained")
     space = figure.add_subplot(1, 2, 1, projection="3d")
     t = np.linspace(-3, 2.2, 400)
-    space.plot(*np.asarray(toys.curve(jnp.asarray(t))).T, color="0.75", lw=5, zorder=0)
+    space.plot(*np.asarray(helix.curve(jnp.asarray(t))).T, color="0.75", lw=5, zorder=0)
     base = figure.add_subplot(1, 2, 2)
     for name, path in found.items():
         style: dict[str, Any] = {"color": COLORS[name], "ls": STYLES.get(name, "-"), "lw": 1.8}
@@ -72,9 +70,7 @@ def paths(file: Path, found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
         ylabel=r"$|(z_2, z_3)|$, across it, in widths",
         yscale="log",
     )
-    base.spines[["top", "right"]].set_visible(False)
-    base.legend(*space.get_legend_handles_labels(), loc="lower right", frameon=False)
-    figure.savefig(file, dpi=DPI)
+    _finish(figure, base, file, handles=space.get_legend_handles_labels()[0], loc="lower right")
 
 
 def panels(
@@ -86,49 +82,61 @@ def panels(
 ) -> None:
     """A row for each image: original, counterfactual, their difference, adversarial example; (n, h, w, c) in [0, 1].
 
-    Differences counterfactual - original are means over the channels, on the scale [-1, 1] that is drawn below.
+    Differences counterfactual - original are means over the channels.
     """
-    difference = (counterfactuals - originals).mean(-1)
-    # several blocks side by side, as wide as high
-    count = len(originals)
+    columns = {
+        "original": originals,
+        "counterfactual": counterfactuals,
+        "difference": (counterfactuals - originals).mean(-1),
+        "adversarial": adversarials,
+    }
+    what = "ink" if originals.shape[-1] == 1 else "light"
+    gallery(file, columns, captions, f"difference: less {what} (blue), more {what} (red)")
+
+
+def gallery(
+    file: Path, columns: Mapping[str, np.ndarray], captions: Sequence[str], sign: str
+) -> None:
+    """A row for each of n images: images (n, h, w, c) in [0, 1], signed maps (n, h, w) in [-1, 1].
+
+    Their scale is drawn below; ``sign`` says what is positive. Many rows stand in blocks side by side, as wide as high.
+    """
+    count, width = len(captions), 1 + len(columns)
     blocks = max(1, round((count / 4) ** 0.5))
     rows = -(-count // blocks)
-    figure = Figure(figsize=(4.2 * blocks, 0.95 * rows + 0.8), layout="constrained")
-    axes = figure.subplots(rows, 5 * blocks, squeeze=False, width_ratios=[0.6, 1, 1, 1, 1] * blocks)
+    ratios = [0.6] + [1] * len(columns)
+    size = sum(ratios) * blocks, rows + 0.9
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(rows, width * blocks, squeeze=False, width_ratios=ratios * blocks)
     for ax in axes.flat:
         ax.set_axis_off()
-    signed = None
-    titles = ("", "original", "counterfactual", "difference", "adversarial")
-    for i in range(count):
+    signed: Any = None
+    for i, caption in enumerate(captions):
         block, row = divmod(i, rows)
-        label, *shown = axes[row, 5 * block : 5 * block + 5]
-        label.text(1, 0.5, captions[i], ha="right", va="center", transform=label.transAxes)
-        images = originals[i], counterfactuals[i], difference[i], adversarials[i]
-        for ax, image in zip(shown, images, strict=True):
-            if image.ndim == 2:
-                signed = _show_signed(ax, image)
+        label, *cells = axes[row, width * block : width * (block + 1)]
+        label.text(1, 0.5, caption, ha="right", va="center", transform=label.transAxes)
+        for ax, (title, shown) in zip(cells, columns.items(), strict=True):
+            if shown.ndim == 3:
+                signed = ax.imshow(shown[i], cmap="RdBu_r", vmin=-1, vmax=1)
             else:
-                _show(ax, image)
-        if row == 0:
-            for ax, title in zip((label, *shown), titles, strict=True):
-                ax.set_title(title, size="small")
-    what = "ink" if originals.shape[-1] == 1 else "light"
-    _scale(figure, axes, signed, f"difference: less {what} (blue), more {what} (red)")
+                _show(ax, shown[i])
+            if row == 0:
+                ax.set_title(title, size="x-small")
+    style: dict[str, Any] = {"orientation": "horizontal", "shrink": 0.5, "aspect": 40, "pad": 0.02}
+    bar = figure.colorbar(signed, ax=axes, ticks=(-1, 0, 1), **style)
+    bar.set_label(sign, size="x-small")
+    bar.ax.tick_params(labelsize="x-small")
     figure.savefig(file, dpi=DPI)
 
 
-def strip(file: Path, frames: np.ndarray, captions: Sequence[Sequence[str]]) -> None:
-    """Searches from left to right, (n, frames, h, w, c) in [0, 1], with a caption under each image."""
+def strip(file: Path, frames: np.ndarray, caption: str, *values: np.ndarray) -> None:
+    """Searches from left to right, (n, frames, h, w, c) in [0, 1]; under each image ``caption``, of its values."""
     rows, columns = frames.shape[:2]
     figure = Figure(figsize=(1.15 * columns, 1.4 * rows), layout="constrained")
-    for ax, image, caption in zip(
-        figure.subplots(rows, columns, squeeze=False).flat,
-        frames.reshape(-1, *frames.shape[2:]),
-        np.asarray(captions).ravel(),
-        strict=True,
-    ):
-        _show(ax, image)
-        ax.set_title(caption, size="x-small", y=-0.2)
+    axes: Any = figure.subplots(rows, columns, squeeze=False)
+    for i in np.ndindex(rows, columns):
+        _show(axes[i], frames[i])
+        axes[i].set_title(caption.format(*(value[i] for value in values)), size="x-small", y=-0.2)
     figure.savefig(file, dpi=DPI)
 
 
@@ -147,36 +155,14 @@ def spectrum(file: Path, values: Mapping[str, np.ndarray]) -> None:
         ylabel="singular value of the Jacobian, in pixel units",
         xlim=(1, max(s.shape[-1] for s in values.values())),
     )
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize="small")
-    figure.savefig(file, dpi=DPI)
-
-
-def gallery(file: Path, columns: Mapping[str, np.ndarray], sign: str) -> None:
-    """A row for each of n images: images (n, h, w, c) in [0, 1], signed maps (n, h, w) on a scale of its own each.
-
-    The scale is drawn below, in units of the largest value of each map; ``sign`` says what is positive.
-    """
-    rows = len(next(iter(columns.values())))
-    figure = Figure(figsize=(1.2 * len(columns), 1.2 * rows + 0.9), layout="constrained")
-    axes = figure.subplots(rows, len(columns), squeeze=False)
-    signed = None
-    for ax, (title, shown) in zip(axes.T, columns.items(), strict=True):
-        ax[0].set_title(title, size="x-small")
-        for cell, image in zip(ax, shown, strict=True):
-            cell.set_axis_off()
-            if image.ndim == 3:
-                _show(cell, image)
-            else:
-                signed = _show_signed(cell, image / (np.abs(image).max() or 1))
-    if signed is not None:
-        _scale(figure, axes, signed, f"{sign},\nby each map's largest value")
-    figure.savefig(file, dpi=DPI)
+    _finish(figure, ax, file)
 
 
 def grids(file: Path, images: Mapping[str, np.ndarray]) -> None:
     """Grids of images (rows, columns, h, w[, 3]) in [0, 1] side by side, under their names."""
-    figure = Figure(figsize=(4.6 * len(images), 3.3), layout="constrained")
+    rows, columns = next(iter(images.values())).shape[:2]
+    size = 4.6 * len(images), 4.4 * rows / columns + 0.5
+    figure = Figure(figsize=size, layout="constrained")
     for ax, (title, shown) in zip(figure.subplots(1, len(images)), images.items(), strict=True):
         plotting.image_grid(ax, shown)
         ax.set_title(title, size="small")
@@ -189,15 +175,8 @@ def _show(ax, image):
     plotting.image_grid(ax, np.clip(image[..., 0] if gray else image, 0, 1)[None, None])
 
 
-def _show_signed(ax, image):
-    """A map (h, w) of values in [-1, 1], blue below and red above 0."""
-    return ax.imshow(image, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-
-
-def _scale(figure, axes, image, label):
-    """What the colors of signed maps mean, below all axes."""
-    style = {"orientation": "horizontal", "shrink": 0.5, "aspect": 40, "pad": 0.02}
-    bar = figure.colorbar(image, ax=axes, ticks=(-1, 0, 1), **style)
-    bar.set_label(label, size="x-small")
-    bar.ax.tick_params(labelsize="x-small")
-    bar.outline.set_linewidth(0.5)
+def _finish(figure, ax, file, **legend):
+    """Open axes, a legend without a frame."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize="small", **legend)
+    figure.savefig(file, dpi=DPI)

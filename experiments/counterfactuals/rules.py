@@ -9,7 +9,7 @@ import optax
 from jax.tree_util import Partial
 
 from experiments.counterfactuals import models
-from experiments.counterfactuals.searches import as_8bit
+from experiments.counterfactuals.searches import as_8bit, fixed_length
 from geodl import counterfactual as cf
 
 
@@ -27,12 +27,6 @@ class Rule:
     """of a step of the adversarial search, in l2 of pixels"""
     prior: float = 2.0
     """weight of the base's log-density"""
-
-
-@functools.cache
-def fixed_length(length: float) -> optax.GradientTransformation:
-    """Ascent by steps of one length, the gradient's direction untouched."""
-    return optax.chain(optax.normalize_by_update_norm(), optax.sgd(length))
 
 
 @functools.cache
@@ -83,26 +77,22 @@ def ablation(
         noise: copies of it (k, height, width, channels), to average the classifier over.
     """
 
-    def published(**changes):
-        settings = {
-            "target": cf.confidence(0.99),
-            "optimizer": adam(0.05),
-            "penalty": None,
-        }
-        return make_rule(config, explained, generator, **settings | changes)
-
+    published = {"target": cf.confidence(0.99), "optimizer": adam(0.05), "penalty": None}
+    near = cf.penalties.base_distance(jnp.float32(0.1), generator.manifold)
+    changed: dict[str, dict[str, Any]] = {
+        "Adam 0.05, 0.99": {},
+        "Adam 0.02": {"optimizer": adam(0.02)},
+        "steps of fixed length": {"optimizer": fixed_length(config.length)},
+        "steps of half that length": {"optimizer": fixed_length(config.length / 2)},
+        "confidence 0.999": {"target": cf.confidence(0.999)},
+        "confidence 0.9999": {"target": cf.confidence(0.9999)},
+        "classifier trained with noise, weight decay": {"model": noisy},
+        "classifier averaged over noise": {"model": models.smoothed(explained, noise)},
+        "log-density of the base, 0.1": {"penalty": prior(0.1, generator)},
+        "log-density of the base, 1": {"penalty": prior(1.0, generator)},
+        "near the start in the base": {"penalty": near},
+    }
     return {
-        "Adam 0.05, 0.99": published(),
-        "Adam 0.02": published(optimizer=adam(0.02)),
-        "steps of fixed length": published(optimizer=fixed_length(config.length)),
-        "steps of half that length": published(optimizer=fixed_length(config.length / 2)),
-        "confidence 0.999": published(target=cf.confidence(0.999)),
-        "confidence 0.9999": published(target=cf.confidence(0.9999)),
-        "classifier trained with noise, weight decay": published(model=noisy),
-        "classifier averaged over noise": published(model=models.smoothed(explained, noise)),
-        "log-density of the base, 0.1": published(penalty=prior(0.1, generator)),
-        "log-density of the base, 1": published(penalty=prior(1.0, generator)),
-        "near the start in the base": published(
-            penalty=cf.penalties.base_distance(jnp.float32(0.1), generator.manifold)
-        ),
+        name: make_rule(config, explained, generator, **published | changes)
+        for name, changes in changed.items()
     }

@@ -7,6 +7,7 @@ as it would be stored: clipped, and rounded to 8 bits.
 import functools
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -16,9 +17,9 @@ import optax
 from jax import Array
 from jax.tree_util import Partial
 
-from experiments._images import batches
+from experiments._training import by_batches
+from experiments.counterfactuals import models
 from geodl import counterfactual as cf
-from geodl import train
 from geodl.flows import bin_centers, quantize
 
 
@@ -42,40 +43,40 @@ class Found(NamedTuple):
     """of the search (``cf.evaluation.search_metrics``)"""
 
 
-def encode(generator: cf.Generator, images: np.ndarray, batch: int = 100) -> np.ndarray:
-    """Base points of images, by the generator's own encoder.
+def in_both_spaces(
+    generator: cf.Generator,
+    shape: tuple[int, ...],
+    model: Any,
+    target: cf.Target,
+    steps: int,
+    lengths: tuple[float, float],
+) -> dict[str, cf.Search]:
+    """Searches by steps of one length each, in a generator's base and among the images of its shape."""
+    spaces = {"base space": generator, "data space": cf.data_space(shape)}
+    return {
+        name: cf.Search(space, model, target, fixed_length(length), steps, postprocess=as_8bit)
+        for (name, space), length in zip(spaces.items(), lengths, strict=True)
+    }
 
-    Raises:
-        TypeError: images that are not uint8.
-        ValueError: a generator without an encoder, or images of another shape than it makes.
-    """
-    if generator.encode is None:
-        raise ValueError("encode: a generator with an encoder is needed; use cf.invert")
-    encode = generator.encode
-    one = jax.ShapeDtypeStruct(images.shape[1:], jnp.float32)
-    made = jax.eval_shape(lambda x: generator.decode(encode(x)), one).shape
-    if made != images.shape[1:]:
-        raise ValueError(f"encode: images of shape {made} are needed, got {images.shape[1:]}")
-    parts = [
-        _encode(Partial(encode), bin_centers(chunk))[:count]
-        for chunk, count in batches(images, batch)
-    ]
-    return np.concatenate(parts)
+
+@functools.cache
+def fixed_length(length: float) -> optax.GradientTransformation:
+    """Ascent by steps of one length, the gradient's direction untouched."""
+    return optax.chain(optax.normalize_by_update_norm(), optax.sgd(length))
+
+
+def encode(generator: cf.Generator, images: np.ndarray, batch: int = 100) -> np.ndarray:
+    """Base points of images, by the generator's own encoder; ``TypeError`` for images that are not uint8."""
+    each = Partial(generator.encode)
+    return by_batches(lambda some, _: _of_each(each, bin_centers(some)), images, batch)
 
 
 @jax.jit
-def _encode(encode, x):
-    return jax.vmap(encode)(x)
+def _of_each(f, x):
+    return jax.vmap(f)(x)
 
 
-def search(
-    rule: cf.Search,
-    z: Any,
-    goal: np.ndarray,
-    folder: Path,
-    batch: int = 250,
-    max_concurrent: int = 64,
-) -> Found:
+def search(rule: cf.Search, z: Any, goal: np.ndarray, folder: Path, batch: int = 250) -> Found:
     """Counterfactuals of all samples with base points z (n, ...), towards the goals (n, ...).
 
     Each finished batch is kept in ``folder``; what is kept is used again where the starts, goals, and the parameters
@@ -83,17 +84,14 @@ def search(
     run's configuration, or into the folder's name.
     """
 
-    def one(chunk):
-        (z, goal), count = chunk
-        state, _ = cf.run(rule, rule.init(z, goal), max_concurrent=max_concurrent)
+    def one(chunk, _):
+        state, _ = cf.run(rule, rule.init(*chunk), max_concurrent=64)
         measures = cf.evaluation.search_metrics(rule.generator.manifold, state)
         kept = {"x": state.best.x, "start": state.start.x, "z": state.best.z}
-        kept |= measures | {"status": state.status}
-        return {name: np.asarray(value)[:count] for name, value in kept.items()}
+        return kept | measures | {"status": state.status}
 
     depends = jax.tree.leaves(rule), rule.steps
-    parts = train.cached_map(one, batches((z, goal), batch), folder, depends)
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    whole = by_batches(one, (z, goal), batch, folder, depends)
     return Found(*(whole.pop(name) for name in ("x", "start", "z", "status")), measures=whole)
 
 
@@ -103,7 +101,7 @@ def search_all(
     goal: np.ndarray,
     folder: Path,
     batch: int = 250,
-    starts: Mapping[str, Any] | None = None,
+    starts: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Found]:
     """Counterfactuals of the images by every rule, as {"base space": ..., "data space": ...}.
 
@@ -117,10 +115,7 @@ def search_all(
     """
     found = {}
     for name, rule in rules.items():
-        if starts and name in starts:
-            z = starts[name]
-        else:
-            z = encode(rule.generator, images, batch)
+        z = starts[name] if name in starts else encode(rule.generator, images, batch)
         found[name] = search(rule, z, goal, folder / name.replace(" ", "-"), batch)
     return found
 
@@ -139,27 +134,22 @@ def inverted(
     the steps for each of them and as many as are left for that one. Finished batches are kept in ``folder``.
     """
 
-    def one(chunk):
-        (images, index), count = chunk
+    def one(images, number):
         x, first = bin_centers(images), None
         if generator.encode is None:
             dim = generator.manifold.dim
+            index = number + np.arange(len(images))
             keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(index)
             z = jax.vmap(lambda key: jax.random.normal(key, (starts, dim)), out_axes=1)(keys)
             first = cf.invert(generator, x, SCREEN, steps // 4, z).z[None]
         found = cf.invert(generator, x, REFINE, steps - steps // 4, first)
-        return {"z": np.asarray(found.z)[:count], "error": np.asarray(found.error)[:count]}
+        return {"z": found.z, "error": found.error}
 
     both = (generator.decode, generator.encode)
     functions = [Partial(f) for f in both if f is not None]
-    parts = train.cached_map(
-        one,
-        batches((images, np.arange(len(images))), batch),
-        folder,
-        (jax.tree.leaves((functions, generator.manifold)), starts, steps),
-    )
-    z, error = (np.concatenate([part[name] for part in parts]) for name in ("z", "error"))
-    return z, error
+    depends = jax.tree.leaves((functions, generator.manifold)), starts, steps
+    found = by_batches(one, images, batch, folder, depends)
+    return found["z"], found["error"]
 
 
 SCREEN, REFINE = optax.adam(0.1), optax.adam(0.02)
@@ -174,17 +164,17 @@ def matched_distance(
     gives NaN.
     """
 
-    parts = []
-    for (some, goals, radii), count in batches((images, goal, radius), batch):
+    def one(chunk, _):
+        some, goals, radii = chunk
         state = rule.init(bin_centers(some), goals)
         for _ in range(rule.steps):
             state, on = _nearer_than(rule, state, jnp.asarray(radii, jnp.float32))
             if not on:
                 break
         x = jax.vmap(rule.postprocess)(state.position)
-        valid = np.isfinite(radii).reshape(-1, *[1] * (x.ndim - 1))
-        parts.append(np.where(valid, x, np.nan)[:count])
-    return np.concatenate(parts)
+        return np.where(np.isfinite(radii).reshape(-1, *[1] * (x.ndim - 1)), x, np.nan)
+
+    return by_batches(one, (images, goal, radius), batch)
 
 
 @jax.jit
@@ -204,13 +194,19 @@ def _nearer_than(rule, state, radius):
 
 def trajectories(
     rule: cf.Search, z: Any, goal: np.ndarray, frames: int = 8
-) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, frames, height, width, channels) at even steps from start to end, and those steps (n, frames)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images (n, frames, height, width, channels) at even steps from start to end.
+
+    With those steps (n, frames), and what the model puts out (n, frames, ...).
+    """
     state, path = cf.run(rule, rule.init(z, goal), _position)
     steps = np.round(np.linspace(0, 1, frames) * np.asarray(state.steps)[:, None]).astype(int)
     shown = path[steps, np.arange(len(steps))[:, None]]
     images = decoded(rule.generator, shown.reshape(-1, *shown.shape[2:]))
-    return images.reshape(*shown.shape[:2], *images.shape[1:]), steps
+    images, outputs = (
+        a.reshape(*steps.shape, *a.shape[1:]) for a in (images, models.outputs(rule.model, images))
+    )
+    return images, outputs, steps
 
 
 def _position(state):
@@ -220,13 +216,7 @@ def _position(state):
 def decoded(generator: cf.Generator, z: Any, batch: int = 100) -> np.ndarray:
     """Images of base points z (n, ...), as they would be stored."""
     decode = Partial(generator.decode)
-    parts = [_decoded(decode, chunk)[:count] for chunk, count in batches(z, batch)]
-    return np.concatenate(parts)
-
-
-@jax.jit
-def _decoded(decode, z):
-    return jax.vmap(lambda z: as_8bit(decode(z)))(z)
+    return by_batches(lambda some, _: as_8bit(_of_each(decode, some)), z, batch)
 
 
 def spectra(rule: cf.Search, z: Any, count: int | None = None) -> np.ndarray:

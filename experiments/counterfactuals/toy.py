@@ -3,9 +3,9 @@
 What the theorem promises, delta^2, depends on the optimizer.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from experiments._run import Run, markdown_table
-from experiments.counterfactuals import pictures, toys
+from experiments.counterfactuals import helix, pictures
 from geodl.counterfactual import (
     Search,
     Status,
@@ -46,87 +46,69 @@ class Toy:
     root: str = "runs"
 
 
-class Rule(NamedTuple):
-    """A way to search: in the tube's base or in the data."""
-
-    optimizer: optax.GradientTransformation
-    direction: Callable = gradient
-    in_data: bool = False
-
-
-def rules(config: Toy) -> dict[str, Rule]:
-    """By name, as in the table and in the pictures."""
-    plain = optax.sgd(config.rate)
-    return {
-        "plain ascent": Rule(plain),
-        "damped metric": Rule(plain, natural_gradient(config.damping, 3)),
-        "Adam": Rule(optax.adam(config.adam_rate)),
-        "natural gradient": Rule(plain, natural_gradient(0.0, 3)),
-        "ascent in the data": Rule(plain, in_data=True),
-    }
-
-
 def classifier(x: jax.Array) -> jax.Array:
     """Logits (2,) of the classes below and above a curved surface that the helix crosses once."""
     log_odds = 3 * (x[2] + 0.5 * jnp.sin(x[0]) + 0.3 * x[1])
     return jnp.stack([-log_odds, log_odds]) / 2
 
 
-def make_search(config: Toy, rule: Rule, width: float | jax.Array) -> Search:
-    """One rule in the tube of a width."""
-    generator = data_space(3, -10.0, 10.0) if rule.in_data else toys.helix(width)
-    return Search(
-        generator,
-        classifier,
-        confidence(config.confidence),
-        rule.optimizer,
-        config.steps,
-        direction=rule.direction,
-    )
+def rules(config: Toy, width: float | jax.Array) -> dict[str, Search]:
+    """By name, as in the table and in the pictures: in the base of the tube of a width, the last one in the data."""
+    tube, plain = helix.helix(width), optax.sgd(config.rate)
+
+    def search(optimizer, direction=gradient, generator=tube):
+        target = confidence(config.confidence)
+        return Search(generator, classifier, target, optimizer, config.steps, direction=direction)
+
+    return {
+        "plain ascent": search(plain),
+        "damped metric": search(plain, natural_gradient(config.damping, 3)),
+        "Adam": search(optax.adam(config.adam_rate)),
+        "natural gradient": search(plain, natural_gradient(0.0, 3)),
+        "ascent in the data": search(plain, generator=data_space(3, -10.0, 10.0)),
+    }
 
 
-def starts(config: Toy, rule: Rule) -> jax.Array:
+def starts(config: Toy, rule: Search) -> jax.Array:
     """Points on the helix itself, in the base or in the data."""
     t = jnp.linspace(-2, -1, config.starts)
-    return toys.curve(t) if rule.in_data else jnp.stack([t, 0 * t, 0 * t], -1)
+    return helix.curve(t) if rule.generator.encode else jnp.stack([t, 0 * t, 0 * t], -1)
 
 
-def distances(config: Toy, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
-    """To the helix where the searches end, and whether they found (widths, starts)."""
+def distances(config: Toy) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """To the helix where the searches end, and whether they found, (widths, starts), by every rule."""
     goal = jnp.ones(config.starts, int)
 
-    @jax.jit
-    @jax.vmap
-    def ends(width):
-        search = make_search(config, rule, width)
+    def running(state):
+        return jnp.any(state.status == Status.RUNNING)
 
-        def running(state):
-            return jnp.any(state.status == Status.RUNNING)
+    def ends(name, width):
+        search = rules(config, width)[name]
+        state = jax.lax.while_loop(running, search.step, search.init(starts(config, search), goal))
+        return helix.distance_to_helix(state.best.x), state.status == Status.FOUND
 
-        state = jax.lax.while_loop(running, search.step, search.init(starts(config, rule), goal))
-        return toys.distance_to_helix(state.best.x), state.status == Status.FOUND
+    def in_every_width(name):
+        found = jax.jit(jax.vmap(partial(ends, name)))(jnp.asarray(config.widths))
+        return jax.tree.map(np.asarray, found)
 
-    distance, found = ends(jnp.asarray(config.widths))
-    return np.asarray(distance), np.asarray(found)
+    return {name: in_every_width(name) for name in pictures.COLORS}
 
 
-def path(config: Toy, rule: Rule) -> dict[str, np.ndarray]:
+def path(config: Toy, search: Search) -> dict[str, np.ndarray]:
     """Of the middle start: its data points x and base points z, (steps, 3); no z for a search in the data."""
-    search = make_search(config, rule, config.shown_width)
     middle = config.starts // 2
-    state = search.init(starts(config, rule)[middle : middle + 1], jnp.ones(1, int))
+    state = search.init(starts(config, search)[middle : middle + 1], jnp.ones(1, int))
     _, z = search_from(search, state, lambda state: state.position)
     z = z[:, 0]
     x = np.asarray(jax.vmap(search.generator.decode)(z))
-    return {"x": x} if rule.in_data else {"x": x, "z": z}
+    return {"x": x} if search.generator.encode else {"x": x, "z": z}
 
 
 def exponent(config: Toy, distance: np.ndarray) -> float:
     """Of the median distance in the width."""
-    small = np.asarray(config.widths) < config.fit_below
-    return float(
-        np.polyfit(np.log(np.asarray(config.widths)[small]), np.log(distance[small]), 1)[0]
-    )
+    widths = np.asarray(config.widths)
+    small = widths < config.fit_below
+    return float(np.polyfit(np.log(widths[small]), np.log(distance[small]), 1)[0])
 
 
 def run(config: Toy) -> dict[str, Any]:
@@ -134,8 +116,7 @@ def run(config: Toy) -> dict[str, Any]:
     run = Run("cf-toy", config)
     found, rows = {}, []
     with jax.enable_x64(True):
-        for name, rule in rules(config).items():
-            distance, success = distances(config, rule)
+        for name, (distance, success) in distances(config).items():
             median = np.median(distance, -1)
             found[name] = {
                 "distance": median.tolist(),
@@ -144,19 +125,17 @@ def run(config: Toy) -> dict[str, Any]:
                 "found": float(success.mean()),
                 "exponent": exponent(config, median),
             }
+            row = {"search": name} | {
+                f"δ = {width:g}": f"{d:.1e}" for width, d in zip(config.widths, median, strict=True)
+            }
             rows.append(
-                [
-                    name,
-                    *(f"{d:.1e}" for d in median),
-                    found[name]["exponent"],
-                    f"{success.mean():.0%}",
-                ]
+                row | {"exponent": found[name]["exponent"], "found": f"{success.mean():.0%}"}
             )
-        paths = {name: path(config, rule) for name, rule in rules(config).items()}
-    header = ["search", *(f"δ = {width:g}" for width in config.widths), "exponent", "found"]
+        shown = rules(config, config.shown_width)
+        paths = {name: path(config, rule) for name, rule in shown.items()}
     text = (
         f"Median distance to the helix of {config.starts} counterfactuals of confidence {config.confidence:g}; "
-        f"exponent of δ fitted below {config.fit_below:g}\n\n" + markdown_table(header, rows)
+        f"exponent of δ fitted below {config.fit_below:g}\n\n" + markdown_table(rows)
     )
     pictures.exponents(run.folder / "exponents.png", config.widths, found, config.fit_below)
     pictures.paths(run.folder / "paths.png", paths)

@@ -1,9 +1,17 @@
 """The experiments with flows on manifolds: ``COMMAND --help`` lists what can be set."""
 
-import tyro
-
+from experiments._run import main
 from experiments.flows import earth, known
 
+
+COMMANDS = {
+    "vmf": (known.VMF, known.run),
+    "torus": (known.TORUS, known.run),
+    "hyperbolic": (known.HYPERBOLIC, known.run),
+    "so3": (known.ROTATIONS, known.run),
+    "earth": (earth.Earth(), earth.run),
+    "earth-quick": (earth.QUICK, earth.run),
+}
 
 WORDS = {
     "vmf": "Flows that learn von Mises-Fisher distributions: how near to the truth, by which way of training.",
@@ -15,22 +23,5 @@ WORDS = {
 }
 
 
-def main():
-    """Parse the command and run it."""
-    command = tyro.extras.subcommand_type_from_defaults(
-        {
-            "vmf": known.VMF,
-            "torus": known.TORUS,
-            "hyperbolic": known.HYPERBOLIC,
-            "so3": known.ROTATIONS,
-            "earth": earth.Earth(),
-            "earth-quick": earth.QUICK,
-        },
-        WORDS,
-    )
-    config = tyro.cli(command, description=__doc__, prog="python -m experiments.flows")
-    {earth.Earth: earth.run, known.Known: known.run}[type(config)](config)
-
-
 if __name__ == "__main__":
-    main()
+    main("experiments.flows", __doc__, COMMANDS, WORDS)

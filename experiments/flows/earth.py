@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +14,12 @@ import numpy as np
 
 from experiments import _grid
 from experiments._run import Run
+from experiments._training import by_batches
 from experiments.flows import baselines, data, pictures, training
 from experiments.flows.earth_tables import EARTH_SETS, METHODS, Cell, Method, folder_name, tables
 from experiments.flows.training import Model, Recipe
 from geodl import bijectors, distributions, flows
-from geodl.manifolds import Euclidean, Sphere
+from geodl.manifolds import Sphere
 
 
 FLOWS = ("wrapped flow", "stereographic flow", "flow")
@@ -39,7 +40,7 @@ class Earth:
     fractions: tuple[float, ...] = (1.0,)
     """parts of the training points; several make learning curves"""
     recipe: Recipe = field(default_factory=Recipe)
-    jitter: float = 1.0
+    jitter: float = 0.5
     """moves data in training, by so much of the distance to the second neighbor"""
     download: bool = False
     root: str = "runs"
@@ -63,14 +64,10 @@ QUICK = Earth(
 )
 
 
-def cells(config: Earth) -> Iterator[Cell]:
+def cells(config: Earth) -> list[Cell]:
     """Every number asked for."""
-    for name in config.sets:
-        for split in config.splits:
-            for seed in config.seeds:
-                for fraction in config.fractions:
-                    for method in config.methods:
-                        yield Cell(name, split, seed, fraction, method)
+    asked = config.sets, config.splits, config.seeds, config.fractions, config.methods
+    return [Cell(*values) for values in product(*asked)]
 
 
 def run(config: Earth) -> dict[Cell, dict[str, Any]]:
@@ -104,7 +101,7 @@ def score(config: Earth, cell: Cell, folder: Path) -> dict[str, Any]:
             distribution = model.distribution(trained.params)
             cpu_seconds = trained.cpu_seconds
             if cell.method == "flow":
-                result |= solver_report(model, trained.params, test)
+                result |= solver_report(model, trained.params, test, folder)
                 if cell.seed == 0:
                     drawn = model.flow(trained.params, flows.Tsit5(1e-3, 1e-3))
                     pictures.density(folder, drawn, np.asarray(test))
@@ -112,10 +109,12 @@ def score(config: Earth, cell: Cell, folder: Path) -> dict[str, Any]:
         elif cell.method == "von Mises-Fisher mixture":
             distribution, cpu_seconds = baselines.mixture(fit, validation, key, folder / "mixtures")
         else:
-            distribution = jax.block_until_ready(baselines.baseline(cell.method, fit, validation))
-            cpu_seconds = time.process_time() - start
-        log_prob = jax.jit(lambda distribution, x: distribution.log_prob(x))
-        log_p = {name: np.asarray(log_prob(distribution, x)) for name, x in scored.items()}
+            distribution, cpu_seconds = baselines.baseline(cell.method, fit, validation, folder)
+        found = training.log_prob(
+            distribution, jnp.concatenate([*scored.values()]), folder / "log_prob"
+        )
+        ends = np.cumsum([len(x) for x in scored.values()])[:-1]
+        log_p = dict(zip(scored, np.split(found, ends), strict=True))
     np.savez(folder / LOG_PROB, **log_p)  # type: ignore[arg-type]
     result |= {name: -float(np.mean(values)) for name, values in log_p.items()}
     result["cpu_seconds"] = round(cpu_seconds, 1)
@@ -145,19 +144,21 @@ def mixed(folders: list[Path]) -> tuple[dict[str, np.ndarray], float]:
     return {name: mixture(name, best) for name in first}, float(best)
 
 
-def solver_report(model: Model, params: Any, test: jax.Array) -> dict[str, float]:
+def solver_report(model: Model, params: Any, test: jax.Array, folder: Path) -> dict[str, float]:
     """Evaluations of the field, the mean error of the reported log-densities, and what eight even steps would read."""
 
     @jax.jit
-    def report(params, x):
+    def report(x, _):
         flow = model.flow(params)
         _, error = flow.log_prob_and_error(x)
         _, stats = flow.log_prob_and_stats(x)
         x0, log_det, _ = flows.RK4(8)(flow.rate, x, 1.0, 0.0, flow.manifold)
         coarse = -(flow.base.log_prob(x0) + log_det)
-        return {"solver_error": error, "evaluations": stats.evaluations, "by_rk4_8": coarse}
+        evaluations = jnp.full(len(x), stats.evaluations)
+        return {"solver_error": error, "evaluations": evaluations, "by_rk4_8": coarse}
 
-    return jax.tree.map(lambda a: float(jnp.mean(a)), report(params, test))
+    found = by_batches(report, test, 2000, folder / "solver", params)
+    return jax.tree.map(lambda a: float(np.mean(a)), found)
 
 
 def make_model(recipe: Recipe, method: Method) -> Model:
@@ -165,27 +166,20 @@ def make_model(recipe: Recipe, method: Method) -> Model:
     if method == "flow":
         sphere = Sphere(2)
         return Model(sphere, distributions.Uniform(sphere), recipe.field(sphere, "ambient"))
-    plane = Euclidean(2)
-    base = distributions.WrappedNormal(plane, jnp.zeros(2), 1.0)
-    chart = (
-        bijectors.Stereographic(2)
-        if method == "stereographic flow"
-        else bijectors.ExponentialMap(Sphere(2))
-    )
-    return Model(plane, base, recipe.field(plane, "ambient"), chart)
+    stereographic = method == "stereographic flow"
+    chart = bijectors.Stereographic(2) if stereographic else bijectors.ExponentialMap(Sphere(2))
+    return training.in_chart(recipe, chart)
 
 
 def fit_flow(config: Earth, method: Method, fit, validation, key, folder: Path):
     """A flow trained by matching, and its model."""
     recipe, model = config.recipe, make_model(config.recipe, method)
-    scales = jnp.zeros(len(fit))
-    if config.jitter:
-        scales = config.jitter * distributions.neighbor_distances(Sphere(2), fit, 2)[:, 1]
+    scales = config.jitter * distributions.neighbor_distances(Sphere(2), fit, 2)[:, 1]
 
     def draw(points_and_scales, key, n):
         key_index, key_jitter = jax.random.split(key)
         x, scale = jax.tree.map(lambda a: training.draw_from(a, key_index, n), points_and_scales)
-        return flows.jitter(Sphere(2), key_jitter, x, scale) if config.jitter else x
+        return flows.jitter(Sphere(2), key_jitter, x, scale)
 
     loss = training.matching(model, draw, recipe.batch)
     return training.fit(recipe, model, loss, (fit, scales), key, folder, validation), model

@@ -6,6 +6,7 @@ What counts is the gap of the test likelihood to the truth, KL(model | target), 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,12 +17,13 @@ import numpy as np
 
 from experiments import _grid
 from experiments._run import Run, date_and_revision, markdown_table
+from experiments._training import by_batches
 from experiments.flows import pictures, training
 from experiments.flows.training import Model, Recipe
 from geodl import bijectors, flows
 from geodl.distributions import Uniform, VonMisesFisher, WrappedNormal
 from geodl.flows.continuous.field import Kind
-from geodl.manifolds import SO3, Euclidean, Hyperboloid, Manifold, Sphere, Torus, poincare
+from geodl.manifolds import SO3, Hyperboloid, Manifold, Sphere, Torus, poincare
 
 
 Objective = Literal["matching", "likelihood", "reverse KL"]
@@ -151,12 +153,8 @@ class Cell:
 
 def cells(config: Known) -> list[Cell]:
     """Every model asked for."""
-    return [
-        Cell(config.space, parameter, geometry, objective)
-        for parameter in config.parameters
-        for geometry in config.geometries
-        for objective in config.objectives
-    ]
+    asked = config.parameters, config.geometries, config.objectives
+    return [Cell(config.space, *values) for values in product(*asked)]
 
 
 def run(config: Known) -> dict[Cell, dict[str, Any]]:
@@ -194,7 +192,7 @@ def score(config: Known, cell: Cell, folder: Path) -> dict[str, Any]:
         }
 
     x = target.distribution.sample(seed=key_test, sample_shape=config.test)
-    figures = training.by_batches(measure, x, folder / "measures", trained.params)
+    figures = by_batches(measure, x, 2000, folder / "measures", trained.params)
     y = figures.pop("y")
     result: dict[str, Any] = {"cpu_seconds": round(trained.cpu_seconds, 1)}
     for name, values in figures.items():
@@ -204,8 +202,7 @@ def score(config: Known, cell: Cell, folder: Path) -> dict[str, Any]:
     nodes = quadrature(target.manifold)
     if nodes is not None and cell.geometry == "Riemannian":
         points, weights = nodes
-        density = jax.jit(lambda x, _: {"log_prob": model.distribution(trained.params).log_prob(x)})
-        log_p = training.by_batches(density, points, folder / "mass", trained.params)["log_prob"]
+        log_p = training.log_prob(distribution, points, folder / "mass")
         result["mass"] = float(np.sum(weights * np.exp(log_p.astype(np.float64))))
         _, stats = jax.jit(lambda flow, x: flow.log_prob_and_stats(x))(distribution, points[:512])
         result["evaluations"] = int(stats.evaluations)
@@ -218,17 +215,16 @@ def score(config: Known, cell: Cell, folder: Path) -> dict[str, Any]:
 
 def make_model(recipe: Recipe, target: Target, geometry: Geometry) -> Model:
     """The flow on the target's manifold, or (sphere) on the plane of the stereographic chart."""
-    if geometry == "Riemannian":
-        return Model(target.manifold, target.base, recipe.field(target.manifold, target.kind))
-    plane = Euclidean(2)
-    base = WrappedNormal(plane, jnp.zeros(2), 1.0)
-    return Model(plane, base, recipe.field(plane, "ambient"), bijectors.Stereographic(2))
+    if geometry == "stereographic":
+        return training.in_chart(recipe, bijectors.Stereographic(2))
+    return Model(target.manifold, target.base, recipe.field(target.manifold, target.kind))
 
 
 def objective(
     config: Known, recipe: Recipe, model: Model, target: Target, cell: Cell
 ) -> training.Loss:
     """The loss of a cell."""
+    solver = flows.RK4(config.solver_steps)
 
     def draw(_, key, n):
         return target.distribution.sample(seed=key, sample_shape=n)
@@ -239,67 +235,66 @@ def objective(
         y, log_det = model.chart.forward_and_log_det(x)
         return target.distribution.log_prob(y) + log_det
 
-    match cell.objective:
-        case "matching":
-            return training.matching(model, draw, recipe.batch)
-        case "likelihood":
-            return training.likelihood(model, draw, recipe.batch, flows.RK4(config.solver_steps))
-        case _:
-            return training.reverse_kl(
-                model, log_density, recipe.batch, flows.RK4(config.solver_steps)
-            )
+    def likelihood(params, _, key):
+        x = model.to_chart(draw(None, key, recipe.batch))
+        return jnp.mean(flows.nll(model.flow(params, solver), x)), {}
+
+    def reverse_kl(params, _, key):
+        flow = model.flow(params, solver)
+        return jnp.mean(flows.reverse_kl(flow, log_density, key, recipe.batch)), {}
+
+    matching = training.matching(model, draw, recipe.batch)
+    return {"matching": matching, "likelihood": likelihood, "reverse KL": reverse_kl}[
+        cell.objective
+    ]
 
 
 def quadrature(manifold: Manifold) -> tuple[jax.Array, np.ndarray] | None:
-    """Nodes and weights of the volume; None on SO(3). The hyperbolic plane up to distance 4 of the origin."""
-    node, weight = np.polynomial.legendre.leggauss(128)
+    """Nodes and weights of the volume; None on SO(3). The hyperbolic plane up to distance 4 of the origin.
+
+    On the torus an even grid, else polar coordinates about the origin.
+    """
     phi = (np.arange(192) + 0.5) / 192 * 2 * np.pi
     circle = np.stack([np.cos(phi), np.sin(phi)], -1)
     match manifold:
-        case Sphere():
-            radius = np.sqrt(1 - node**2)
-            z = np.broadcast_to(node[:, None, None], (128, 192, 1))
-            points = np.concatenate([z, radius[:, None, None] * circle], -1)
-            weights = np.repeat(weight, 192) * 2 * np.pi / 192
         case Torus():
-            points = np.stack(np.meshgrid(phi - np.pi, phi - np.pi), -1)
-            weights = np.full(192 * 192, (2 * np.pi / 192) ** 2)
+            points = np.stack(np.meshgrid(phi - np.pi, phi - np.pi), -1).reshape(-1, 2)
+            return jnp.asarray(points, jnp.float32), np.full(192**2, (2 * np.pi / 192) ** 2)
+        case Sphere():
+            reach, circumference = np.pi, np.sin
         case Hyperboloid():
-            r, weight = 2 * (1 + node), 2 * weight
-            a = jnp.asarray(r[:, None, None] * circle, jnp.float32)
             root = float(np.sqrt(manifold.c))
-            points = manifold.expmap_frame(manifold.origin(), a)
-            weights = np.repeat(weight * np.sinh(root * r) / root, 192) * 2 * np.pi / 192
+            reach, circumference = 4.0, lambda r: np.sinh(root * r) / root
         case _:
             return None
-    return jnp.asarray(points, jnp.float32).reshape(-1, points.shape[-1]), weights
+    node, weight = np.polynomial.legendre.leggauss(128)
+    r, weight = reach / 2 * (1 + node), reach / 2 * weight
+    a = jnp.asarray(r[:, None, None] * circle, jnp.float32)
+    points = manifold.expmap_frame(manifold.origin(), a)
+    weights = np.repeat(weight * circumference(r), 192) * 2 * np.pi / 192
+    return points.reshape(-1, points.shape[-1]), weights
 
 
 def table(found: list[dict[str, Any]]) -> str:
     """Ours beside what is published."""
-    rows = []
-    for r in sorted(found, key=lambda r: (r["geometry"], r["objective"], -r["parameter"])):
-        model, parameter = (r["geometry"], r["objective"]), int(r["parameter"])
-        published = [
-            PUBLISHED_GAP.get(model, {}).get(parameter),
-            PUBLISHED_KL.get(model, {}).get(parameter),
-        ]
-        row = [r["geometry"], r["objective"], f"{r['parameter']:g}"]
-        for name, value in zip(("gap", "kl"), published, strict=True):
-            row += [f"{r[name]:.4f} ± {r[f'{name}_error']:.4f}"]
-            if r["space"] == "vmf":
-                row += ["" if value is None else f"{value:.2f}"]
-        if r["space"] == "so3":
-            row += [f"{r['log_likelihood']:.3f}", f"{PUBLISHED_SO3.get(parameter, ''):}"]
-        row += [f"{r['mass']:.5f}" if "mass" in r else "", r.get("evaluations", "")]
-        rows.append([*row, f"{r['cpu_seconds']:.0f}", *date_and_revision(r)])
-    header = ["geometry", "objective", "parameter", "gap", "KL"]
-    if found[0]["space"] == "vmf":
-        header = [*header[:4], "paper", "KL", "paper"]
-    if found[0]["space"] == "so3":
-        header += ["log-likelihood", "paper, its own draw"]
-    header += ["mass", "evaluations", "CPU s", "date", "revision"]
+    found = sorted(found, key=lambda r: (r["geometry"], r["objective"], -r["parameter"]))
     return (
         "Gap: mean log-density of test points under the truth minus that under the model; KL(model | target); nats, ± "
-        "standard error over the samples\n\n" + markdown_table(header, rows)
+        "standard error over the samples\n\n" + markdown_table(map(table_row, found))
     )
+
+
+def table_row(r: dict[str, Any]) -> dict[str, object]:
+    """One model."""
+    model, parameter = (r["geometry"], r["objective"]), int(r["parameter"])
+    row: dict[str, object] = {"geometry": model[0], "objective": model[1], "parameter": parameter}
+    for name, title, published in (("gap", "gap", PUBLISHED_GAP), ("kl", "KL", PUBLISHED_KL)):
+        row[title] = f"{r[name]:z.4f} ± {r[f'{name}_error']:.4f}"
+        if r["space"] == "vmf":
+            row[f"{title}, paper"] = published.get(model, {}).get(parameter)
+    if r["space"] == "so3":
+        row["log-likelihood"] = f"{r['log_likelihood']:z.3f}"
+        row["paper, its own draw"] = PUBLISHED_SO3.get(parameter)
+    row["mass"] = f"{r['mass']:.5f}" if "mass" in r else ""
+    row["evaluations"] = r.get("evaluations")
+    return row | {"CPU s": f"{r['cpu_seconds']:.0f}", **date_and_revision(r)}

@@ -1,5 +1,6 @@
 """The pictures of the flow experiments: from distributions and arrays to PNG files."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.flows import curves
+from experiments.flows import training
 from geodl import plotting
 from geodl.flows import ContinuousFlow
 from geodl.manifolds import SO3, Hyperboloid, Manifold, Sphere, Torus, poincare
@@ -19,21 +20,16 @@ from geodl.manifolds import SO3, Hyperboloid, Manifold, Sphere, Torus, poincare
 DPI = 150
 
 
-@jax.jit
-def _density(distribution, x):
-    return jnp.exp(distribution.log_prob(x))
-
-
 def density(folder: Path, distribution: Any, points: np.ndarray) -> Path:
     """A distribution on S^2 with points over it, as Mollweide map and from two sides: ``density.png``."""
-    values = _values(distribution)
     figure = Figure(figsize=(7, 8), layout="compressed")
     world, *sides = figure.subplot_mosaic("AA;BC", height_ratios=[1, 1]).values()
     views = [plotting.Mollweide(), plotting.Orthographic(20, 10), plotting.Orthographic(20, -170)]
     image: Any = None
-    for ax, view in zip((world, *sides), views, strict=True):
+    for i, (ax, view) in enumerate(zip((world, *sides), views, strict=True)):
         plotting.sphere_frame(ax, view)
         style = {} if image is None else {"norm": image.norm}
+        values = _values(distribution, folder / f"picture{i}")
         drawn = plotting.sphere_density(ax, view, values, 100, **style)
         image = image or drawn
         plotting.sphere_points(ax, view, points / np.linalg.norm(points, axis=-1, keepdims=True))
@@ -66,18 +62,22 @@ def known(
     The sphere as Mollweide map about the antipode of the origin, the torus by its angles, the hyperbolic plane in the
     Poincaré disk, by its area; of rotations, where they turn the third axis. All densities are on one scale.
     """
-    panel: dict[str, Any] = {
-        "figsize": (5.2 * len(distributions), 3.4 if isinstance(manifold, Sphere | SO3) else 5.6)
-    }
-    figure = Figure(**panel, layout="constrained")
+    height = 3.4 if isinstance(manifold, Sphere | SO3) else 5.6
+    figure = Figure(figsize=(5.2 * len(distributions), height), layout="constrained")
     axes = list(np.ravel(figure.subplots(1, len(distributions))))
     label = "samples, where they turn the third axis" if isinstance(manifold, SO3) else "samples"
     image: Any = None
+    lift = (
+        partial(poincare.to_hyperboloid, c=manifold.c)
+        if isinstance(manifold, Hyperboloid)
+        else _same
+    )
     dots: dict[str, Any] = {"s": 3, "alpha": 0.5, "color": "#b3413b", "label": label}
-    for ax, name in zip(axes, distributions, strict=True):
+    for ax, (name, distribution) in zip(axes, distributions.items(), strict=True):
         ax.set_title(name)
         x = np.asarray(samples[name], np.float64)
         style: dict[str, Any] = {"norm": image.norm} if image else {}
+        values = _values(distribution, folder / f"picture-{name}", lift)
         match manifold:
             case Sphere() | SO3():
                 view = plotting.Mollweide(0, 180)
@@ -85,22 +85,17 @@ def known(
                 if isinstance(manifold, SO3):
                     x = x[..., 2]
                 else:
-                    image = plotting.sphere_density(
-                        ax, view, _values(distributions[name]), 140, **style
-                    )
+                    image = plotting.sphere_density(ax, view, values, 140, **style)
                 unit = x / np.linalg.norm(x, axis=-1, keepdims=True)
                 plotting.sphere_points(ax, view, unit, **dots)
             case Torus():
                 chart = plotting.Plane(np.pi)
                 plotting.frame(ax, chart)
-                image = plotting.density(ax, chart, _values(distributions[name]), **style)
+                image = plotting.density(ax, chart, values, **style)
                 plotting.points(ax, chart, x, **dots)
                 _angles(ax)
             case Hyperboloid():
                 chart = plotting.Disk(float(np.asarray(manifold.c)))
-                values = _values(
-                    distributions[name], lambda z: poincare.to_hyperboloid(z, manifold.c)
-                )
                 plotting.frame(ax, chart)
                 image = plotting.density(ax, chart, values, **style)
                 disk = np.asarray(manifold.to_ball(jnp.asarray(x, jnp.float32)))
@@ -122,6 +117,10 @@ def known(
     return folder / "density.png"
 
 
+def _same(x):
+    return x
+
+
 def _angles(ax: Axes) -> None:
     ax.set_axis_on()
     ax.set(xlabel="first angle (radians)", ylabel="second angle (radians)")
@@ -131,36 +130,40 @@ def _angles(ax: Axes) -> None:
     ax.set_yticks(ticks, names)
 
 
-def _values(distribution, points=lambda z: z):
-    return lambda z: np.asarray(_density(distribution, points(jnp.asarray(z, jnp.float32))))
+def _values(distribution, folder, points=_same):
+    """The density as a function of points, or of what ``points`` makes them of."""
+
+    def values(z):
+        return np.exp(training.log_prob(distribution, points(jnp.asarray(z, jnp.float32)), folder))
+
+    return values
 
 
 def learning_curves(path: Path, found: dict[Any, dict[str, Any]]) -> None:
-    """Test likelihood against the number of training points, a panel for each set; where sizes were varied."""
+    """Test likelihood against the number of training points, a panel for each set; where sizes were varied.
+
+    Means over the seeds, and where there are several their standard deviation.
+    """
     groups = sorted({(cell.set, cell.split) for cell in found if cell.fraction != 1})
     if not groups:
         return
     figure = Figure(figsize=(4.6 * len(groups), 3.8), layout="constrained")
     for ax, group in zip(np.ravel(figure.subplots(1, len(groups))), groups, strict=True):
-        mine = {cell: r for cell, r in found.items() if (cell.set, cell.split) == group}
-        by_method = {}
-        for method in dict.fromkeys(cell.method for cell in mine):
-            fractions = sorted({cell.fraction for cell in mine if cell.method == method})
-            runs = [
-                [
-                    r["test"]
-                    for cell, r in sorted(mine.items(), key=lambda item: item[0].seed)
-                    if (cell.method, cell.fraction) == (method, f)
-                ]
-                for f in fractions
-            ]
-            sizes = [
-                next(r["train_points"] for c, r in mine.items() if c.fraction == f)
-                for f in fractions
-            ]
-            if len(sizes) > 1 and len(set(map(len, runs))) == 1:
-                by_method[method] = sizes, np.transpose(runs)
-        curves.learning_curves(ax, by_method, {"uniform": float(np.log(4 * np.pi))})
+        runs: dict[str, dict[int, list[float]]] = {}
+        for cell, r in found.items():
+            if (cell.set, cell.split) == group:
+                sizes = runs.setdefault(cell.method, {})
+                sizes.setdefault(r["train_points"], []).append(r["test"])
+        for (method, sizes), marker in zip(runs.items(), "osD^vPX*", strict=False):
+            x = sorted(sizes)
+            spread = [np.std(sizes[n], ddof=1) if len(sizes[n]) > 1 else 0 for n in x]
+            means = [np.mean(sizes[n]) for n in x]
+            ax.errorbar(x, means, spread, label=method, marker=marker, ms=4.5, capsize=2.5)
+        ax.axhline(np.log(4 * np.pi), color="0.2", lw=0.8, ls="--", label="uniform")
+        ax.set(xscale="log", xlabel="training points", ylabel="test NLL (nats)")
+        ticks = sorted(set().union(*runs.values()))
+        ax.set_xticks(ticks, map(str, ticks))
+        ax.minorticks_off()
         ax.set_title(", ".join(group))
-        ax.legend(fontsize="small")
+        ax.legend(fontsize="small", frameon=False)
     figure.savefig(path, dpi=DPI)

@@ -12,9 +12,11 @@ import numpy as np
 import optax
 from jax import Array
 
+from experiments._training import by_batches
 from geodl import flows, train
+from geodl.distributions import WrappedNormal
 from geodl.flows.continuous.field import Kind
-from geodl.manifolds import Manifold
+from geodl.manifolds import Euclidean, Manifold
 from geodl.manifolds.base import Point
 
 
@@ -41,14 +43,9 @@ class Recipe:
 
     def field(self, manifold: Manifold, kind: Kind) -> flows.VectorField:
         """The network on a manifold."""
-        return flows.vector_field(
-            manifold,
-            kind,
-            width=self.width,
-            depth=self.depth,
-            frequencies=self.frequencies,
-            band=self.band,
-        )
+        size: dict[str, Any] = {"width": self.width, "depth": self.depth}
+        features: dict[str, Any] = {"frequencies": self.frequencies, "band": self.band}
+        return flows.vector_field(manifold, kind, **size, **features)
 
     def optimizer(self) -> optax.GradientTransformation:
         """AdamW with clipped gradients, warm-up and cosine, averaging its parameters."""
@@ -86,6 +83,13 @@ class Model(NamedTuple):
         return x if self.chart is None else self.chart.inverse(x)
 
 
+def in_chart(recipe: Recipe, chart: distrax.Bijector) -> Model:
+    """A flow of the plane, from a normal distribution, and its chart."""
+    plane = Euclidean(2)
+    base = WrappedNormal(plane, jnp.zeros(2), 1.0)
+    return Model(plane, base, recipe.field(plane, "ambient"), chart)
+
+
 Draw = Callable[[Any, Array, int], Point]  # (data, key, n) -> n points
 Loss = Callable[[Any, Any, Array], tuple[Array, dict[str, Array]]]
 
@@ -103,27 +107,6 @@ def matching(model: Model, draw: Draw, batch: int) -> Loss:
             return model.field.apply(params, t, x)
 
         return jnp.mean(flows.matching_loss(model.manifold, field, t, x0, x1)), {}
-
-    return loss
-
-
-def likelihood(model: Model, draw: Draw, batch: int, solver: Solver) -> Loss:
-    """Negative log-likelihood of points that ``draw`` takes from the data."""
-
-    def loss(params, data, key):
-        x = model.to_chart(draw(data, key, batch))
-        return jnp.mean(flows.nll(model.flow(params, solver), x)), {}
-
-    return loss
-
-
-def reverse_kl(
-    model: Model, log_density: Callable[[Point], Array], batch: int, solver: Solver
-) -> Loss:
-    """KL(flow | target), the target known by an unnormalized log-density with respect to the flow's manifold."""
-
-    def loss(params, _, key):
-        return jnp.mean(flows.reverse_kl(model.flow(params, solver), log_density, key, batch)), {}
 
     return loss
 
@@ -157,18 +140,12 @@ def fit(
     def evaluate(state):
         return {"validation": score(state.opt_state.average, validation)}
 
-    selects = validation is not None
-    state, history = train.fit(
-        run,
-        state,
-        data,
-        recipe.steps,
-        folder,
-        chunk=max(1, recipe.steps // recipe.evaluations),
-        evaluate=evaluate if selects else None,
-        best="validation" if selects else None,
-    )
-    if selects:
+    chunk = max(1, recipe.steps // recipe.evaluations)
+    selection: dict[str, Any] = {}
+    if validation is not None:
+        selection = {"evaluate": evaluate, "best": "validation"}
+    state, history = train.fit(run, state, data, recipe.steps, folder, chunk=chunk, **selection)
+    if selection:
         restored = train.restore(folder / "best", state)
         if restored is None:
             raise FloatingPointError(
@@ -184,20 +161,13 @@ def draw_from(points: Array, key: Array, n: int) -> Array:
     return points[jax.random.randint(key, (n,), 0, len(points))]
 
 
-def by_batches(
-    f: Callable[[Array, Array], dict[str, Array]],
-    x: Array,
-    folder: Path,
-    depends: Any,
-    size: int = 2000,
-) -> dict[str, np.ndarray]:
-    """``f(points, number of the first)`` of points x (n, ...), with a bar; a killed run keeps the finished batches.
+def log_prob(distribution: Any, x: Any, folder: Path) -> np.ndarray:
+    """Log-densities of points (n, ...), :func:`~experiments._training.by_batches`."""
+    depends = jax.tree.leaves(distribution)
+    found = by_batches(lambda x, _: _log_prob(distribution, x), x, 2000, folder, depends)
+    return found["log_prob"]
 
-    All batches have one size, for one compilation: the last one is filled up with points from the start.
-    """
-    n = len(x)
-    size = min(size, n)
-    starts = range(0, n, size)
-    chunks = [(x[(i + np.arange(size)) % n], np.int32(i)) for i in starts]
-    parts = train.cached_map(lambda chunk: f(*chunk), chunks, folder, depends)
-    return {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
+
+@jax.jit
+def _log_prob(distribution, x):
+    return {"log_prob": distribution.log_prob(x)}

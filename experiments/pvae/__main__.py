@@ -1,9 +1,16 @@
 """The experiments with Poincaré VAEs: ``COMMAND --help`` lists what can be set."""
 
-import tyro
-
+from experiments._run import main
 from experiments.pvae import branching, mnist, mnist_tables
 
+
+COMMANDS = {
+    "demo": (branching.DEMO, branching.run),
+    "branching": (branching.Branching(), branching.run),
+    "mnist-quick": (mnist.QUICK, mnist.run),
+    "mnist": (mnist.Mnist(), mnist.run),
+    "mnist-table": (mnist_tables.Table(), mnist_tables.write_table),
+}
 
 WORDS = {
     "demo": "A tree in the Poincaré disk, beside Euclidean space: minutes on a laptop.",
@@ -14,26 +21,5 @@ WORDS = {
 }
 
 
-def main():
-    """Parse the command and run it."""
-    command = tyro.extras.subcommand_type_from_defaults(
-        {
-            "demo": branching.DEMO,
-            "branching": branching.Branching(),
-            "mnist-quick": mnist.QUICK,
-            "mnist": mnist.Mnist(),
-            "mnist-table": mnist_tables.Table(),
-        },
-        WORDS,
-    )
-    config = tyro.cli(command, description=__doc__, prog="python -m experiments.pvae")
-    runs = {
-        branching.Branching: branching.run,
-        mnist.Mnist: mnist.run,
-        mnist_tables.Table: mnist_tables.write_table,
-    }
-    runs[type(config)](config)
-
-
 if __name__ == "__main__":
-    main()
+    main("experiments.pvae", __doc__, COMMANDS, WORDS)

@@ -1,4 +1,4 @@
-"""Flat embeddings in two dimensions, to draw beside the latent spaces: PCA and the GPLVM."""
+"""The Gaussian process latent variable model, to draw beside the latent spaces."""
 
 from typing import NamedTuple
 
@@ -7,23 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float
-
-
-class Pca(NamedTuple):
-    """The affine plane of d dimensions that is nearest to the data in squares."""
-
-    mean: Float[np.ndarray, " D"]
-    axes: Float[np.ndarray, "d D"]  # orthonormal, by falling variance
-
-    def embed(self, x: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n d"]:
-        """Coordinates of points in the plane."""
-        return (x - self.mean) @ self.axes.T
-
-
-def pca(x: Float[np.ndarray, "n D"], dim: int = 2) -> Pca:
-    """Principal components of points, by singular values."""
-    mean = x.mean(0)
-    return Pca(mean, np.linalg.svd(x - mean, full_matrices=False)[2][:dim])
+from sklearn.decomposition import PCA
 
 
 class Gplvm(NamedTuple):
@@ -62,23 +46,16 @@ def gplvm(
     Returns:
         The model, and its log marginal likelihood before each step.
     """
-    plane = pca(x, dim)
-    start = plane.embed(x)
-    left = np.mean((x - plane.mean - start @ plane.axes) ** 2) ** 0.5
-    model = Gplvm(
-        jnp.asarray(start / start.std()),
-        jnp.log(jnp.asarray(x.std())),
-        jnp.log(jnp.asarray(left)),
-    )
-    return _ascend(model, jnp.asarray(x - plane.mean), steps)
-
-
-def _ascend(model: Gplvm, x: Float[Array, "n D"], steps: int):
+    plane = PCA(dim).fit(x)
+    start = plane.transform(x)
+    residual = x - plane.inverse_transform(start)
+    first = Gplvm(start / start.std(), np.log(x.std()), np.log(residual.std()))
+    centered = jnp.asarray(x - x.mean(0))
     optimizer = optax.adam(optax.cosine_decay_schedule(0.05, steps))
 
     def step(state, _):
         model, moments = state
-        value, gradient = jax.value_and_grad(log_marginal_likelihood)(model, x)
+        value, gradient = jax.value_and_grad(log_marginal_likelihood)(model, centered)
         updates, moments = optimizer.update(jax.tree.map(jnp.negative, gradient), moments, model)
         return (optax.apply_updates(model, updates), moments), value
 
@@ -87,4 +64,4 @@ def _ascend(model: Gplvm, x: Float[Array, "n D"], steps: int):
         (model, _), values = jax.lax.scan(step, (model, optimizer.init(model)), length=steps)
         return model, values
 
-    return ascend(model)
+    return ascend(jax.tree.map(jnp.asarray, first))

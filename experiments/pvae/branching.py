@@ -1,17 +1,18 @@
 """Branching diffusion: a tree observed in R^50 (Mathieu et al. 2019, section 5.1)."""
 
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sklearn.decomposition import PCA
 
 from experiments._run import Run, markdown_table, mean_and_error
 from experiments.pvae import baselines, models, pictures
 from geodl import datasets, plotting, train, vae
 from geodl.datasets.branching import DIM
-from geodl.vae.model import FirstLayer
 
 
 # -log p(x), IWAE-5000; +-0.2 over 20 runs (Mathieu et al. 2019, table 1)
@@ -35,7 +36,7 @@ class Branching:
     """of the trees and of the training: another number is another draw of all of them"""
     curvatures: tuple[float, ...] = (0.1, 0.3, 0.8, 1.0, 1.2)
     prior_scales: tuple[float, ...] = (1.0, 1.7)
-    decoders: tuple[FirstLayer, ...] = ("gyroplane",)
+    decoders: tuple[models.First, ...] = ("gyroplane",)
     """first layers of the Poincaré VAE's decoder, to compare"""
     posterior: models.Kind = "Riemannian"
     epochs: int = 1000
@@ -59,7 +60,7 @@ class Cell:
     kind: models.Kind
     prior_scale: float
     c: float = 1.0
-    first: FirstLayer = "gyroplane"
+    first: models.First = "gyroplane"
 
     @property
     def label(self) -> str:
@@ -81,16 +82,13 @@ class Cell:
 
 def cells(config: Branching) -> list[Cell]:
     """Every model of the table."""
+    of_paper = list(product(config.decoders, config.curvatures))
     return [
         cell
         for scale in config.prior_scales
         for cell in [
             Cell("N-VAE", scale),
-            *(
-                Cell(config.posterior, scale, c, first)
-                for first in config.decoders
-                for c in config.curvatures
-            ),
+            *(Cell(config.posterior, scale, c, first) for first, c in of_paper),
         ]
     ]
 
@@ -124,25 +122,16 @@ def train_cell(config: Branching, cell: Cell, trees, keys, folder: Path):
     items = trees.train.shape[1]
     states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key, items))(keys)
     per_epoch = train.steps_per_epoch(items, config.batch, drop_last=True)
+    run, steps = train.chunked(jax.vmap(step)), config.epochs * per_epoch
     states, _ = train.fit(
-        train.chunked(jax.vmap(step)),
-        states,
-        trees.train,
-        config.epochs * per_epoch,
-        folder,
-        chunk=50 * per_epoch,
-        save_every=5,
+        run, states, trees.train, steps, folder, chunk=50 * per_epoch, save_every=5
     )
 
     chunk = max(n for n in range(1, 101) if config.samples % n == 0)
 
     @jax.jit
     def evaluate(params, test, key):
-        bound = vae.iwae(model, params, test, key, config.samples, chunk)
-        return {
-            "loss": -jnp.mean(bound),
-            "elbo": jnp.mean(vae.elbo(model, params, test, key, 100).elbo),
-        }
+        return {"loss": -jnp.mean(vae.iwae(model, params, test, key, config.samples, chunk))}
 
     everything = states.params, trees.test, keys
     seeds = [seed_of(everything, i) for i in range(config.seeds)]
@@ -159,9 +148,8 @@ def seed_of(tree, i: int):
 
 def make_model(config: Branching, cell: Cell) -> vae.VAE:
     """The cell's model."""
-    dimension = DIM
     return models.make(
-        cell.kind, 2, cell.c, cell.prior_scale, config.hidden, dimension, vae.gaussian, cell.first
+        cell.kind, 2, cell.c, cell.prior_scale, config.hidden, DIM, vae.gaussian, cell.first
     )
 
 
@@ -169,17 +157,19 @@ def results_table(losses: dict[Cell, np.ndarray]) -> str:
     """Ours beside the paper's, and the difference to the N-VAE on the same trees."""
     rows = []
     for cell, loss in losses.items():
-        baseline = losses[Cell("N-VAE", cell.prior_scale)]
+        paper, baseline = cell.published(), losses[Cell("N-VAE", cell.prior_scale)]
         gain = "" if cell.kind == "N-VAE" else mean_and_error(loss - baseline)
-        paper = cell.published()
         rows.append(
-            [cell.label, mean_and_error(loss), "–" if paper is None else f"{paper} ± 0.2", gain]
+            {
+                "model": cell.label,
+                f"ours, {len(loss)} seeds": mean_and_error(loss),
+                "paper, 20 runs": "–" if paper is None else f"{paper} ± 0.2",
+                "ours − N-VAE, paired": gain,
+            }
         )
-    seeds = len(next(iter(losses.values())))
-    header = ["model", f"ours, {seeds} seeds", "paper, 20 runs", "ours − N-VAE, paired"]
     return (
         "−log p(x) in nats per test item, IWAE, all 191 test items; mean ± its standard error; "
-        f"entropy floor {datasets.ENTROPY_FLOOR:.2f}\n\n" + markdown_table(header, rows)
+        f"entropy floor {datasets.ENTROPY_FLOOR:.2f}\n\n" + markdown_table(rows)
     )
 
 
@@ -192,7 +182,7 @@ def draw(config: Branching, params: dict[Cell, dict], tree, folder: Path) -> Pat
         for cell in (Cell("N-VAE", widest), hyperbolic)
     ]
     owners = np.concatenate([tree.train_node, tree.test_node])
-    return pictures.tree_figure(folder / "latents.png", parents(tree), owners, panels)
+    return pictures.tree_figure(folder / "latents.png", tree, owners, panels)
 
 
 def draw_baselines(tree, folder: Path) -> Path:
@@ -200,7 +190,7 @@ def draw_baselines(tree, folder: Path) -> Path:
     shown = tree.train[: len(tree.nodes)]  # a random part: the items are in random order
     both = np.concatenate([tree.nodes, shown])
     embeddings = {
-        "PCA": baselines.pca(tree.train).embed(both),
+        "PCA": PCA(2).fit(tree.train).transform(both),
         "GPLVM": np.asarray(baselines.gplvm(both)[0].positions),
     }
     panels = []
@@ -210,12 +200,7 @@ def draw_baselines(tree, folder: Path) -> Path:
         chart = plotting.Plane(0.54 * float(np.max(high - low)))
         panels.append(pictures.Latents(title, chart, nodes, points))
     owners = tree.train_node[: len(shown)]
-    return pictures.tree_figure(folder / "baselines.png", parents(tree), owners, panels)
-
-
-def parents(tree) -> np.ndarray:
-    """Parent of each node, and -1 for the root's."""
-    return np.where(tree.depths == 0, -1, tree.parents)
+    return pictures.tree_figure(folder / "baselines.png", tree, owners, panels)
 
 
 def latents(config: Branching, cell: Cell, params, tree) -> pictures.Latents:
@@ -237,9 +222,9 @@ def latents(config: Branching, cell: Cell, params, tree) -> pictures.Latents:
     first = jax.tree.map(np.asarray, params["decoder"]["first"])
     if "weight" in first:  # gyroplanes
         weights, offsets = first["weight"].T, first["bias"]
-    else:
-        weights = first["kernel"].T
-        offsets = -first["bias"] / np.sum(weights**2, 1)
+    else:  # <w, z> + beta = 0 passes through b w with b = -beta / |w|^2
+        weights = first["linear"]["kernel"].T
+        offsets = -first["linear"]["bias"] / np.sum(weights**2, 1)
     return pictures.Latents(
         title=cell.label,
         chart=plotting.Plane(3.5 * cell.prior_scale)
@@ -247,6 +232,6 @@ def latents(config: Branching, cell: Cell, params, tree) -> pictures.Latents:
         else plotting.Disk(cell.c),
         nodes=nodes,
         points=points,
-        hyperplanes=pictures.Hyperplanes(weights, offsets),
+        hyperplanes=(weights, offsets),
         prior=lambda z: np.asarray(density(jnp.asarray(z, jnp.float32))),
     )

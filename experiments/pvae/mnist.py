@@ -11,9 +11,10 @@ import optax
 
 from experiments import _grid, _images
 from experiments._run import Run
+from experiments._training import by_batches, minimize
 from experiments.pvae import models, pictures
 from experiments.pvae.mnist_tables import DIMS, Cell, results_tables
-from geodl import datasets, plotting, train, vae
+from geodl import datasets, nn, plotting, train, vae
 
 
 @dataclass(frozen=True)
@@ -165,31 +166,26 @@ def evaluate(config: Mnist, cell: Cell, params, images, folder: Path) -> dict[st
     test = images.test_images[: config.test_items]
     inner = max(n for n in range(1, 11) if config.samples % n == 0)
 
-    @jax.jit
-    def iwae_bound(x, first):
-        def one(params, key):
-            key = jax.random.fold_in(key, first)
-            return vae.iwae(model, params, pixels(x), key, config.samples, inner)
+    def iwae(params, x, key):
+        return {"log_likelihood": vae.iwae(model, params, x, key, config.samples, inner)}
 
-        return {"log_likelihood": jax.vmap(one)(params, keys)}
+    def elbo(params, x, key):
+        return vae.elbo(model, params, x, key, samples=10)._asdict()
 
-    @jax.jit
-    def elbo_parts(x, first):
-        def one(params, key):
-            key = jax.random.fold_in(key, first)
-            return vae.elbo(model, params, pixels(x), key, samples=10)._asdict()
+    def mean_over_images(bounds, size):
+        @jax.jit
+        def of_seeds(x, first):
+            def one(params, key):
+                return bounds(params, pixels(x), jax.random.fold_in(key, first))
 
-        return jax.vmap(one)(params, keys)
+            return jax.vmap(one, out_axes=1)(params, keys)
 
-    def mean_over_images(bounds, name, size):
-        chunks = [(test[i : i + size], np.int32(i)) for i in range(0, len(test), size)]
-        parts = train.cached_map(
-            lambda chunk: bounds(*chunk), chunks, folder / name, depends=(params, config.samples)
-        )
-        return {k: np.concatenate([part[k] for part in parts], -1).mean(-1) for k in parts[0]}
+        depends = params, config.samples
+        found = by_batches(of_seeds, test, size, folder / bounds.__name__, depends)
+        return {name: values.mean(0) for name, values in found.items()}
 
-    tight = mean_over_images(iwae_bound, "iwae", 100)["log_likelihood"]
-    bound = mean_over_images(elbo_parts, "elbo", 500)
+    tight = mean_over_images(iwae, 100)["log_likelihood"]
+    bound = mean_over_images(elbo, 500)
     variances = jax.jit(jax.vmap(lambda p: vae.posterior_mean_variance(model, p, pixels(test))))(
         params
     )
@@ -208,7 +204,8 @@ def classify(config: Mnist, cell: Cell, params, images, folder: Path) -> list[li
     The classifier has the decoder's architecture, 100 hidden units and ten outputs.
     """
     model = make_model(config, cell, images)
-    net = vae.decoder("linear" if cell.c is None else "gyroplane", cell.dim, [100, 10])
+    first = vae.CoordinateLayer if cell.c is None else nn.Gyroplane
+    net = vae.decoder(first, cell.dim, [100, 10])
     encode = jax.jit(jax.vmap(lambda p, x: model.encode(p, pixels(x)).loc, (0, None)))
     latents = encode(params, jnp.asarray(images.train_images))
     labels = jnp.asarray(images.train_labels)
@@ -216,26 +213,21 @@ def classify(config: Mnist, cell: Cell, params, images, folder: Path) -> list[li
     def logits(weights, z):
         return net.apply(weights, z, model.manifold())
 
-    def loss(weights, batch, key):
-        z, label = batch.data
-        nats = optax.softmax_cross_entropy_with_integer_labels(logits(weights, z), label)
-        return jnp.sum(batch.weight * nats) / jnp.sum(batch.weight), {}
+    def loss(weights, samples, key):
+        z, label = samples
+        return {"loss": optax.softmax_cross_entropy_with_integer_labels(logits(weights, z), label)}
 
-    epoch = train.steps_per_epoch(len(labels), config.batch)
-    steps = 20 * epoch
-    optimizer = models.optimizer(2e-3, steps, 1.0)
-    step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
-    states = jax.vmap(lambda key: train.init(net.init(key), optimizer, key, len(labels)))(
-        seed_keys(config)
-    )
-    data = latents, jnp.broadcast_to(labels, latents.shape[:2])
-    run = train.chunked(jax.vmap(step))
-    states, _ = train.fit(run, states, data, steps, folder / "classifier", chunk=5 * epoch)
-    predicted = jax.vmap(lambda w, z: jnp.argmax(logits(w, z), -1))(
-        states.params, encode(params, jnp.asarray(images.test_images))
-    )
-    right = np.asarray(predicted) == images.test_labels
-    return [[float(r[images.test_labels == digit].mean()) for digit in range(10)] for r in right]
+    steps = 20 * train.steps_per_epoch(len(labels), config.batch)
+    optimizer, shares = models.optimizer(2e-3, steps, 1.0), []
+    tested = encode(params, jnp.asarray(images.test_images))
+    for seed, key in enumerate(seed_keys(config)):
+        data, where = (latents[seed], labels), folder / "classifier" / f"{seed}"
+        state, _ = minimize(
+            loss, net.init(key), optimizer, data, config.batch, steps, key, where, steps // 4, False
+        )
+        right = jnp.argmax(logits(state.params, tested[seed]), -1) == images.test_labels
+        shares.append([float(right[images.test_labels == digit].mean()) for digit in range(10)])
+    return shares
 
 
 def draw(config: Mnist, cell: Cell, params, images: datasets.Images, folder: Path) -> None:
@@ -257,12 +249,6 @@ def draw(config: Mnist, cell: Cell, params, images: datasets.Images, folder: Pat
 
     first = test[:30]
     chart = plotting.Plane(3.0 * config.prior_scale) if cell.c is None else plotting.Disk(cell.c)
-    pictures.mnist_figures(
-        folder,
-        np.asarray(first) / 255,
-        np.asarray(decode(encode(first))),
-        chart,
-        np.asarray(encode(test)),
-        images.test_labels,
-        lambda z: np.asarray(decode(jnp.asarray(z, jnp.float32))),
-    )
+    pictures.reconstructions(folder, np.asarray(first) / 255, np.asarray(decode(encode(first))))
+    pictures.latent_grid(folder, chart, lambda z: np.asarray(decode(jnp.asarray(z, jnp.float32))))
+    pictures.digits(folder, chart, np.asarray(encode(test)), images.test_labels)

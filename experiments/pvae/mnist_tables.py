@@ -1,5 +1,6 @@
 """The tables of MNIST: ours beside the paper's (Mathieu et al. 2019)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,67 +70,59 @@ def write_table(config: Table) -> None:
 def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
     """Ours beside the paper's: likelihoods; their parts; classification of the 2-d latents."""
     mnist = source == "mnist"
-    rows: list[list[object]] = []
-    dims = DIMS if mnist else tuple(sorted({cell.dim for cell in results}))
     ours: dict[Model, None] = {(cell.kind, cell.c): None for cell in results}
+    dims = DIMS if mnist else sorted({cell.dim for cell in results})
+    rows: list[dict[str, object]] = []
     for kind, c in PAPER if mnist else ours:
-        row: list[object] = [label(kind, c)]
+        row: dict[str, object] = {"model": label(kind, c)}
         for i, dim in enumerate(dims):
             found = results.get(Cell(kind, dim, c))
-            row.append("–" if found is None else mean_and_error(found["loss"]))
+            row[f"d={dim}"] = "–" if found is None else mean_and_error(found["loss"])
             if mnist:
-                row.append(PAPER[kind, c][i] or "*")
+                row[f"d={dim}, paper"] = PAPER[kind, c][i] or "*"
         rows.append(row)
-    header = ["model"]
-    for dim in dims:
-        header += [f"d={dim}", "paper"] if mnist else [f"d={dim}"]
-    details = "d, model, seeds, IWAE, −ELBO, reconstruction, KL, active units, date, revision"
+    in_order = sorted(results.items(), key=lambda item: (item[0].dim, item[0].kind, item[0].c or 0))
     tables = [
         f"−log p(x) in nats per test image of {source}, IWAE; mean ± its standard error over seeds; "
         "–: not run; *: the paper's code could not train it",
-        markdown_table(header, rows),
+        markdown_table(rows),
         "The bounds and their parts, the latent units in use, and the run:",
-        markdown_table(
-            details.split(", "),
-            [
-                detail(*item)
-                for item in sorted(
-                    results.items(), key=lambda item: (item[0].dim, item[0].kind, item[0].c or 0)
-                )
-            ],
-        ),
+        markdown_table(detail(*item) for item in in_order),
     ]
-    accuracies = {cell: r["accuracy"] for cell, r in results.items() if "accuracy" in r}
+    accuracies = []
+    for cell, result in results.items():
+        if "accuracy" in result:
+            name, paper = label(cell.kind, cell.c), PAPER_ACCURACY.get((cell.kind, cell.c))
+            accuracies.append(accuracy(name, 100 * np.mean(result["accuracy"], 0)))
+            if mnist and paper:
+                accuracies.append(accuracy(f"{name} (paper)", paper))
     if accuracies:
-        rows = []
-        for cell, accuracy in accuracies.items():
-            percent = 100 * np.mean(accuracy, 0)
-            rows.append(
-                [label(cell.kind, cell.c), *(f"{a:.0f}" for a in percent), f"{percent.mean():.1f}"]
-            )
-            paper = PAPER_ACCURACY.get((cell.kind, cell.c)) if mnist else None
-            if paper:
-                rows.append(
-                    [f"{label(cell.kind, cell.c)} (paper)", *paper, f"{np.mean(paper):.1f}"]
-                )
         tables += [
             "Percent of each digit's test images that a classifier of the 2-d latents gets right:",
-            markdown_table(["model", *map(str, range(10)), "average"], rows),
+            markdown_table(accuracies),
         ]
     return "\n\n".join(tables)
 
 
-def detail(cell: Cell, result: dict[str, Any]) -> list[object]:
+def detail(cell: Cell, result: dict[str, Any]) -> dict[str, object]:
     """A row of the second table."""
-    names = ("loss", "negative_elbo", "reconstruction", "kl", "active_units")
-    figures = [mean_and_error(result[name]) for name in names]
-    return [
-        cell.dim,
-        label(cell.kind, cell.c),
-        len(result["loss"]),
-        *figures,
-        *date_and_revision(result),
-    ]
+    return {
+        "d": cell.dim,
+        "model": label(cell.kind, cell.c),
+        "seeds": len(result["loss"]),
+        "IWAE": mean_and_error(result["loss"]),
+        "−ELBO": mean_and_error(result["negative_elbo"]),
+        "reconstruction": mean_and_error(result["reconstruction"]),
+        "KL": mean_and_error(result["kl"]),
+        "active units": mean_and_error(result["active_units"]),
+        **date_and_revision(result),
+    }
+
+
+def accuracy(name: str, percent: Sequence[float]) -> dict[str, str]:
+    """A row of the third table: by digit, and on average."""
+    digits = {str(digit): f"{share:.0f}" for digit, share in enumerate(percent)}
+    return {"model": name, **digits, "average": f"{np.mean(percent):.1f}"}
 
 
 def label(kind: models.Kind, c: float | None) -> str:

@@ -10,12 +10,18 @@ from jax import Array
 from geodl import vae
 from geodl.distributions import RiemannianNormal, WrappedNormal
 from geodl.manifolds import Euclidean, Hyperboloid, Manifold, PoincareBall, poincare
-from geodl.nn import mlp
-from geodl.vae.model import FirstLayer
+from geodl.nn import Gyroplane, mlp
 
 
 Kind = Literal["N-VAE", "wrapped", "Riemannian"]
 Chart = Literal["hyperboloid", "ball"]
+First = Literal["linear", "logmap", "gyroplane", "mobius"]
+FIRST_LAYERS = {
+    "linear": vae.CoordinateLayer,
+    "logmap": vae.LogmapLayer,
+    "gyroplane": Gyroplane,
+    "mobius": vae.MobiusLayer,
+}
 
 
 def make(
@@ -26,7 +32,7 @@ def make(
     hidden: int,
     items: int,
     log_likelihood: Callable[[Array, Array], Array],
-    first: FirstLayer = "gyroplane",
+    first: First = "gyroplane",
     chart: Chart = "hyperboloid",
     final_bias_init: nnx.Initializer | None = None,
 ) -> vae.VAE:
@@ -43,7 +49,8 @@ def make(
         manifold = {"hyperboloid": Hyperboloid, "ball": PoincareBall}[chart](dim, c)
         family = {"wrapped": WrappedNormal, "Riemannian": RiemannianNormal}[kind]
     encoder = mlp([items, hidden, dim + (1 if kind == "Riemannian" else dim)])
-    decoder = vae.decoder(first, dim, [hidden, items], final_bias_init)
+    width = manifold.origin().size if first == "linear" else dim  # all coordinates, or components
+    decoder = vae.decoder(FIRST_LAYERS[first], width, [hidden, items], final_bias_init)
     return vae.vae(manifold, family, encoder, decoder, log_likelihood, prior_scale)
 
 

@@ -20,16 +20,6 @@ PRIOR, HYPERPLANE, EDGE = "#7f9bbd", "#c2571a", "#30343b"
 DIGITS = "#332288 #88ccee #44aa99 #117733 #999933 #ddbb55 #cc6677 #882255 #aa4499 #000000".split()
 
 
-class Hyperplanes(NamedTuple):
-    """Hyperplane k is normal to ``weights[k]`` and passes through expmap0(w_k b_k).
-
-    A linear layer <w, z> + beta has b = -beta / |w|^2.
-    """
-
-    weights: np.ndarray  # (h, 2)
-    offsets: np.ndarray  # (h,)
-
-
 class Latents(NamedTuple):
     """One model's two-dimensional latent space of a tree of n nodes and m data points."""
 
@@ -37,23 +27,14 @@ class Latents(NamedTuple):
     chart: Disk | Plane
     nodes: np.ndarray  # (n, 2) the noiseless nodes, by posterior means where the model has them
     points: np.ndarray  # (m, 2) the data, likewise
-    hyperplanes: Hyperplanes | None = None  # of the decoder's first layer
+    hyperplanes: tuple[np.ndarray, np.ndarray] | None = None
+    """of the decoder's first layer: hyperplane k is normal to w_k and passes through expmap0(w_k b_k), (h, 2), (h,)"""
     prior: Callable[[np.ndarray], np.ndarray] | None = None  # density (k, 2) -> (k,)
 
 
-def node_depths(parents: np.ndarray) -> np.ndarray:
-    """Depth of every node of a tree (n,) from its parent (n,), -1 for the root, parents first."""
-    depths = np.zeros(len(parents), int)
-    for node, parent in enumerate(parents):
-        if parent >= node:
-            raise ValueError(f"node {node} has parent {parent}; expected a smaller number")
-        depths[node] = depths[parent] + 1 if parent >= 0 else 0
-    return depths
-
-
-def draw_tree(ax: Axes, latents: Latents, parents: np.ndarray, owners: np.ndarray) -> None:
+def draw_tree(ax: Axes, latents: Latents, tree: Any, owners: np.ndarray) -> None:
     """Draw one panel: prior and decoder hyperplanes where there are such, data, the tree on top."""
-    chart, depths = latents.chart, node_depths(parents)
+    chart, depths = latents.chart, tree.depths
     colors = depth_colors(depths.max())
     plotting.frame(ax, chart)
     if latents.prior:
@@ -62,8 +43,8 @@ def draw_tree(ax: Axes, latents: Latents, parents: np.ndarray, owners: np.ndarra
         faint = {"linewidth": 0.45, "alpha": 0.16}
         plotting.hyperplanes(ax, chart, *latents.hyperplanes, color=HYPERPLANE, **faint)
     plotting.points(ax, chart, latents.points, s=7, c=colors[depths[owners]], alpha=0.45)
-    child = np.flatnonzero(parents >= 0)
-    ends = latents.nodes[parents[child]], latents.nodes[child]
+    child = np.flatnonzero(depths)
+    ends = latents.nodes[tree.parents[child]], latents.nodes[child]
     # thick near the root, as a tree is
     width = np.interp(depths[child], [1, depths.max()], [1.8, 0.6])
     plotting.geodesics(ax, chart, *ends, colors=EDGE, linewidths=width)
@@ -81,14 +62,12 @@ def depth_colors(deepest: int) -> np.ndarray:
     return colormaps["viridis"](np.linspace(0.0, 0.9, deepest + 1))
 
 
-def tree_figure(
-    path: str | Path, parents: np.ndarray, owners: np.ndarray, panels: Sequence[Latents]
-) -> Path:
+def tree_figure(path: Path, tree: Any, owners: np.ndarray, panels: Sequence[Latents]) -> Path:
     """Save the latent spaces of several models of one tree, side by side.
 
     Args:
-        path: the PNG file; its folder is made.
-        parents: (n,) parent of each node, -1 for the root, parents before their children.
+        path: the PNG file.
+        tree: with the ``parents`` (n,) and the ``depths`` (n,) of its nodes, 0 for the root.
         owners: (m,) node that each data point is a noisy sibling of.
         panels: one record a model, left to right.
 
@@ -98,8 +77,8 @@ def tree_figure(
     figure = Figure(figsize=(5.6 * len(panels), 6.15))
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1)
     for ax, latents in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        draw_tree(ax, latents, parents, owners)
-    deepest = node_depths(parents).max()
+        draw_tree(ax, latents, tree, owners)
+    deepest = tree.depths.max()
     dot: dict[str, Any] = {"marker": "o", "linestyle": "none", "mec": "white"}
     depths = [
         Line2D([], [], color=color, markersize=9 - 4 * depth / deepest, label=str(depth), **dot)
@@ -117,56 +96,35 @@ def tree_figure(
     handles = [Line2D([], [], linestyle="none", label="depth"), *depths, *lines]
     legend = {"frameon": False, "fontsize": 9.5, "handletextpad": 0.4, "columnspacing": 1.1}
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), **legend)
-    return save(figure, path)
+    figure.savefig(path, dpi=DPI)
+    return path
 
 
-def mnist_figures(
-    folder: str | Path,
-    originals: np.ndarray,
-    decoded: np.ndarray,
-    chart: Disk | Plane,
-    latents: np.ndarray,
-    labels: np.ndarray,
-    decode: Callable[[np.ndarray], np.ndarray],
-    cells: int = 24,
-) -> dict[str, Path]:
-    """Save ``reconstructions.png``, ``latent_grid.png`` and ``latents.png`` of a model with d = 2.
-
-    Args:
-        folder: where to; made if missing.
-        originals: (n, height, width) images in [0, 1], n a multiple of 10.
-        decoded: their reconstructions, same shape.
-        chart: the latent space.
-        latents: (m, 2) posterior means of test images.
-        labels: (m,) their digits.
-        decode: maps latents (k, 2) to mean images (k, height, width).
-        cells: images along one side of the latent grid.
-
-    Returns:
-        Name to path.
-    """
-    folder = Path(folder)
+def reconstructions(folder: Path, originals: np.ndarray, decoded: np.ndarray) -> None:
+    """Images (n, height, width) in [0, 1], n a multiple of 10, above what they decode to: ``reconstructions.png``."""
     rows = 2 * len(originals) // 10
     figure = Figure(figsize=(7.0, 0.72 * rows + 0.35), layout="constrained")
     ax = figure.subplots()
     plotting.reconstructions(ax, originals, decoded)
     ax.set_title("test images, and below each its reconstruction", fontsize=10)
-    paths = {"reconstructions": save(figure, folder / "reconstructions.png")}
+    figure.savefig(folder / "reconstructions.png", dpi=DPI)
 
+
+def latent_grid(
+    folder: Path, chart: Disk | Plane, decode: Callable[[np.ndarray], np.ndarray], cells: int = 24
+) -> None:
+    """What latents (k, 2) on a grid, so many along a side, decode to, (k, height, width): ``latent_grid.png``."""
     figure = Figure(figsize=(8.0, 8.0), layout="constrained")
     ax = figure.subplots()
     plotting.latent_grid(ax, decode, plotting.square_lattice(chart, cells), chart)
     plotting.frame(ax, chart)
-    paths["latent_grid"] = save(figure, folder / "latent_grid.png")
+    figure.savefig(folder / "latent_grid.png", dpi=DPI)
 
+
+def digits(folder: Path, chart: Disk | Plane, latents: np.ndarray, labels: np.ndarray) -> None:
+    """Latents (m, 2) by digit (m,), each digit named at the median of its latents: ``latents.png``."""
     figure = Figure(figsize=(7.0, 7.0), layout="constrained")
-    draw_digits(figure.subplots(), chart, latents, labels)
-    paths["latents"] = save(figure, folder / "latents.png")
-    return paths
-
-
-def draw_digits(ax: Axes, chart: Disk | Plane, latents: np.ndarray, labels: np.ndarray) -> None:
-    """Scatter latents (m, 2) by digit (m,), and name each digit at the median of its latents."""
+    ax = figure.subplots()
     plotting.frame(ax, chart)
     plotting.points(ax, chart, latents, s=5, c=np.array(DIGITS)[labels], alpha=0.6)
     outline = [patheffects.withStroke(linewidth=3, foreground="white")]
@@ -174,11 +132,4 @@ def draw_digits(ax: Axes, chart: Disk | Plane, latents: np.ndarray, labels: np.n
         x, y = np.median(latents[labels == digit], axis=0)
         style = {"ha": "center", "va": "center", "zorder": 7, "path_effects": outline}
         ax.text(x, y, str(digit), color=DIGITS[digit], fontsize=19, fontweight="bold", **style)
-
-
-def save(figure: Figure, path: str | Path) -> Path:
-    """Write the figure as PNG, making its folder."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI)
-    return path
+    figure.savefig(folder / "latents.png", dpi=DPI)

@@ -1,9 +1,13 @@
-"""Trees in hyperbolic space: `COMMAND --help` lists what can be set."""
+"""Trees in hyperbolic space: ``COMMAND --help`` lists what can be set."""
 
-import tyro
-
+from experiments._run import main
 from experiments.trees import learned, plane
 
+
+COMMANDS = {
+    "learned": (learned.Learned(), learned.run),
+    "plane": (plane.Plane(), plane.run),
+}
 
 WORDS = {
     "learned": "Embeddings of a taxonomy, hyperbolic beside Euclidean: minutes on a laptop.",
@@ -11,14 +15,5 @@ WORDS = {
 }
 
 
-def main():
-    """Parse the command and run it."""
-    command = tyro.extras.subcommand_type_from_defaults(
-        {"learned": learned.Learned(), "plane": plane.Plane()}, WORDS
-    )
-    config = tyro.cli(command, description=__doc__, prog="python -m experiments.trees")
-    {learned.Learned: learned.run, plane.Plane: plane.run}[type(config)](config)
-
-
 if __name__ == "__main__":
-    main()
+    main("experiments.trees", __doc__, COMMANDS, WORDS)

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 
 
 T = TypeVar("T")
+AnyArray = TypeVar("AnyArray", Array, np.ndarray)
 
 
 def is_concrete(*arrays) -> bool:
@@ -102,6 +103,17 @@ def as_shape(shape: int | Iterable[int]) -> tuple[int, ...]:
 def is_shape(node: Any) -> bool:
     """Whether it is a tuple of integers: a leaf of a product's ``event_shape``."""
     return isinstance(node, tuple) and all(isinstance(n, int) for n in node)
+
+
+def with_axes(a: AnyArray, axes: int) -> AnyArray:
+    """The array with axes of length 1 in front, ``axes`` in all."""
+    return a.reshape((1,) * (axes - a.ndim) + a.shape)
+
+
+def aligned(*arrays: AnyArray) -> tuple[AnyArray, ...]:
+    """The arrays with as many axes in each, so that they broadcast where JAX does not promote ranks either."""
+    axes = max(a.ndim for a in arrays)
+    return tuple(with_axes(a, axes) for a in arrays)
 
 
 def float_dtype(*arrays):

@@ -35,10 +35,7 @@ def tangent_dot(x: Array, y: Array) -> Array:
 
 
 _last_sum.defjvp(
-    lambda primals, tangents: (
-        _last_sum(*primals),
-        cpu_barrier(jnp.sum(tangents[0], -1)),
-    )
+    lambda primals, tangents: (_last_sum(*primals), cpu_barrier(jnp.sum(tangents[0], -1)))
 )
 
 

@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl._core import distrax
+from geodl._core.checks import aligned
 
 
 class ActNorm(distrax.Bijector):
@@ -37,7 +38,8 @@ class ActNorm(distrax.Bijector):
             ValueError: another shape.
         """
         x = _event("ActNorm", x, self._shift.shape, self.event_ndims_in)
-        return x * jnp.exp(self._log_scale) + self._shift, self._log_det(x)
+        x, log_scale, shift = aligned(x, self._log_scale, self._shift)
+        return x * jnp.exp(log_scale) + shift, self._log_det(x)
 
     def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
         """The values before, and minus the log-determinant.
@@ -46,7 +48,8 @@ class ActNorm(distrax.Bijector):
             ValueError: another shape.
         """
         y = _event("ActNorm", y, self._shift.shape, self.event_ndims_in)
-        return (y - self._shift) * jnp.exp(-self._log_scale), -self._log_det(y)
+        y, log_scale, shift = aligned(y, self._log_scale, self._shift)
+        return (y - shift) * jnp.exp(-log_scale), -self._log_det(y)
 
     def _log_det(self, x):
         return _at_every_pixel(self._log_scale, x, self.event_ndims_in)
@@ -82,7 +85,7 @@ class InvertibleConv(distrax.Bijector):
         )
         identity = jnp.eye(self._log_scale.shape[-1], dtype=self._log_scale.dtype)
         lower = jnp.tril(jnp.asarray(lower), -1) + identity
-        upper = jnp.triu(jnp.asarray(upper), 1) + identity * sign * jnp.exp(self._log_scale)
+        upper = jnp.triu(jnp.asarray(upper), 1) + identity * (sign * jnp.exp(self._log_scale))[None]
         self._weight = _matmul(p, _matmul(lower, upper))
         solve = jax.scipy.linalg.solve_triangular
         self._inverse_weight = solve(upper, solve(lower, p.T, lower=True, unit_diagonal=True))

@@ -172,11 +172,7 @@ class LogisticMixture(distrax.Bijector):
     """
 
     def __init__(
-        self,
-        logits: ArrayLike,
-        loc: ArrayLike,
-        log_scale: ArrayLike,
-        straight: float = 0.0,
+        self, logits: ArrayLike, loc: ArrayLike, log_scale: ArrayLike, straight: float = 0.0
     ):
         """
         Args:
@@ -209,7 +205,7 @@ class LogisticMixture(distrax.Bijector):
 def _logit_cdf(mixture, y):
     """logit F(y) and the logarithm of its derivative, stable in both tails."""
     logits, loc, log_scale = mixture
-    u = (y - loc) * jnp.exp(-log_scale)
+    u = (y[None] - loc) * jnp.exp(-log_scale)
     log_weight = jax.nn.log_softmax(logits, 0)
     below, above = jax.nn.log_sigmoid(u), jax.nn.log_sigmoid(-u)
     log_cdf = jax.nn.logsumexp(log_weight + below, 0)
@@ -234,7 +230,7 @@ BISECTIONS, NEWTON_STEPS = 16, 4
 def _quantile(straight, mixture, x):
     """y where the curve is x: between x and the quantiles of the components alone."""
     _, loc, log_scale = mixture
-    candidates = loc + jnp.exp(log_scale) * x
+    candidates = loc + jnp.exp(log_scale) * x[None]
 
     def bisect(_, bracket):
         low, high = bracket
@@ -269,7 +265,7 @@ def checkerboard_mask(shape: tuple[int, int, int], odd: bool = False) -> Array:
         Booleans (height, width, 1).
     """
     h, w, _ = shape
-    parity = (jnp.arange(h)[:, None, None] + jnp.arange(w)[:, None]) % 2
+    parity = (jnp.arange(h)[:, None, None] + jnp.arange(w)[None, :, None]) % 2
     return parity == int(odd)
 
 

@@ -16,14 +16,7 @@ from geodl.counterfactual.metric import (
 )
 from geodl.counterfactual.running import run
 from geodl.counterfactual.search import Sample, Search, State, Status, perturbed_starts
-from geodl.counterfactual.targets import (
-    Target,
-    confidence,
-    interval,
-    margin,
-    reconstruction,
-    value,
-)
+from geodl.counterfactual.targets import Target, confidence, interval, margin, reconstruction, value
 from geodl.generators import Generator, data_space, from_bijector
 
 

@@ -148,7 +148,7 @@ def split_tangent_normal(
         raise ValueError(f"split_tangent_normal: rank in 0..{left.shape[1]} is needed, got {rank}")
     along = left[:, :rank]
     weights = jnp.sum(along * v.reshape(-1, 1), 0)  # not @: float32 on accelerators too
-    tangent = jnp.sum(along * weights, 1).reshape(v.shape)
+    tangent = jnp.sum(along * weights[None], 1).reshape(v.shape)
     return tangent, v - tangent
 
 

@@ -215,7 +215,7 @@ def split(points: str | int, seed: int, deduplicated: bool = False) -> Split:
 
     Args:
         points: name of a set, or the number of points of any other (10 to 12809).
-        seed: 0, 1, 2, 3 or 4.
+        seed: 0 to 4, those that results are reported on, or 5 or 6, to choose settings by.
         deduplicated: of a set's distinct points, as ``deduplicate(earth(name))`` has them.
 
     Returns:

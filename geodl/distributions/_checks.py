@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl._core.checks import is_concrete
+from geodl._core.checks import aligned, is_concrete
 from geodl.manifolds.base import Manifold, Point
 
 
@@ -37,7 +37,7 @@ def points_on(name: str, manifold: Manifold, points: ArrayLike | tuple) -> Point
 def zeros(points: Point, event_shape: tuple) -> Array:
     """0 for each point, NaN where it holds a NaN; (...)."""
     each = jax.tree.map(lambda p, s: 0 * jnp.sum(p, tuple(range(-len(s), 0))), points, event_shape)
-    return functools.reduce(jnp.add, jax.tree.leaves(each))
+    return functools.reduce(jnp.add, aligned(*jax.tree.leaves(each)))
 
 
 def check_no_column(name: str, what: str, shape: tuple[int, ...], batch: tuple[int, ...]) -> None:
@@ -47,8 +47,3 @@ def check_no_column(name: str, what: str, shape: tuple[int, ...], batch: tuple[i
             f"{name}: {what} has shape {shape} for a batch of shape {batch}, which would make all pairs; "
             f"numbers for each are of shape {shape[:-1]}"
         )
-
-
-def with_axes(a: Array, axes: int) -> Array:
-    """The array with axes of length 1 in front, ``axes`` in all."""
-    return a.reshape((1,) * (axes - a.ndim) + a.shape)

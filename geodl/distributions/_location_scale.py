@@ -7,9 +7,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl._core import display
-from geodl._core.checks import check, float_dtype
+from geodl._core.checks import check, float_dtype, with_axes
 from geodl.distributions._base import OnManifold
-from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes
+from geodl.distributions._checks import as_points, check_no_column, points_on
 from geodl.manifolds import Manifold, Point
 
 
@@ -24,11 +24,7 @@ class LocationScale(OnManifold):
     """
 
     def __init__(
-        self,
-        manifold: Manifold,
-        loc: ArrayLike | tuple,
-        scale: ArrayLike,
-        widths: tuple[int, ...],
+        self, manifold: Manifold, loc: ArrayLike | tuple, scale: ArrayLike, widths: tuple[int, ...]
     ):
         name = type(self).__name__
         loc, scale = as_points(name, manifold.event_shape, loc), jnp.asarray(scale)

@@ -19,6 +19,8 @@ import numpy as np
 from jax import Array, lax
 from jax.scipy.special import ndtr
 
+from geodl._core.checks import with_axes
+
 
 PANELS = 12
 
@@ -85,9 +87,9 @@ def cdf(family: UnimodalFamily, offset: Array, theta: Array) -> Array:
 def quantile(family: UnimodalFamily, score: Array, theta: Array) -> Array:
     """Offset at which the distribution function is that of a standard normal at ``score``.
 
-    ``theta`` (...) broadcasts against the trailing axes of ``score`` (samples, ...): one table serves all
-    samples. Newton steps on the log of the nearer tail, a concave function, in the coordinate log(distance
-    to the end of the interval), which keeps them inside and makes them exact for power-law ends.
+    ``theta`` (1, ...) broadcasts against ``score`` (samples, ...): one table serves all samples. Newton steps on
+    the log of the nearer tail, a concave function, in the coordinate log(distance to the end of the interval), which
+    keeps them inside and makes them exact for power-law ends.
     Derivatives by the implicit function theorem, so exact pathwise, and right to any order.
     """
     limit = (
@@ -151,7 +153,7 @@ def _panels(family, theta):
     """The mode (...) and the edges of the panels (..., PANELS + 1), constants for differentiation."""
     mode = family.mode(theta)
     low, high = (lax.stop_gradient(end) for end in family.support(mode, theta))
-    steps = np.arange(PANELS + 1, dtype=low.dtype) / PANELS
+    steps = with_axes(np.arange(PANELS + 1, dtype=low.dtype) / PANELS, low.ndim + 1)
     return mode, low[..., None] + (high - low)[..., None] * steps
 
 

@@ -88,7 +88,7 @@ class KernelDensity(OnManifold):
         peak = self._kernels.log_prob(points) + jnp.log1p(-self._uniform_weight)
 
         def log_kernels(x):
-            w = x - points
+            w = x[None] - points
             return logsumexp(peak - kappa * dot(w, w) / 2)
 
         queries = x.reshape(-1, x.shape[-1])
@@ -117,10 +117,7 @@ class KernelDensity(OnManifold):
 
 
 def select_kernel_density(
-    points: ArrayLike,
-    validation: ArrayLike,
-    candidates: ArrayLike,
-    uniform_weight: ArrayLike = 0.0,
+    points: ArrayLike, validation: ArrayLike, candidates: ArrayLike, uniform_weight: ArrayLike = 0.0
 ) -> KernelDensity:
     """The estimate from ``points`` under which ``validation`` is most likely.
 
@@ -175,7 +172,7 @@ def adaptive_concentrations(
     manifold = Sphere(points.shape[-1] - 1)
     distances = neighbor_distances(manifold, points, max(neighbors))
     squared = jnp.square(distances[:, jnp.array(neighbors) - 1]).T[:, None]
-    candidates = jnp.array(scales, squared.dtype)[:, None] / squared  # inf at 0
+    candidates = jnp.array(scales, squared.dtype)[None, :, None] / squared  # inf at 0
     return jnp.minimum(candidates, max_concentration).reshape(-1, len(points))
 
 

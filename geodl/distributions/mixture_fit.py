@@ -76,7 +76,7 @@ def em_step(
 ) -> tuple[distrax.MixtureSameFamily, Array]:
     """A mixture that is at least as likely as ``mixture``, and the mean log-likelihood of ``mixture``."""
     each = mixture.components_distribution.log_prob(points[:, None])
-    joint = each + jax.nn.log_softmax(mixture.mixture_distribution.logits)
+    joint = each + jax.nn.log_softmax(mixture.mixture_distribution.logits)[None]
     total = jax.nn.logsumexp(joint, -1)
     shares = jnp.exp(joint - total[:, None])
     return _maximize(points, shares, max_concentration), jnp.mean(total)
@@ -93,7 +93,7 @@ def initial_mixture(
 
     def draw(one_minus_cos, key):
         center = points[jax.random.categorical(key, jnp.log(one_minus_cos))]
-        return jnp.minimum(one_minus_cos, _one_minus_cos(points, center)), center
+        return jnp.minimum(one_minus_cos, _one_minus_cos(points, center[None])), center
 
     keys = jax.random.split(key, components)
     one_minus_cos, centers = lax.scan(draw, jnp.full(len(points), 2.0, points.dtype), keys)
@@ -109,14 +109,13 @@ def initial_mixture(
 def _maximize(points, shares, max_concentration):
     """The most likely mixture, given the components' shares (n, components) of each point."""
     mass = jnp.sum(shares, 0)
-    fraction = shares / jnp.maximum(mass, jnp.finfo(shares.dtype).tiny)
+    fraction = shares / jnp.maximum(mass, jnp.finfo(shares.dtype).tiny)[None]
     loc = sphere.project(jnp.sum(fraction[..., None] * points[:, None], 0))
     # the circular variance, 1 - (mean resultant length), from chords: it keeps its digits for concentrated components
-    variance = jnp.sum(fraction * _one_minus_cos(points[:, None], loc), 0)
+    variance = jnp.sum(fraction * _one_minus_cos(points[:, None], loc[None]), 0)
     concentration = concentration_from_variance(variance, points.shape[-1] - 1, max_concentration)
     return distrax.MixtureSameFamily(
-        distrax.Categorical(logits=jnp.log(mass / len(points))),
-        VonMisesFisher(loc, concentration),
+        distrax.Categorical(logits=jnp.log(mass / len(points))), VonMisesFisher(loc, concentration)
     )
 
 

@@ -20,7 +20,7 @@ from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
 from jaxtyping import Real
 
-from geodl._core.checks import float_dtype
+from geodl._core.checks import aligned, float_dtype
 from geodl._core.special import log_sinhc, log_sinhc_slope, sinhc
 from geodl.distributions import _quadrature
 
@@ -74,7 +74,7 @@ def quantile_of_score(score: Scalar, scale: Scalar, c: Scalar, dim: int) -> Arra
 
 def _floats(*arrays: ArrayLike) -> tuple[Array, ...]:
     dtype = jnp.promote_types(float_dtype(*arrays), jnp.float32)
-    return tuple(jnp.asarray(a, dtype) for a in arrays)
+    return aligned(*(jnp.asarray(a, dtype) for a in arrays))
 
 
 def _kappa2(scale, c):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl._core.checks import check
+from geodl._core.checks import aligned, check
 from geodl.distributions import radial
 from geodl.distributions._checks import points_on, zeros
 from geodl.distributions._location_scale import LocationScale
@@ -66,8 +66,9 @@ class RiemannianNormal(LocationScale):
 
     def _log_prob(self, sqdist):
         dim = self._manifold.dim
-        log_z = sphere.log_area(dim - 1) + radial.log_normalizer(self._sigma, self._c, dim)
-        return -sqdist / (2 * jnp.square(self._sigma)) - log_z
+        sqdist, sigma, c = aligned(sqdist, self._sigma, jnp.asarray(self._c))
+        log_z = sphere.log_area(dim - 1) + radial.log_normalizer(sigma, c, dim)
+        return -sqdist / (2 * jnp.square(sigma)) - log_z
 
     def _sample_n_and_log_prob(self, key, n):
         key_radius, key_direction = jax.random.split(key)
@@ -76,7 +77,7 @@ class RiemannianNormal(LocationScale):
         r = radial.sample(key_radius, (n,), sigma, self._c, dim)
         direction = sphere.project(jax.random.normal(key_direction, (n, *batch, dim), r.dtype))
         z = self._manifold.expmap_frame(loc, r[..., None] * direction)
-        return z, self._log_prob(jnp.square(r)) + zeros(loc, self.event_shape)
+        return z, self._log_prob(jnp.square(r)) + zeros(loc, self.event_shape)[None]
 
     def mode(self) -> Point:
         """loc."""

@@ -17,12 +17,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Real
 
 from geodl._core import display
-from geodl._core.checks import check, float_dtype
+from geodl._core.checks import aligned, check, float_dtype, with_axes
 from geodl._core.reductions import dot, safe_sqrt
 from geodl._core.special import even
 from geodl.distributions import _quadrature
 from geodl.distributions._base import OnManifold
-from geodl.distributions._checks import as_points, check_no_column, points_on, with_axes, zeros
+from geodl.distributions._checks import as_points, check_no_column, points_on, zeros
 from geodl.distributions.uniform import Uniform
 from geodl.manifolds import Sphere, sphere
 
@@ -151,22 +151,22 @@ class VonMisesFisher(OnManifold):
 
         Raises ``ValueError`` for another shape and, where values are concrete, for points off the sphere.
         """
-        w = points_on("VonMisesFisher", self._manifold, value) - self._loc
+        x, loc = aligned(points_on("VonMisesFisher", self._manifold, value), self._loc)
+        w = x - loc
         return self._log_prob(dot(w, w) / 2)
 
     def _log_prob(self, one_minus_cos):
-        return -self._concentration * one_minus_cos - _log_normalizer(
-            self._concentration, self._manifold.dim
-        )
+        one_minus_cos, kappa = aligned(one_minus_cos, self._concentration)
+        return -kappa * one_minus_cos - _log_normalizer(kappa, self._manifold.dim)
 
     def _sample_n_and_log_prob(self, key, n):
         key_angle, key_turn = jax.random.split(key)
         batch, dim, loc = self.batch_shape, self._manifold.dim, self._loc
-        angle = _sample_angle(key_angle, (n, *batch), self._concentration, dim)
+        angle = _sample_angle(key_angle, (n, *batch), self._concentration[None], dim)
         turn = sphere.project(jax.random.normal(key_turn, (n, *batch, dim), loc.dtype))
         x = sphere.expmap_frame(loc, angle[..., None] * turn)
         log_prob = self._log_prob(2 * jnp.square(jnp.sin(angle / 2)))
-        return x, log_prob + zeros(loc, self.event_shape)
+        return x, log_prob + zeros(loc, self.event_shape)[None]
 
     def mean(self) -> Array:
         """The mean in R^{d + 1}, mean_resultant_length(kappa) loc (not on the sphere)."""
@@ -195,15 +195,14 @@ class VonMisesFisher(OnManifold):
         if not isinstance(other_dist, VonMisesFisher):
             return super().kl_divergence(other_dist, **kwargs)
         # E<loc_q, x> = A(kappa_p) <loc_p, loc_q>
-        w = self.loc - as_points(
-            "KL(VonMisesFisher || VonMisesFisher)", self.event_shape, other_dist.loc
-        )
-        one_minus_cos, kappa = (
-            _circular_variance(self.concentration, self._manifold.dim),
-            other_dist.concentration,
+        name = "KL(VonMisesFisher || VonMisesFisher)"
+        loc, other = aligned(self.loc, as_points(name, self.event_shape, other_dist.loc))
+        w, dim = loc - other, self._manifold.dim
+        one_minus_cos, kappa, entropy = aligned(
+            _circular_variance(self.concentration, dim), other_dist.concentration, self.entropy()
         )
         one_minus_cos = one_minus_cos + (1 - one_minus_cos) * dot(w, w) / 2
-        return kappa * one_minus_cos + _log_normalizer(kappa, self._manifold.dim) - self.entropy()
+        return kappa * one_minus_cos + _log_normalizer(kappa, dim) - entropy
 
 
 # ---------------------------------------------------------------------------------------------------

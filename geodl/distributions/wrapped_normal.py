@@ -9,7 +9,7 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
-from geodl._core.checks import check
+from geodl._core.checks import aligned, check, with_axes
 from geodl._core.reductions import safe_norm
 from geodl.distributions._checks import points_on, zeros
 from geodl.distributions._location_scale import LocationScale
@@ -77,7 +77,7 @@ class WrappedNormal(LocationScale):
 
     def _tangent_n(self, key, n):
         shape = (n, *self.batch_shape, self._manifold.dim)
-        return self._scale * jax.random.normal(key, shape, self._scale.dtype)
+        return self._scale[None] * jax.random.normal(key, shape, self._scale.dtype)
 
     def _sample_n(self, key, n):
         return self._manifold.expmap_frame(self._loc, self._tangent_n(key, n))
@@ -85,7 +85,7 @@ class WrappedNormal(LocationScale):
     def _sample_n_and_log_prob(self, key, n):
         manifold, loc, a = self._manifold, self._loc, self._tangent_n(key, n)
         log_prob = _log_density(manifold, loc, _unwind(manifold, loc, a), self._scales)
-        return manifold.expmap_frame(loc, a), log_prob + zeros(loc, self.event_shape)
+        return manifold.expmap_frame(loc, a), log_prob + zeros(loc, self.event_shape)[None]
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -121,6 +121,7 @@ def _log_density(manifold, loc, a, scale) -> Array:
 
 def _log_density_of_factor(manifold, loc, a, scale) -> Array:
     kind, period = _winds(manifold), manifold.winding.period
+    a, scale = aligned(a, scale)
     if kind == "coordinates":
         normal = jnp.sum(_log_wound_circle(a, scale, period), -1)
     elif kind == "directions":
@@ -141,6 +142,7 @@ def _log_wound_circle(a, scale, period):
     (1 + 2 sum_m exp(-m^2 s^2 / 2) cos(m t)) / period,  s and t the scale and a in radians.
     """
     turns = period * np.arange(-TURNS, TURNS + 1).astype(a.dtype)
+    turns = with_axes(turns, a.ndim + 1)
     narrow = logsumexp(_log_normal(a[..., None] + turns, scale[..., None]), -1)
     s, t = 2 * np.pi / period * scale, 2 * np.pi / period * a
     wide = s > WIDE
@@ -160,7 +162,7 @@ def _log_wound(a, scale, period):
     unit = jnp.where(r < floor, first, a / floor)
     precision = jnp.sum(jnp.square(unit / scale), -1, keepdims=True)
     turns = np.delete(np.arange(-WINDINGS, WINDINGS + 1), WINDINGS).astype(a.dtype)
-    length = r + period * turns
+    length = r + period * with_axes(turns, r.ndim)
     jacobian = (a.shape[-1] - 1) * jnp.log(jnp.abs(length) / floor)
     turns = logsumexp(jacobian - precision * jnp.square(length) / 2, -1)
     constant = jnp.sum(_log_normal(jnp.zeros_like(a), scale), -1)

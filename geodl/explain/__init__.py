@@ -6,12 +6,7 @@ class, x one input of any shape, the attribution of the same shape. For a batch 
     jax.vmap(lambda x, c: integrated_gradients(lambda x: model(x)[c], x))(images, classes)
 """
 
-from geodl.explain.attribution import (
-    integrated_gradients,
-    occlusion,
-    saliency,
-    smooth_grad,
-)
+from geodl.explain.attribution import integrated_gradients, occlusion, saliency, smooth_grad
 
 
 __all__ = ["integrated_gradients", "occlusion", "saliency", "smooth_grad"]

@@ -75,7 +75,7 @@ def integrated_gradients(
         )
     node, weight = np.polynomial.legendre.leggauss(steps)
     end = _wide(x)
-    way = end - jnp.asarray(baseline, end.dtype)
+    way = end - jnp.broadcast_to(jnp.asarray(baseline, end.dtype), x.shape)
 
     def slope(node):
         t, weight = node
@@ -170,8 +170,9 @@ def occlusion(
         mask = jnp.ones((1,) * x.ndim, bool)
         for axis, (cover, i) in enumerate(zip(covers, corner, strict=True)):
             mask &= jnp.expand_dims(jnp.asarray(cover)[i], [a for a in range(x.ndim) if a != axis])
-        return whole - _wide(f(jnp.where(mask, jnp.asarray(baseline, x.dtype), x)))
+        return whole - _wide(f(jnp.where(mask, covered, x)))
 
+    covered = jnp.broadcast_to(jnp.asarray(baseline, x.dtype), x.shape)
     whole = _wide(f(x))
     corners = jnp.asarray(np.indices(positions).reshape(len(window), -1).T)
     total = _map(loss, corners, batch_size).reshape(positions)

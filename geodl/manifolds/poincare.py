@@ -29,13 +29,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
-from geodl._core.checks import (
-    as_shape,
-    check,
-    check_nonnegative,
-    check_positive,
-    primitive,
-)
+from geodl._core.checks import as_shape, check, check_nonnegative, check_positive, primitive
 from geodl._core.platform import cpu_barrier
 from geodl._core.records import register_record
 from geodl._core.reductions import (

@@ -10,6 +10,7 @@ from flax import nnx
 from jax import lax
 from jax.typing import ArrayLike
 
+from geodl._core.checks import with_axes
 from geodl._core.platform import cpu_barrier
 from geodl.nn.net import Net, functional
 
@@ -109,6 +110,11 @@ def check_images(name: str, x: ArrayLike, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name}: images (..., {shape}) are needed, got {jnp.shape(x)}")
 
 
+def _biased(x, bias):
+    """x with a bias of each channel, or of each pixel's."""
+    return x + with_axes(bias[...], x.ndim)
+
+
 class Conv(nnx.Module):
     """:func:`conv` with a square kernel, and a bias where it is asked for."""
 
@@ -118,7 +124,7 @@ class Conv(nnx.Module):
 
     def __call__(self, x):
         y = conv(x, self.kernel[...])
-        return y if self.bias is None else y + self.bias[...]
+        return y if self.bias is None else _biased(y, self.bias)
 
 
 def _pixel_bias(height, breadth, channels):
@@ -138,9 +144,9 @@ class _ConvNet(nnx.Module):
 
     def __call__(self, x):
         check_images("conv_net", x, self.shape)
-        x = relu(self.first(x) + self.first_bias[...])
+        x = relu(_biased(self.first(x), self.first_bias))
         x = relu(_of_pixels(self.mix, x))
-        return self.last(x) + self.last_bias[...]
+        return _biased(self.last(x), self.last_bias)
 
 
 def conv_net(shape: tuple[int, int, int], width: int, channels_out: int) -> Net:
@@ -177,12 +183,12 @@ class _MixerNet(nnx.Module):
 
     def __call__(self, x):
         check_images("mixer_net", x, self.shape)
-        x = relu(self.first(x) + self.first_bias[...])
+        x = relu(_biased(self.first(x), self.first_bias))
         tokens = x.reshape(*x.shape[:-3], len(self.positions[...]), x.shape[-1])
         seen = jnp.einsum("ij,...jc->...ic", self.positions[...], tokens).reshape(x.shape)
-        x = relu(x + seen + self.positions_bias[...])
+        x = relu(_biased(x + seen, self.positions_bias))
         x = relu(_of_pixels(self.mix, x))
-        return _of_pixels(self.last, x) + self.last_bias[...]
+        return _biased(_of_pixels(self.last, x), self.last_bias)
 
 
 def mixer_net(shape: tuple[int, int, int], width: int, channels_out: int) -> Net:

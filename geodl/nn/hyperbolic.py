@@ -48,7 +48,7 @@ def gyroplane(
     root = jnp.sqrt(c)
     length = jnp.sqrt(jnp.sum(weight * weight, 0) + jnp.finfo(z.dtype).tiny)
     t = jnp.clip(2 * root * length * bias, -MAX_OFFSET, MAX_OFFSET)
-    planes = jnp.concatenate([-jnp.sinh(t)[None], jnp.cosh(t) / length * weight])
+    planes = jnp.concatenate([-jnp.sinh(t)[None], (jnp.cosh(t) / length)[None] * weight])
     return _arcsinh(jnp.matmul(z, root * planes, precision="highest")) / root
 
 

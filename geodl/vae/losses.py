@@ -45,7 +45,7 @@ def elbo(model: VAE, params, x: Array, key: Array, samples: int = 1) -> Elbo:
         >>> from geodl.distributions import WrappedNormal
         >>> from geodl.manifolds import PoincareBall
         >>> from geodl.nn import mlp
-        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder("linear", 2, [8, 5])
+        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder(vae.CoordinateLayer, 2, [8, 5])
         >>> model = vae.vae(PoincareBall(2), WrappedNormal, encoder, decoder, vae.gaussian)
         >>> params = model.init(jax.random.key(0))
         >>> bound = jax.jit(lambda params, x, key: vae.elbo(model, params, x, key).elbo)
@@ -85,7 +85,7 @@ def iwae(model: VAE, params, x: Array, key: Array, samples: int, chunk: int = 10
         >>> from geodl.distributions import WrappedNormal
         >>> from geodl.manifolds import PoincareBall
         >>> from geodl.nn import mlp
-        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder("linear", 2, [8, 5])
+        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder(vae.CoordinateLayer, 2, [8, 5])
         >>> model = vae.vae(PoincareBall(2), WrappedNormal, encoder, decoder, vae.gaussian)
         >>> params = model.init(jax.random.key(0))
         >>> bound = jax.jit(lambda params, x, key: vae.iwae(model, params, x, key, samples=10))
@@ -119,5 +119,5 @@ def _log_weights(model, params, x, key, samples):
     if not jnp.issubdtype(x.dtype, jnp.floating):  # images of integers, masks
         x = x.astype(float_dtype(*jax.tree.leaves(params)))
     z, log_q = model.encode(params, x).sample_and_log_prob(seed=key, sample_shape=(samples,))
-    log_likelihood = model.log_likelihood(model.decode(params, z), x)
+    log_likelihood = model.log_likelihood(model.decode(params, z), x[None])
     return log_likelihood, log_q - model.prior(params).log_prob(z)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from geodl._core.checks import float_dtype
 from geodl._core.records import as_pytree
 from geodl.generators import Generator, identity
 from geodl.manifolds import Manifold
-from geodl.nn import MLP, Gyroplane, MobiusLinear, Net, functional, linear
+from geodl.nn import MLP, MobiusLinear, Net, functional, linear
 
 
 MIN_SCALE = 1e-5  # posterior scales are softplus + this (Mathieu et al. 2019, their code)
@@ -110,8 +110,8 @@ def vae(
         >>> from geodl import vae
         >>> from geodl.distributions import WrappedNormal
         >>> from geodl.manifolds import PoincareBall
-        >>> from geodl.nn import mlp
-        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder("gyroplane", 2, [8, 5])
+        >>> from geodl.nn import Gyroplane, mlp
+        >>> encoder, decoder = mlp([5, 8, 3]), vae.decoder(Gyroplane, 2, [8, 5])
         >>> model = vae.vae(PoincareBall(2), WrappedNormal, encoder, decoder, vae.gaussian)
         >>> params = model.init(jax.random.key(0))
         >>> posterior = model.encode(params, jnp.ones((4, 5)))
@@ -160,16 +160,47 @@ def _dtype(params):
     return float_dtype(0.0, *jax.tree.leaves(params))
 
 
-FirstLayer = Literal["linear", "logmap", "gyroplane", "mobius"]
-_FIRST = {  # the layer, and its features of points z
-    "linear": (linear, lambda layer, z, space: layer(_coordinates(space, z))),
-    "logmap": (linear, lambda layer, z, space: layer(space.normal_coordinates(z))),
-    "gyroplane": (Gyroplane, lambda layer, z, space: layer(z, space)),
-    "mobius": (
-        MobiusLinear,
-        lambda layer, z, space: layer.image(space).normal_coordinates(layer(z, space)),
-    ),
-}
+# From the number of coordinates or components that it reads, and of features, to a layer (z, manifold) -> features.
+FirstLayer: TypeAlias = Callable[[int, int, nnx.Rngs], Callable[[Any, Manifold], Array]]
+
+
+class CoordinateLayer(nnx.Module):
+    """An affine layer of a point's coordinates; those of a matrix row by row, of a product in turn.
+
+    Args:
+        dim: Number of coordinates.
+        features: Number of outputs.
+        rngs: The random numbers of flax.
+    """
+
+    def __init__(self, dim: int, features: int, rngs: nnx.Rngs):
+        self.linear = linear(dim, features, rngs)
+
+    def __call__(self, z, manifold: Manifold):
+        return self.linear(_coordinates(manifold, z))
+
+
+class LogmapLayer(nnx.Module):
+    """An affine layer of the components of a point's tangent vector at the origin.
+
+    Args:
+        dim: Number of components, the dimension of the space.
+        features: Number of outputs.
+        rngs: The random numbers of flax.
+    """
+
+    def __init__(self, dim: int, features: int, rngs: nnx.Rngs):
+        self.linear = linear(dim, features, rngs)
+
+    def __call__(self, z, manifold: Manifold):
+        return self.linear(manifold.normal_coordinates(z))
+
+
+class MobiusLayer(MobiusLinear):
+    """A Möbius affine layer, and the components at the origin of where it leads."""
+
+    def __call__(self, z, manifold: Manifold):
+        return self.image(manifold).normal_coordinates(super().__call__(z, manifold))
 
 
 class Decoder(nnx.Module):
@@ -183,14 +214,11 @@ class Decoder(nnx.Module):
         rngs: nnx.Rngs,
         final_bias_init: nnx.Initializer | None = None,
     ):
-        if first not in _FIRST:
-            raise ValueError(f"decoder: first layer must be one of {list(_FIRST)}, got {first!r}")
-        layer, self.features = _FIRST[first]
-        self.first = layer(dim, sizes[0], rngs)
+        self.first = first(dim, sizes[0], rngs)
         self.rest = MLP(sizes, rngs, final_bias_init=final_bias_init)
 
     def __call__(self, z, manifold):
-        return self.rest(jax.nn.relu(self.features(self.first, z, manifold)))
+        return self.rest(jax.nn.relu(self.first(z, manifold)))
 
 
 def _coordinates(manifold, z):
@@ -209,17 +237,15 @@ def decoder(
     """The paper's decoders: z -> first layer of ``sizes[0]`` units -> ReLU -> ... -> ``sizes[-1]`` outputs.
 
     Args:
-        first: reads z by its coordinates ("linear"; of a matrix row by row, of a product in turn), by its tangent
-            vector at the origin ("logmap"), by its distances to hyperplanes ("gyroplane", the geometry-aware decoder)
-            or by a Möbius affine layer ("mobius").
+        first: how z is read, a class ``(dim, features, rngs)`` of layers ``(z, manifold) -> features``:
+            :class:`CoordinateLayer` by its coordinates, :class:`LogmapLayer` by its tangent vector at the origin,
+            :class:`geodl.nn.Gyroplane` by its distances to hyperplanes (the geometry-aware decoder),
+            :class:`MobiusLayer` by a Möbius affine layer.
         dim: the number of coordinates, or of components, that the first layer reads.
         sizes: of the layers, that of the data last.
         final_bias_init: initializer of the last layer's bias, such as the logits of the data's mean.
 
     Returns:
         A net with ``apply(params, z, manifold)``.
-
-    Raises:
-        ValueError: another first layer.
     """
     return functional(lambda rngs: Decoder(first, dim, sizes, rngs, final_bias_init))

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.counterfactuals import toys
+from experiments.counterfactuals import helix
 from geodl.counterfactual import (
     Generator,
     Search,
@@ -22,6 +22,7 @@ from geodl.counterfactual import (
     split_tangent_normal,
 )
 from geodl.manifolds import Euclidean, PoincareBall, Sphere
+from tests.counterfactual import toys
 
 
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -264,10 +265,10 @@ def test_the_distance_to_the_data_after_a_search(rule):
 
     x, status = search(delta)
     assert np.all(status == Status.FOUND)
-    distance = toys.distance_to_helix(x)
+    distance = helix.distance_to_helix(x)
     assert order(delta, distance) == pytest.approx(expected, abs=0.1)
     if rule == "natural":  # ascent in the data, to the order of the step
         along = jit(ascended, static_argnums=(0, 2, 3, 4))(
-            data_space(3, -9.0, 9.0), toys.curve(jnp.zeros(())), climb, optimizer, 120, 1.5
+            data_space(3, -9.0, 9.0), helix.curve(jnp.zeros(())), climb, optimizer, 120, 1.5
         )
-        np.testing.assert_allclose(distance, toys.distance_to_helix(along.best.x[0]), rtol=0.1)
+        np.testing.assert_allclose(distance, helix.distance_to_helix(along.best.x[0]), rtol=0.1)

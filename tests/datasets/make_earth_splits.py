@@ -1,4 +1,4 @@
-"""Write geodl/datasets/earth_splits.npy: five orders of 12809 points, uint16.
+"""Write geodl/datasets/earth_splits.npy: seven orders of 12809 points, uint16.
 
     python tests/datasets/make_earth_splits.py geodl/datasets/earth_splits.npy
 
@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 
-SEEDS, POINTS = 5, 12809
+SEEDS, POINTS = 7, 12809
 
 
 if __name__ == "__main__":

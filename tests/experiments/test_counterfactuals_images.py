@@ -1,9 +1,9 @@
 """The pipeline of the image experiments on generators and models in closed form, and the digits' run made small."""
 
 import math
-import re
 from dataclasses import replace
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +20,7 @@ from experiments.counterfactuals.rules import Rule
 from geodl import counterfactual as cf
 from geodl import datasets, distributions, flows
 from geodl.flows import bin_centers
-from geodl.manifolds import Euclidean, Sphere
+from geodl.manifolds import Box, Euclidean, Sphere
 
 
 SHAPE = (4, 4, 1)
@@ -113,13 +113,6 @@ def test_bad_input_is_an_error(tmp_path):
     images = some_images(3)
     with pytest.raises(TypeError, match="uint8 are needed, got float32"):
         searches.encode(generator(), images / np.float32(256))
-    whole = cf.Generator(
-        lambda z: jnp.reshape(z, SHAPE), Euclidean(16), lambda x: x.reshape(-1)[:16]
-    )
-    with pytest.raises(ValueError, match=r"\(4, 4, 1\) are needed, got \(5, 4, 1\)"):
-        searches.encode(whole, np.zeros((2, 5, 4, 1), np.uint8))
-    with pytest.raises(ValueError, match="with an encoder"):
-        searches.encode(cf.Generator(lambda z: z, Euclidean(SHAPE)), images)
     with pytest.raises(ValueError, match="a class among 0"):
         searches.search_all({"base": rule()}, images, np.full(3, 2, np.int32), tmp_path)
 
@@ -132,6 +125,19 @@ def test_matched_distance():
     far = np.sqrt(np.sum((x - bin_centers(images)) ** 2, (1, 2, 3)))
     np.testing.assert_allclose(far[[0, 1, 2, 4]], radius[[0, 1, 2, 4]], atol=0.06)
     assert np.isnan(far[3])
+
+
+def test_a_search_through_the_identity_is_one_in_the_data(tmp_path):
+    images, goal = some_images(3), np.ones(3, np.int32)
+    identity = distrax.Block(distrax.ScalarAffine(jnp.float32(0), jnp.float32(1)), 3)
+    spaces = {
+        "data": cf.data_space(SHAPE),
+        "identity": cf.from_bijector(identity, Box(0.0, 1.0, SHAPE)),
+    }
+    rules = {name: rule(generator=space) for name, space in spaces.items()}
+    found = searches.search_all(rules, images, goal, tmp_path)
+    assert not np.array_equal(found["data"].x, found["data"].start)
+    np.testing.assert_array_equal(found["data"].x, found["identity"].x)
 
 
 def test_inversion_finds_the_images(tmp_path):
@@ -171,7 +177,7 @@ def test_pictures(tmp_path):
     x = np.random.default_rng(0).uniform(size=(3, 8, 8, 3))
     pictures.panels(tmp_path / "rgb.png", x, x[::-1], x, ["a", "b", "c"])
     pictures.panels(tmp_path / "gray.png", x[..., :1], x[..., 1:2], x[..., :1], ["a", "b", "c"])
-    pictures.strip(tmp_path / "strip.png", np.stack([x, x]), [["0", "1", "2"]] * 2)
+    pictures.strip(tmp_path / "strip.png", np.stack([x, x]), "step {}", np.arange(6).reshape(2, 3))
     pictures.spectrum(tmp_path / "spectrum.png", {"flow": x[:, 0, :, 0], "other": x[:1, 0, :, 1]})
     assert all(file.stat().st_size > 4000 for file in tmp_path.iterdir())
 
@@ -222,7 +228,7 @@ def quick(monkeypatch):
     """No training: a flow as it starts, logistic regression, two held-out networks that know nothing. No pictures."""
     model, noise = flows.glow((8, 8, 1), ((4, 1),), 4), image_flows.NOISES["uniform"]
     params = models.untrained(model, datasets.digits().train_images[..., None])
-    flow = TrainedFlow(model, noise, {"flow": params, "noise": {}})
+    flow = TrainedFlow(model, noise, {"flow": params, "noise": {}}, [])
 
     def classifier(net, images, config, folder):
         if folder.name != "classifier":
@@ -280,7 +286,7 @@ def test_other_generators_end(tmp_path, kind):
 
 
 @pytest.mark.slow
-def test_the_ablation_and_the_identity(tmp_path):
+def test_the_ablation(tmp_path):
     config = replace(
         TINY, root=str(tmp_path), samples=40, ablation_samples=6, rule=replace(TINY.rule, steps=20)
     )
@@ -289,4 +295,4 @@ def test_the_ablation_and_the_identity(tmp_path):
     for picture in ("panels", "fours", "paths", "spectrum"):
         assert (folder / "flow" / f"{picture}.png").stat().st_size > 8000
     text = (folder / "tables.md").read_text()
-    assert re.search(r"differ by at most 0\.\s", text) and "averaged over noise" in text
+    assert "averaged over noise" in text

@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
-from experiments.flows import baselines, curves, data, earth, known, training
+from experiments.flows import baselines, data, earth, known, pictures
 from geodl import datasets, distributions
 from geodl.distributions import VonMisesFisher
 
@@ -53,7 +52,7 @@ def test_a_mixture_needs_its_parts(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_baseline_has_the_same_floor():
+def test_every_baseline_has_the_same_floor(tmp_path):
     x = np.array([[0.0, 0, 1], [0, 0, -1], [1, 0, 0]], np.float32)
     kappa, weights = np.array([50.0, 1e3]), np.array([0.3, 0.7])
     kernels = VonMisesFisher(x[:2], kappa.astype(np.float32))
@@ -67,7 +66,7 @@ def test_every_baseline_has_the_same_floor():
     fit = 0.05 * np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32) + x[0]
     fit /= np.linalg.norm(fit, axis=-1, keepdims=True)
     for method in ("kernel density", "adaptive kernel density"):
-        distribution = baselines.baseline(method, fit[:15], fit[15:])
+        distribution, _ = baselines.baseline(method, fit[:15], fit[15:], tmp_path)
         far = np.exp(distribution.log_prob(x[1]))  # the other pole
         np.testing.assert_allclose(far, 0.01 / (4 * np.pi), rtol=1e-4)
 
@@ -108,21 +107,6 @@ def test_loading_data_leaves_the_loggers_alone():
     assert done.returncode == 0, done.stderr
 
 
-def test_batches_are_of_one_size_and_kept(tmp_path):
-    shapes = []
-
-    def f(x, first):
-        shapes.append(x.shape)
-        return {"square": x**2, "first": np.full(len(x), first)}
-
-    x = np.arange(10.0)
-    for _ in range(2):
-        found = training.by_batches(f, x, tmp_path, 0, size=4)
-        np.testing.assert_array_equal(found["square"], x**2)
-        np.testing.assert_array_equal(found["first"], [0, 0, 0, 0, 4, 4, 4, 4, 8, 8])
-    assert shapes == [(4,)] * 3
-
-
 @pytest.mark.slow
 def test_a_mixture_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     x = np.asarray(data.load("mixture")[:60], np.float32)
@@ -142,20 +126,19 @@ def test_a_mixture_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     np.testing.assert_array_equal(whole.log_prob(validation), again.log_prob(validation))
 
 
-def test_learning_curves():
-    ax = Figure(figsize=(3, 3)).subplots()
-    sizes = np.array([100, 1000, 4000])
-    values = np.array([[1.5, 1.0, 0.6], [1.7, 1.2, 0.4]])
-    drawn = curves.learning_curves(
-        ax, {"flow": (sizes, values), "kernel": (sizes[:2], values[:1, :2])}, {"uniform": 2.53}
-    )
-    ax.figure.canvas.draw()
-    line, _, (bars,) = drawn[0].lines
-    np.testing.assert_allclose(line.get_ydata(), [1.6, 1.1, 0.5])
-    ends = np.array(bars.get_segments())
-    np.testing.assert_array_equal(ends[:, 0, 0], sizes)
-    np.testing.assert_allclose(np.diff(ends[..., 1]).ravel(), 2 * values.std(0, ddof=1))
-    assert drawn[1].lines[2] == ()  # one run has no deviation
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["flow", "kernel"]
-    assert "uniform" in [text.get_text() for text in ax.texts]
-    assert ax.get_xscale() == "log"
+def test_learning_curves(tmp_path):
+    def found(fractions):
+        return {
+            earth.Cell("flood", "raw", seed, fraction, method): {
+                "train_points": int(100 * fraction),
+                "test": 1 / fraction + seed,
+            }
+            for fraction in fractions
+            for seed in (0, 1)
+            for method in ("flow", "kernel density")
+        }
+
+    pictures.learning_curves(tmp_path / "none.png", found([1.0]))
+    assert not (tmp_path / "none.png").exists()
+    pictures.learning_curves(tmp_path / "curves.png", found([0.1, 1.0]))
+    assert (tmp_path / "curves.png").stat().st_size > 10_000

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from experiments._run import main
+
 
 @pytest.mark.parametrize("family", ["pvae", "flows", "counterfactuals", "trees"])
 def test_every_command_says_what_it_does(family, monkeypatch, capsys):
-    main = importlib.import_module(f"experiments.{family}.__main__")
+    module = importlib.import_module(f"experiments.{family}.__main__")
     monkeypatch.setattr("sys.argv", [family, "--help"])
     with pytest.raises(SystemExit):
-        main.main()
+        main(f"experiments.{family}", module.__doc__, module.COMMANDS, module.WORDS)
     said = " ".join(re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
     commands = re.search(r"\{(.*?)\}", said)[1].replace(" ", "").split(",")
-    assert commands == list(main.WORDS)
-    assert all(f"{name} {words}" in said for name, words in main.WORDS.items())
+    assert commands == list(module.WORDS)
+    assert all(f"{name} {words}" in said for name, words in module.WORDS.items())
 
 
 def test_make_help_is_a_table():

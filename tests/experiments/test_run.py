@@ -11,6 +11,7 @@ import pytest
 
 from experiments import _grid
 from experiments._run import Run, citation, markdown_table, metric_rows, start_run
+from experiments._training import by_batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,15 +74,16 @@ def test_a_config_may_hold_numpys_numbers_and_nan(tmp_path):
 
 
 def test_markdown_table():
-    assert markdown_table(["model", "nats"], [["N", 57.0], ["P, c = 1.2", "55.6"]]) == (
+    rows = [{"model": "N", "nats": 57.0}, {"model": "P, c = 1.2", "nats": "55.6"}]
+    assert markdown_table(rows) == (
         "| model      | nats  |\n"
         "| ---------- | ----- |\n"
         "| N          | 57.00 |\n"
         "| P, c = 1.2 | 55.6  |"
     )
-    assert markdown_table(["exponent"], [[-0.001]]).endswith("| 0.00     |")
-    with pytest.raises(ValueError, match="2 cells, the header has 1"):
-        markdown_table(["model"], [["N", 57.0]])
+    assert markdown_table([{"exponent": -0.001}]).endswith("| 0.00     |")
+    with pytest.raises(ValueError, match="other columns"):
+        markdown_table([{"model": "N"}, {"nats": 57.0}])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,12 +119,15 @@ def test_a_run_ends_with_its_table_and_its_provenance(tmp_path, capsys):
 
 def test_metrics_are_shares_with_intervals_and_means_with_errors():
     found = {"found": np.array([True, False, True]), "l1": np.array([0.0, np.nan, 1.0])}
-    header, rows = metric_rows({"base": found, "data": {"l1": np.ones(2)}})
-    assert header == ["method", "found", "l1"]
     # Wilson 1927: (p - share)^2 = quantile^2 p (1 - p) / n has the roots 0.208 and 0.939
-    assert rows == [["base", "0.667 [0.208, 0.939]", "0.5 ± 0.5"], ["data", "", "1 ± 0"]]
+    assert metric_rows({"base": found, "data": {"l1": np.ones(2)}}) == [
+        {"method": "base", "found": "0.667 [0.208, 0.939]", "l1": "0.5 ± 0.5"},
+        {"method": "data", "found": "", "l1": "1 ± 0"},
+    ]
     empty = {"found": np.zeros(0, bool), "l1": np.full(2, np.nan)}
-    assert metric_rows({"none": empty})[1] == [["none", "none", "none finite"]]
+    assert metric_rows({"none": empty}) == [
+        {"method": "none", "found": "none", "l1": "none finite"}
+    ]
 
 
 def test_cells_are_scored_once(tmp_path):
@@ -146,3 +151,19 @@ def test_cells_are_scored_once(tmp_path):
     assert [r["nats"] for r in found.values()] == [1, 2, 3]
     with pytest.raises(ValueError, match=r"part/d1 was measured by .*3.*, asked for .*4"):
         fill(dataclasses.replace(config, name="third", epochs=4), 1)
+
+
+def test_batches_are_of_one_size_and_kept(tmp_path):
+    shapes = []
+
+    def f(x, first):
+        shapes.append(x.shape)
+        return {"square": x**2, "first": np.full(len(x), first)}
+
+    x = np.arange(10.0)
+    for _ in range(2):
+        found = by_batches(f, x, 4, tmp_path, 0)
+        np.testing.assert_array_equal(found["square"], x**2)
+        np.testing.assert_array_equal(found["first"], [0, 0, 0, 0, 4, 4, 4, 4, 8, 8])
+    assert shapes == [(4,)] * 3
+    np.testing.assert_array_equal(by_batches(lambda x, _: x + 1, x, 4), x + 1)

@@ -37,7 +37,7 @@ def vae_step():
         PoincareBall(2, 1.2),
         distributions.RiemannianNormal,
         nn.mlp([6, 8, 3]),
-        vae.decoder("gyroplane", 2, [8, 6]),
+        vae.decoder(nn.Gyroplane, 2, [8, 6]),
         vae.gaussian,
     )
     optimizer = optax.adam(1e-3)

@@ -1,6 +1,5 @@
 """Functions and records as JAX sees them: batches, dtypes, pytrees, traces, bad input."""
 
-import functools
 import importlib.util
 import sys
 import unittest.mock
@@ -235,6 +234,24 @@ def test_bad_input_is_named(call, message):
         call()
 
 
-def test_values_are_not_checked_under_jit():
-    d = jax.jit(functools.partial(sphere.dist))(UNIT[0], 1.1 * UNIT[0])
-    assert jnp.isfinite(d)
+ANY_POINT = {"sphere": {"inner", "norm"}, "hyperboloid": {"expmap0", "logmap0", "transport0"}}
+
+
+@pytest.mark.parametrize("name", ["sphere", "hyperboloid", "so3"])
+@pytest.mark.quick("sphere")
+def test_points_off_a_space(name):
+    """Raise where values are concrete, in any function of them; pass unnoticed under jit, and `project` takes them."""
+    space, (x, y, u, v) = SPACES[name], random_setting(SPACES[name], (2,))
+    off = 1.1 * x
+    results = jax.jit(evaluate, compiler_options=FAST)(space, off, y, u, v)
+    assert all(jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(results))
+    space.dist(results["project"], y)
+    for function, f in functions(space).items():
+        if function in ANY_POINT.get(name, ()):
+            assert_close(results[function], f(space, x, y, u, v), 1e-6, function)
+        elif function != "project":
+            with pytest.raises(ValueError, match="x must"):
+                f(space, off, y, u, v)
+    for function in ("logmap", "dist", "sqdist", "geodesic", "transport"):
+        with pytest.raises(ValueError, match="y must"):
+            functions(space)[function](space, y, off, u, v)

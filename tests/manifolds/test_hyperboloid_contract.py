@@ -100,6 +100,116 @@ def test_distances_and_logarithms(d, reach, dtype):
         assert (errors(x, y, c, dist, frame) <= np.asarray([6, 16]) * np.finfo(dtype).eps).all()
 
 
+ON_AXES, MULTIPLES = (1, 2, 3, 5, 6), 9  # kinds of the pairs below
+
+
+def hostile(d, dtype, n, seed=0):
+    """Pairs of points up to the limit of the coordinates: anywhere, on one axis or opposite on it, multiples of each
+    other, opposite, next to an axis, coincident, at the limit, next to the origin.
+    """
+    rng = np.random.default_rng((seed, d))
+    limit = {np.float32: 87, np.float64: 700}[dtype]
+    g, h = (e / np.linalg.norm(e, axis=-1, keepdims=True) for e in rng.standard_normal((2, n, d)))
+    axis = np.eye(d)[rng.integers(d, size=n)] * rng.choice([-1, 1], (n, 1))
+    r, s = np.sinh(rng.uniform(0, limit, (2, n, 1)))
+    step, end = 10 ** rng.uniform(-6, 1, (n, 1)), np.sinh(limit)
+    c = rng.choice([0.3, 1.0, 1.4], n).astype(dtype)
+    small = 10 ** rng.uniform(-6, 0, (n, 1))
+    pairs = (
+        (r * g, s * h),
+        (r * axis, s * axis),
+        (r * axis, np.minimum(r * (1 + step), end) * axis),
+        (r * axis, -s * axis),
+        (r * g, -s * g),
+        (r * axis, r * axis + np.where(axis == 0, h, 0) * step),
+        (r * g, r * g),
+        (end * g, end * np.where(step > 1e-3, h, axis)),
+        (small * g, small * (g + step * h)),
+        (r * g / 8, r * g / 2),
+    )
+    kind = np.arange(n) % len(pairs)
+    x, y = (
+        np.choose(kind[:, None], ends) / np.sqrt(c.astype(float))[:, None]
+        for ends in zip(*pairs, strict=True)
+    )
+    x, y = x.astype(dtype), y.astype(dtype)
+    y = np.where(kind[:, None] == MULTIPLES, x * 4, y)
+    return points(x, c), points(y, c), c, kind
+
+
+def long_dist(x, y, c):
+    """In extended precision, and what its rounding may put it off: cosh(sqrt(c) dist) - 1 is c x_0 y_0 - c <x, y> - 1,
+
+    and where that cancels (c |x - y|^2 + c^2 sum_{i<j} (x_i y_j - x_j y_i)^2) / (c x_0 y_0 + c <x, y> + 1).
+    """
+    x, y, c = (p.astype(np.longdouble) for p in (x[:, 1:], y[:, 1:], c))
+    product, wedge, rounded = c * (x * y).sum(-1), np.zeros_like(c), np.zeros_like(c)
+    times = np.sqrt(1 + c * np.square(x).sum(-1)) * np.sqrt(1 + c * np.square(y).sum(-1))
+    for i in range(x.shape[-1]):
+        for j in range(i):
+            one, other = x[:, i] * y[:, j], x[:, j] * y[:, i]
+            wedge += np.square(c * (one - other))
+            rounded += c * np.abs(one)
+    square, same = c * np.square(x - y).sum(-1) + wedge, product > -times / 2
+    rise = np.where(same, square / np.where(same, times + product + 1, 1), times - product - 1)
+    off = rounded * np.finfo(np.longdouble).eps * same / np.sqrt(np.where(square == 0, 1, square))
+    by_angle = np.sqrt(
+        wedge / np.where(rise == 0, 1, rise * (2 + rise)) / c
+    )  # how dist changes with it
+    return 2 * np.arcsinh(np.sqrt(rise / 2)) / np.sqrt(c), 4 * off, by_angle
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+@pytest.mark.parametrize("n", [3000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+@pytest.mark.quick("float32-3000-2")
+def test_sweep(d, n, dtype):
+    """Over many pairs: to the rounding of the result and, off the axes, to what that of a direction makes of it."""
+    x, y, c, kind = hostile(d, dtype, n)
+    eps, root = np.finfo(dtype).eps, np.sqrt(c.astype(np.longdouble))
+
+    @jax.jit
+    def all_of(x, y, c):
+        a = hyperboloid.logmap_frame(x, y, c)
+        lengths = hyperboloid.dist(x, y, c), jnp.sqrt(hyperboloid.sqdist(x, y, c))
+        steps = (
+            hyperboloid.geodesic(jnp.asarray(0.3, x.dtype), x, y, c),
+            hyperboloid.expmap_frame(x, a, c),
+        )
+        return *lengths, a, *steps, hyperboloid.to_ball(x, c)
+
+    dist, squared, a, between, end, ball = jax.device_get(all_of(x, y, c))
+    right, off, by_angle = long_dist(x, y, c)
+    sinh_x, sinh_y = (
+        root * np.sqrt(np.square(p[:, 1:].astype(np.longdouble)).sum(-1)) for p in (x, y)
+    )
+    turned = np.arcsinh(np.minimum(sinh_x, sinh_y) * eps) / root * (kind == MULTIPLES)
+    on_axis = np.isin(kind, ON_AXES)
+    turned += np.where(on_axis, 0, eps * by_angle)  # what the rounding of a direction costs
+    seen = np.where(on_axis, 0, sinh_y / np.sinh(np.maximum(root * right, eps)))
+    length = np.sqrt(np.square(a.astype(np.longdouble)).sum(-1))
+    for name, value, times in (
+        ("dist", dist, 6),
+        ("sqdist", squared, 8),
+        ("log", length, 16 + 8 * seen),
+    ):
+        error = np.abs(value - right)
+        ok = (error <= times * eps * right + 4 * turned) | (off > eps)
+        assert ok.all(), (
+            name,
+            kind[~ok][:3],
+            x[~ok][:3],
+            y[~ok][:3],
+            error[~ok][:3],
+            right[~ok][:3],
+        )
+    assert np.isfinite(a).all() and np.isfinite(between).all()
+    inside = (np.arcsinh(sinh_x) + root * right < np.log(np.finfo(dtype).max) - 2) & (
+        kind != MULTIPLES
+    )
+    assert np.isfinite(end[inside]).all()
+    assert (np.square(ball.astype(np.longdouble)).sum(-1) * c <= 1).all()
+
+
 @pytest.mark.parametrize("r", [4.0, 15.0, 25.0, 43.0, 80.0])
 @pytest.mark.quick("25.0")
 def test_vectors_in_line_with_the_origin(r):

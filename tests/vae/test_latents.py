@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from geodl import vae
+from geodl import nn, vae
 from geodl.distributions import RiemannianNormal, WrappedNormal
 from geodl.manifolds import Euclidean, Hyperboloid, PoincareBall, Product, Sphere
 from geodl.nn import mlp
@@ -22,10 +22,14 @@ jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 FAMILIES = {"wrapped": (WrappedNormal, 2), "Riemannian": (RiemannianNormal, 1)}
 
 
-def make(manifold, family=WrappedNormal, scales=None, first="gyroplane", **options):
-    """Model; ``first="linear"`` reads all coordinates of a point, the others ``manifold.dim`` components."""
+def make(manifold, family=WrappedNormal, scales=None, first=nn.Gyroplane, **options):
+    """Model; ``first=vae.CoordinateLayer`` reads all coordinates of a point, the others ``manifold.dim`` components."""
     points = jax.eval_shape(manifold.origin)
-    width = sum(p.size for p in jax.tree.leaves(points)) if first == "linear" else manifold.dim
+    width = (
+        sum(p.size for p in jax.tree.leaves(points))
+        if first is vae.CoordinateLayer
+        else manifold.dim
+    )
     encoder = mlp([ITEMS, HIDDEN, manifold.dim + (scales or manifold.dim)])
     decoder = vae.decoder(first, width, [HIDDEN, ITEMS])
     return vae.vae(manifold, family, encoder, decoder, vae.gaussian, **options)
@@ -99,7 +103,7 @@ def test_manifold_is_the_record_with_the_parameters_curvature(x64):
 
 def test_a_flat_space_has_no_curvature_to_learn():
     with pytest.raises(ValueError, match=r"curvature, got Euclidean\(2\)"):
-        make(Euclidean(2), first="linear", learn_curvature=True)
+        make(Euclidean(2), first=vae.CoordinateLayer, learn_curvature=True)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -124,7 +128,7 @@ def test_equal_prior_scales_are_one_scale():
 def test_unequal_prior_scales_are_those_of_the_dimensions():
     scales = jnp.array([0.3, 2.0])
     z = jax.random.normal(jax.random.key(3), (4, 2))
-    prior = make(Euclidean(2), first="linear", prior_scale=scales).prior()
+    prior = make(Euclidean(2), first=vae.CoordinateLayer, prior_scale=scales).prior()
     normal = distrax.Normal(0.0, scales).log_prob(z).sum(-1)
     np.testing.assert_allclose(prior.log_prob(z), normal, rtol=1e-6)
 
@@ -144,7 +148,7 @@ def items():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", ["logmap", "linear"])
+@pytest.mark.parametrize("first", [vae.LogmapLayer, vae.CoordinateLayer])
 def test_product_latents_train_for_several_seeds_at_once(first):
     latent = Product(PoincareBall(2, C), Sphere(2), Euclidean(1))
     model = make(latent, first=first, learn_curvature=True)

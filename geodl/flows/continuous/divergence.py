@@ -92,8 +92,8 @@ def frame(manifold: Manifold, components: Field) -> Rate:
 
     def rate(t, x):
         def along(unit, push):
-            e = manifold.from_frame(x, jnp.broadcast_to(unit, _shape(manifold, x)))
-            return jnp.sum(unit * push(e), -1)
+            unit = jnp.broadcast_to(unit, _shape(manifold, x))
+            return jnp.sum(unit * push(manifold.from_frame(x, unit)), -1)
 
         f, div = _total(lambda x: components(t, x), x, manifold.dim, along)
         return manifold.from_frame(x, f), div + manifold.frame_divergence(x, f)

@@ -26,6 +26,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from geodl._core import display
+from geodl._core.checks import with_axes
 from geodl.flows.continuous import divergence
 from geodl.flows.continuous.time import warp_time
 from geodl.manifolds import Manifold, Point, Tangent
@@ -230,9 +231,11 @@ def _features(x, t, omega, harmonics):
     """The network's input: coordinates x (..., n), the warped time and its harmonics, random Fourier features."""
     t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:-1])[..., None]
     s = warp_time(t)
-    features = [x, s, *sincos_2pi(0.5 * s * jnp.arange(1, harmonics + 1, dtype=x.dtype))]
+    orders = with_axes(jnp.arange(1, harmonics + 1, dtype=x.dtype), x.ndim)
+    features = [x, s, *sincos_2pi(0.5 * s * orders)]
     if omega.size:
-        sharpness = jnp.exp(jnp.asarray(-0.5 * np.sum(omega**2, 0), x.dtype) * (1 - t) ** 2)
+        fall = with_axes(jnp.asarray(-0.5 * np.sum(omega**2, 0), x.dtype), x.ndim)
+        sharpness = jnp.exp(fall * (1 - t) ** 2)
         turns = jnp.asarray(omega / (2 * np.pi), x.dtype)
         features.append(jnp.tile(sharpness, 2) * fourier_features(x, turns))
     return jnp.concatenate(features, -1)

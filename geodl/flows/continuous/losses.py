@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from geodl._core import distrax
-from geodl._core.checks import float_dtype
+from geodl._core.checks import aligned, float_dtype
 from geodl._core.platform import cpu_barrier
 from geodl.flows.continuous import divergence
 from geodl.flows.continuous.flow import ContinuousFlow
@@ -151,7 +151,8 @@ def jitter(manifold: Manifold, key: Array, x: Point, scale: ArrayLike) -> Point:
     scale = jnp.asarray(scale)
     shape = (*manifold.batch_shape(x), manifold.dim)
     noise = jax.random.normal(key, shape, jnp.result_type(*jax.tree.leaves(x)))
-    return manifold.expmap_frame(x, scale[..., None] * noise)
+    scale, noise = aligned(scale[..., None], noise)
+    return manifold.expmap_frame(x, scale * noise)
 
 
 def nll(distribution: distrax.Distribution, x: Point, key: Array | None = None) -> Array:

@@ -38,6 +38,10 @@ def glow(
     A level squeezes, takes its steps (ActNorm, invertible 1 x 1 convolution, coupling), and hands half of the channels
     to the base, standardized by a network of the other half, on which the next level acts.
 
+    An image unlike those of the training may cost thousands of bits per dimension and more, in float64 as well: the
+    networks extrapolate their shifts without bound, and every step multiplies what the last one has left. Where its
+    latents are beyond about 1e3, float32 does not lead back to the image.
+
     Args:
         shape: Of one image, (height, width, channels).
         levels: (factor, steps) of each level: the sides are divided by factor, then come so many steps.

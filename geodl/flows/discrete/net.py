@@ -12,13 +12,7 @@ from jax import Array
 
 from geodl._core import display, distrax
 from geodl._core.platform import cpu_barrier
-from geodl.bijectors import (
-    ActNorm,
-    InvertibleConv,
-    PartialChannels,
-    Transformer,
-    plu_of_rotation,
-)
+from geodl.bijectors import ActNorm, InvertibleConv, PartialChannels, Transformer, plu_of_rotation
 from geodl.generators import Generator, from_bijector
 from geodl.manifolds import Euclidean
 from geodl.nn import Net

@@ -117,10 +117,7 @@ def logit_normal_noise() -> LearnedNoise:
 
 
 def bits_per_dim(
-    distribution: distrax.Distribution,
-    images: ArrayLike,
-    key: Array,
-    noise: Noise = uniform_noise,
+    distribution: distrax.Distribution, images: ArrayLike, key: Array, noise: Noise = uniform_noise
 ) -> Float[Array, "*batch"]:
     """An upper bound on -log2 P(image) / d of 8-bit images, from one draw of the noise.
 

@@ -80,10 +80,7 @@ def realnvp(
 
 
 def image_realnvp(
-    shape: tuple[int, int, int],
-    levels: int = 2,
-    width: int = 32,
-    transformer: Transformer = AFFINE,
+    shape: tuple[int, int, int], levels: int = 2, width: int = 32, transformer: Transformer = AFFINE
 ) -> InvertibleNet:
     """Multi-scale RealNVP of images (..., height, width, channels) in [0, 1], logits included.
 

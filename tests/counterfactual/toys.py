@@ -1,12 +1,10 @@
-"""Generators in closed form, whose data are a curve with a tube of width delta around it: the theorems' test objects.
-
-Normal directions have singular values of order delta exactly, so that the limit delta -> 0 can be looked at.
-"""
+"""Generators in closed form, of a curve with a tube of width delta around it: the theorems' test objects."""
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from experiments.counterfactuals import helix as of_experiment
 from geodl.generators import Generator
 from geodl.manifolds import Euclidean
 
@@ -39,24 +37,17 @@ def circle(delta: float | Array, speed: float = 1.0) -> Generator:
     return Generator(decode, Euclidean(2), encode, exact=True)
 
 
-def curve(t: Array) -> Array:
-    """The helix (sin t, cos t, t) (..., 3): speed sqrt 2, curvature and torsion 1/2."""
-    return jnp.stack([jnp.sin(t), jnp.cos(t), t], -1)
-
-
 def helix(delta: float | Array, speed: float = 1.0, base_dim: int = 3) -> Generator:
-    """c(t) + delta (z2 N + z3 B) with t = speed z1, N and B the helix's normal and binormal.
+    """The tube around the helix at another speed: on the curve G has the eigenvalues 2 speed^2, delta^2, delta^2.
 
-    On the curve G has the eigenvalues 2 speed^2, delta^2, delta^2. With ``base_dim=2`` there is no z3: the last is 0.
+    With ``base_dim=2`` there is no z3: the last is 0.
     """
+    tube = of_experiment.helix(delta)
 
     def decode(z):
-        t = speed * z[0]
-        sin, cos = jnp.sin(t), jnp.cos(t)
-        normal = jnp.stack([-sin, -cos, jnp.zeros_like(t)])
-        binormal = jnp.stack([cos, -sin, -jnp.ones_like(t)]) / jnp.sqrt(2.0).astype(t.dtype)
-        frame = jnp.stack([normal, binormal])[: base_dim - 1]
-        return curve(t) + delta * (z[1:] @ frame)
+        return tube.decode(
+            jnp.concatenate([speed * z[:1], z[1:], jnp.zeros(3 - base_dim, z.dtype)])
+        )
 
     return Generator(decode, Euclidean(base_dim))
 
@@ -75,15 +66,3 @@ def uniform_helix(delta: float | Array, reach: float = 4.0) -> Generator:
 def distance_to_circle(x: Array) -> Array:
     """Of points (..., 2) to the unit circle."""
     return jnp.abs(jnp.linalg.norm(x, axis=-1) - 1)
-
-
-def distance_to_helix(x: Array) -> Array:
-    """Of points (..., 3) to the helix: the nearest of a grid over t in x3 +- 2, then Newton steps on it."""
-    t = x[..., 2:] + jnp.linspace(-2, 2, 401, dtype=x.dtype)
-    near = jnp.argmin(jnp.sum(jnp.square(curve(t) - x[..., None, :]), -1), -1)
-    t = jnp.take_along_axis(t, near[..., None], -1)[..., 0]
-    for _ in range(4):  # d/dt of |c(t) - x|^2 / 2, and of that once more
-        sin, cos = jnp.sin(t), jnp.cos(t)
-        slope = -x[..., 0] * cos + x[..., 1] * sin + t - x[..., 2]
-        t = t - slope / (1 + x[..., 0] * sin + x[..., 1] * cos)
-    return jnp.linalg.norm(curve(t) - x, axis=-1)

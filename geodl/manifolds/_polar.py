@@ -1,0 +1,403 @@
+"""Points of the hyperboloid in polar form: radii and directions, pairs of points, and what is smooth of them.
+
+A point is known by the vector x = X_{1:} of length sinh(sqrt(c) r) / sqrt(c), r its distance from the origin. Values
+come from the polar form, which cancels nothing, and so do first derivatives where both points are far out. Near the
+origin and at coincident points derivatives come from the plain form, which is smooth there.
+"""
+
+import operator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from geodl._core.platform import cpu_barrier
+from geodl._core.reductions import safe_sqrt
+from geodl._core.special import asinhc
+from geodl.manifolds._vectors import Vectors, dot, each, largest, tangent_dot
+
+
+# ------------------------------------------------------------------------------------------------------
+# One point; where a square overflows it is not used
+# ------------------------------------------------------------------------------------------------------
+
+
+def _large(dtype) -> float:
+    """Below it squared lengths are safe from overflow."""
+    return float(jnp.finfo(dtype).max) ** 0.75
+
+
+@jax.custom_jvp
+def radii(x, c):
+    """|x| and cosh(sqrt(c) r); the first has gradient 0 at 0."""
+    small = float(jnp.finfo(c.dtype).tiny) ** 0.5  # a power of two
+    square = dot(x, x)
+    far = square > _large(square.dtype)
+    unit = jnp.where(far, small, 1.0)  # no constant: the compiler would take it out of the square
+    scaled = unit * x
+    n = jnp.sqrt(dot(scaled, scaled)) / unit
+    inverse = jnp.where(far, 1 / n, 1.0)
+    cosh = jnp.where(far, n * jnp.sqrt(c + inverse * inverse), jnp.sqrt(1 + c * square))
+    return cpu_barrier((n, cosh))
+
+
+@radii.defjvp
+def _radii_jvp(primals, tangents):
+    (x, c), (dx, dc) = primals, tangents
+    n, cosh = radii(x, c)
+    return (n, cosh), (tangent_dot(direction(x, n), dx), _d_cosh(x, n, cosh, c, dx, dc))
+
+
+def _d_cosh(x, n, cosh, c, dx, dc):
+    return tangent_dot((c / cosh) * x, dx) + dc * (n / cosh) * n / 2
+
+
+def direction(x, n):
+    """x / |x|, 0 at 0. On an axis it is 1 or -1 exactly, so that a vector in line with it has nothing across it, where
+    exp(r) would multiply a rounding error.
+    """
+    shrink = inverse(jnp.where(n == 0, 1.0, n))
+    return each(lambda a, n, s: jnp.where(jnp.abs(a) == n, jnp.sign(a), s * a), x, n, shrink)
+
+
+def is_far(sinh):
+    """Where formulas in polar coordinates hold; others do to a little beyond."""
+    return sinh > 1
+
+
+@jax.custom_jvp
+def split(x, v):
+    """v = across + along x / |x|, across orthogonal to x: across, along; at x = 0 all is across.
+
+    At its largest coordinate b = x / max_i |x_i| is 1 or -1 exactly, and v - v_i / b_i b is 0 exactly; the rounding of
+    x / |x|, of which v may have exp(r), does not enter.
+    """
+    size = cpu_barrier(largest(x))
+    sign = each(lambda a, b: jnp.where(jnp.abs(a) == b, jnp.sign(a), 0.0), x, size)
+    nothing = (size == 0).astype(size.dtype)
+    inverse = cpu_barrier(1 / (size + nothing))
+    b = each(lambda a, s, i: jnp.where(s == 0, i * a, s), x, sign, inverse)
+    top, bb = dot(sign, v) / (dot(sign, sign) + nothing), dot(b, b) + nothing
+    oblique = v - top * b
+    rest = dot(oblique, b) / bb
+    return oblique - rest * b, (top + rest) * jnp.sqrt(bb)
+
+
+@split.defjvp
+def _split_jvp(primals, tangents):
+    """Away from x = 0."""
+    (x, v), (dx, dv) = primals, tangents
+    across, along = split(x, v)
+    n = radii(x, jnp.ones((), along.dtype))[0]
+    n = jnp.where(n < float(jnp.finfo(n.dtype).tiny) ** 0.25, 1.0, n)
+    u = (1 / n) * x
+    du = (1 / n) * (dx - tangent_dot(u, dx) * u)
+    d_along = tangent_dot(u, dv) + tangent_dot(v, du)
+    return (across, along), (dv - d_along * u - along * du, d_along)
+
+
+@jax.custom_jvp
+def inverse(a):
+    """1 / a; its derivative does not square a."""
+    return 1 / a
+
+
+inverse.defjvp(lambda primals, tangents: (1 / primals[0], -(tangents[0] / primals[0]) / primals[0]))
+
+
+def hypotenuse(s):
+    """sqrt(1 + s^2), which for large s is |s|."""
+    return jnp.where(jnp.abs(s) < 1e10, jnp.sqrt(1 + s * s), jnp.abs(s))
+
+
+def asinh(r):
+    """For r >= 0, without its square."""
+    return jnp.log1p(r + r * (r / (1 + hypotenuse(r))))
+
+
+def _log_asinh(r):
+    """asinh(r) for r >= 1; its derivative does not square r either."""
+    return jnp.log(r * (1 + jnp.sqrt(1 + jnp.square(1 / r))))
+
+
+def asinhc_of(square, h, c):
+    """asinh(sqrt(c) h) / (sqrt(c) h), smooth; ``square`` is h^2 where that is below 1 / c."""
+    near = c * square < 1
+    r = jnp.where(near, 1.0, jnp.sqrt(c) * h)
+    return jnp.where(near, asinhc(jnp.where(near, c * square, 0.0)), _log_asinh(r) * inverse(r))
+
+
+# ------------------------------------------------------------------------------------------------------
+# Two points
+# ------------------------------------------------------------------------------------------------------
+
+
+class Pair(NamedTuple):
+    """X and Y by the vectors x and y, their lengths and their angle; 0 has no direction."""
+
+    nx: Array  # |x|
+    ny: Array
+    cosh_x: Array
+    cosh_y: Array
+    u: Vectors  # x / |x|
+    across: Vectors  # the part of y orthogonal to u
+    cos: Array  # of the angle
+    versine: Array  # 1 - cos
+    fall: Array  # |y| (1 - cos)
+    side: Array  # sqrt(|x| |y|) sin(angle / 2)
+    rise: Array  # sinh(sqrt(c) (r_y - r_x) / 2) / sqrt(c)
+    lift: Array  # (cosh(sqrt(c) r_y) - cosh(sqrt(c) r_x)) / c
+    h: Array  # sinh(sqrt(c) dist / 2) / sqrt(c)
+
+    def sinh(self, c):
+        """sinh(sqrt(c) (r_y - r_x)) / sqrt(c)."""
+        return 2 * self.rise * hypotenuse(jnp.sqrt(c) * self.rise)
+
+
+def polar(x, y, c):
+    """From y - x, unless y is so much shorter that it tells of itself by itself:
+
+    h^2 = sinh^2(sqrt(c) (r_y - r_x) / 2) / c + |x| |y| sin^2(angle / 2),
+
+    where sinh((a - b) / 2) = (sinh(a) - sinh(b)) / (2 cosh((a + b) / 2)).
+    """
+
+    def of_one(n, cosh):  # what each point has by itself, not computed again for every pair
+        half = jnp.sqrt((1 + cosh) / 2)  # cosh(sqrt(c) r / 2)
+        one = jnp.where(n == 0, 1.0, n)
+        return cpu_barrier(
+            (half, jnp.sqrt(c) * n / (2 * half), jnp.sqrt(n), lax.rsqrt(one), 1 / one)
+        )
+
+    (nx, cosh_x), (ny, cosh_y) = radii(x, c), radii(y, c)
+    half_x, sinh_x, root_x, *_ = of_one(nx, cosh_x)
+    half_y, sinh_y, root_y, inverse_root, inverse_y = of_one(ny, cosh_y)
+    u = cpu_barrier(direction(x, nx))
+    close = nx <= 2 * ny
+    share = close.astype(nx.dtype)
+    v = each(lambda a, b, s: b - s * a, x, y, share)
+    along = cpu_barrier(dot(u, v))
+    across = v - along * u
+    slant, square = each(operator.mul, across, inverse_root), dot(across, across)
+    fits = square < _large(square.dtype)
+    length = jnp.sqrt(jnp.where(fits, square, dot(slant, slant)))
+    length = length * jnp.where(fits, inverse_root, 1.0)  # over sqrt(|y|)
+    cos = (along + share * nx) * inverse_y
+    acute, larger = cos > 0, jnp.sqrt((1 + jnp.abs(cos)) / 2)  # of sin and cos of angle / 2
+    bend = jnp.where(acute, length / (2 * larger), root_y * larger)  # sqrt(|y|) sin(angle / 2)
+    fall = 2 * bend * bend
+    growth = jnp.where(acute & close, along + fall, ny - nx)  # |y| - |x|
+    rise = growth / (2 * (half_x * half_y + sinh_x * sinh_y))
+    side = root_x * bend
+    h = _length(rise, side)
+    versine, lift = fall * inverse_y, growth * ((nx + ny) / (cosh_x + cosh_y))
+    return Pair(nx, ny, cosh_x, cosh_y, u, across, cos, versine, fall, side, rise, lift, h)
+
+
+def _length(a, b):
+    """sqrt(a^2 + b^2), in units in which the squares are among the floats."""
+    longer = jnp.maximum(jnp.abs(a), jnp.abs(b))
+    least = float(jnp.finfo(a.dtype).tiny) ** 0.5 / 4
+    large, small = longer > 2.0**40, longer < 2.0**-40
+    unit = jnp.where(large, least, jnp.where(small, 1 / least, 1.0))
+    back = jnp.where(large, 1 / least, jnp.where(small, least, 1.0))
+    return jnp.sqrt(jnp.square(unit * a) + jnp.square(unit * b)) * back
+
+
+def by_smooth(smooth):
+    """A function whose derivatives are those of another form of it, smooth where its own is not."""
+
+    def decorate(function):
+        function = jax.custom_jvp(function)
+        function.defjvp(lambda primals, tangents: jax.jvp(smooth, primals, tangents))
+        return function
+
+    return decorate
+
+
+def _smooth_sqdist(x, y, c):
+    square, h = _chord(x, y, c)
+    near = c * square < 1
+    close = square * jnp.square(asinhc(jnp.where(near, c * square, 0.0)))
+    far = _log_asinh(jnp.where(near, 1.0, jnp.sqrt(c) * h))
+    return 4 * jnp.where(near, close, jnp.square(far) / jnp.where(near, 1.0, c))
+
+
+@by_smooth(_smooth_sqdist)
+def sqdist(x, y, c):
+    """4 asinh^2(sqrt(c) h) / c."""
+    return jnp.square(2 * asinh(jnp.sqrt(c) * polar(x, y, c).h)) / c
+
+
+@by_smooth(lambda x, y, c: safe_sqrt(_smooth_sqdist(x, y, c)))
+def dist(x, y, c):
+    """2 asinh(sqrt(c) h) / sqrt(c), with gradient 0 at x = y."""
+    return 2 * asinh(jnp.sqrt(c) * polar(x, y, c).h) * lax.rsqrt(c)
+
+
+@jax.custom_jvp
+def _chord(x, y, c):
+    """h^2, which is smooth, as long as that is below 4 / c, and h, whose derivative is right away from 0."""
+    h = polar(x, y, c).h
+    return jnp.square(jnp.minimum(h, 2 * lax.rsqrt(c))), h
+
+
+@_chord.defjvp
+def _chord_jvp(primals, tangents):
+    """Of h^2 = (x_0 y_0 - <x, y> - 1/c) / 2; divided by h where that may overflow."""
+    (x, y, c), (dx, dy, dc) = primals, tangents
+    h, size, from_x, from_y, from_c = _slopes(x, y, c)
+    change = tangent_dot(dx, from_x) + tangent_dot(dy, from_y) + dc * from_c
+    square = jnp.square(jnp.minimum(h, 2 * lax.rsqrt(c)))
+    return (square, h), (change * size / 2, change * _slope_of_h(h, size, c))
+
+
+def _slope_of_h(h, size, c):
+    """By 2 h^2 / size, away from 0."""
+    return size / (4 * jnp.maximum(h, lax.rsqrt(c) / 8))
+
+
+@jax.custom_jvp
+def _slopes(x, y, c):
+    """h, the size max(h, 1), and, divided by it, the derivatives of 2 h^2:
+
+    y_0 / x_0 x - y, x_0 / y_0 y - x and -(y_0 - x_0)^2 / (2 c^2 x_0 y_0).
+    """
+    pair = polar(x, y, c)
+    size, sinh = jnp.maximum(pair.h, 1.0), pair.sinh(c)
+    inverse = 1 / size
+    back, out = pair.fall - sinh / pair.cosh_x, sinh / pair.cosh_y
+    there = pair.cos * out - pair.nx * pair.versine
+    from_x = (inverse * back) * pair.u - inverse * pair.across
+    from_y = inverse * (there * pair.u + (pair.cosh_x / pair.cosh_y) * pair.across)
+    from_c = -pair.lift / pair.cosh_x * (pair.lift / pair.cosh_y * inverse) / 2
+    return pair.h, size, from_x, from_y, from_c
+
+
+@_slopes.defjvp
+def _slopes_jvp(primals, tangents):
+    """Of the plain form, which is smooth everywhere; the size is a unit, without a derivative."""
+    (x, y, c), (dx, dy, dc) = primals, tangents
+    h, size, from_x, from_y, from_c = _slopes(x, y, c)
+    change = tangent_dot(dx, from_x) + tangent_dot(dy, from_y) + dc * from_c
+    (nx, cosh_x), (ny, cosh_y) = radii(x, c), radii(y, c)
+    d_cosh_x, d_cosh_y = _d_cosh(x, nx, cosh_x, c, dx, dc), _d_cosh(y, ny, cosh_y, c, dy, dc)
+
+    def moved(p, dp, cosh_p, d_cosh_p, dq, cosh_q, d_cosh_q):  # of cosh_q / cosh_p p - q
+        ratio = cosh_q / cosh_p
+        turn = (d_cosh_q - ratio * d_cosh_p) * ((1 / cosh_p) * p)
+        return (1 / size) * (ratio * dp - dq + turn)
+
+    d_x = moved(x, dx, cosh_x, d_cosh_x, dy, cosh_y, d_cosh_y)
+    d_y = moved(y, dy, cosh_y, d_cosh_y, dx, cosh_x, d_cosh_x)
+    lift = dot((1 / (cosh_x + cosh_y)) * (y - x), x + y)
+    d_lift = (d_cosh_y - d_cosh_x - dc * lift) / c
+    relative = d_cosh_x / cosh_x + d_cosh_y / cosh_y
+    d_c = -lift / cosh_x * ((d_lift - lift * relative / 2) / cosh_y / size)
+    d_h = change * _slope_of_h(h, size, c)
+    return (h, size, from_x, from_y, from_c), (d_h, jnp.zeros_like(size), d_x, d_y, d_c)
+
+
+@jax.custom_jvp
+def turned(x, y, c):
+    """sinh(sqrt(c) (r_y - r_x)) / sqrt(c) and y / |y| - x / |x|."""
+    pair = polar(x, y, c)
+    inverse = 1 / jnp.where(pair.ny == 0, 1.0, pair.ny)
+    return pair.sinh(c), inverse * pair.across - pair.versine * pair.u
+
+
+@turned.defjvp
+def _turned_jvp(primals, tangents):
+    """Away from the origin."""
+    (x, y, c), (dx, dy, dc) = primals, tangents
+    sinh, turn = turned(x, y, c)
+    cosh = hypotenuse(jnp.sqrt(c) * sinh)
+
+    def change(p, dp):  # of sqrt(c) r and of the direction
+        n, cosh = radii(p, c)
+        n = jnp.where(jnp.sqrt(c) * n > 0.5, n, lax.rsqrt(c))
+        u = (1 / n) * p
+        dn = tangent_dot(u, dp)
+        return (dn + dc * n / (2 * c)) / cosh, (1 / n) * (dp - dn * u)
+
+    (rise_x, turn_x), (rise_y, turn_y) = change(x, dx), change(y, dy)
+    return (sinh, turn), (cosh * (rise_y - rise_x) - dc * sinh / (2 * c), turn_y - turn_x)
+
+
+@jax.custom_jvp
+def log_frame(x, y, c):
+    """Components of logmap(x, y) in the frame at x: D / sinh(D) times (c = 1, D the distance)
+
+    y - <u, y> u + (sinh(r_y - r_x) - cosh(r_x) sinh(r_y) (1 - cos(angle))) u,  u = x / |x|.
+    """
+    pair = polar(x, y, c)
+    r = jnp.sqrt(c) * pair.h
+    longer = jnp.where(r == 0, 1.0, asinh(r) / jnp.where(r == 0, 1.0, r))
+    shorter = hypotenuse(r)  # D / sinh(D) is their ratio
+    weight = 2 * pair.cosh_x / jnp.where(pair.nx == 0, 1.0, pair.nx)
+    along = longer * pair.sinh(c) / shorter - longer * pair.side / shorter * (pair.side * weight)
+    return (1 / shorter) * (longer * pair.across) + along * pair.u
+
+
+@log_frame.defjvp
+def _log_frame_jvp(primals, tangents):
+    return log_frame(*primals), jax.jvp(_plain_log_frame, primals, tangents)[1]
+
+
+def _plain_log_frame(x, y, c):
+    """The same by formulas whose derivatives keep their digits: by y - x where both ends are near, in polar form where
+    both are far, else as the boost of Y by -X.
+    """
+    square, h = _chord(x, y, c)
+    (nx, cosh_x), (ny, cosh_y), root = radii(x, c), radii(y, c), jnp.sqrt(c)
+    longer = asinhc_of(square, h, c)
+    close = c * square < 1  # where only the square has a derivative
+    beyond = hypotenuse(jnp.where(close, 1.0, root * h))
+    cosh = jnp.where(close, jnp.sqrt(1 + c * jnp.where(close, square, 0.0)), beyond)
+    shorter = inverse(cosh)  # D / sinh(D) is the product with it
+
+    far = is_far(root * nx) & is_far(root * ny)
+    p, q = (each(unless, far, a) for a in (x, y))  # their products may overflow
+    w = q - p
+    lift = dot((1 / (cosh_x + cosh_y)) * w, p + q)
+    back = dot((c / (1 + cosh_x)) * p, w) - c * lift
+    near = w + back * p
+    mixed = q + (dot((c / (1 + cosh_x)) * p, q) - cosh_y) * p
+
+    apart = root * jnp.maximum(nx, ny) > 2  # so that y - x is not short where one is near
+    sinh, turn = turned(x, y, c)
+    out = longer * ny * shorter
+    versine = dot(turn, turn) / 2
+    along = longer * sinh * shorter - out * (cosh_x * versine) + out * versine
+    polar = out * turn + (along * inverse(jnp.where(far, nx, lax.rsqrt(c)))) * x
+    plain = (longer * shorter) * each(jnp.where, apart, mixed, near)
+    return each(jnp.where, far, polar, plain)
+
+
+def unless(far, a):
+    return jnp.where(far, 0.0, a)
+
+
+@jax.custom_jvp
+def to_frame(x, v, c):
+    """v without its stretch along x, which is cosh(r)-fold."""
+    n, cosh = radii(x, c)
+    across, along = split(x, v)
+    return across + (along / cosh) * direction(x, n)
+
+
+@to_frame.defjvp
+def _to_frame_jvp(primals, tangents):
+    """Of v - k <x, v> x, k = c / (cosh (1 + cosh)): by the parts of dx along x and across it, which have no common
+    terms that cancel.
+    """
+    (x, v, c), (dx, dv, dc) = primals, tangents
+    n, cosh = radii(x, c)
+    u = direction(x, n)
+    along, dn = dot(u, v), tangent_dot(u, dx)
+    turn, k = dx - dn * u, c / (cosh * (1 + cosh))
+    stretch = (dn * c / cosh + dc * (n / cosh) / 2) * (n / cosh) / cosh
+    d_along = tangent_dot(u, dv)
+    along_u = d_along / cosh - along * stretch - k * n * tangent_dot(v, turn)
+    return to_frame(x, v, c), (dv - d_along * u) + along_u * u - (k * n * along) * turn
