@@ -159,19 +159,19 @@ def _distances(space, points):
 def table(results: dict[str, Any], found: str, taxonomy: data.Taxonomy) -> str:
     """MAP and rank of each space, mean over seeds."""
     rows = [
-        [
-            space,
-            mean_and_error([100 * one["map"] for one in each]),
-            mean_and_error([one["rank"] for one in each]),
-            f"{np.mean([one['cpu_seconds'] for one in each]):.0f}",
-        ]
+        {
+            "space": space,
+            "MAP, %": mean_and_error([100 * one["map"] for one in each]),
+            "rank": mean_and_error([one["rank"] for one in each]),
+            "CPU seconds": f"{np.mean([one['cpu_seconds'] for one in each]):.0f}",
+        }
         for space, each in results.items()
     ]
     seeds = len(next(iter(results.values())))
     return (
         f"Reconstruction of the {len(taxonomy.pairs)} pairs of {len(taxonomy.names)} names ({found}): mean average "
         f"precision and mean rank of a name's ancestors among all names; mean of {seeds} seeds ± its standard error\n\n"
-        + markdown_table(["space", "MAP, %", "rank", "CPU seconds"], rows)
+        + markdown_table(rows)
     )
 
 

@@ -76,7 +76,6 @@ def distortion(distances: np.ndarray, graph: np.ndarray, scale: float | None = N
     """Of the pairs with a graph distance above 0, in arrays of one shape."""
     apart = graph > 0
     ratio = distances[apart].astype(np.float64) / graph[apart]
-    if scale is None:
-        scale = np.sum(np.square(ratio)) / np.sum(ratio)
-    deviation = np.sum(np.abs(ratio / scale - 1))
+    best = np.sum(np.square(ratio)) / np.sum(ratio) if scale is None else scale
+    deviation = np.sum(np.abs(ratio / best - 1))
     return Distortion(float(ratio.max()), float(ratio.min()), float(deviation), ratio.size)

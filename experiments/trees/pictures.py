@@ -37,7 +37,9 @@ def taxonomy(path: Path, title: str, points: np.ndarray, tree: Taxonomy, hyperbo
             "zorder": 8,
             "path_effects": outline,
         }
-        ax.annotate(tree.names[node], points[node], (0, 4), textcoords="offset points", **style)
+        ax.annotate(
+            tree.names[node], tuple(points[node]), (0, 4), textcoords="offset points", **style
+        )
     ax.set_title(title)
     _save(figure, path)
 

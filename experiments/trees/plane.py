@@ -146,18 +146,18 @@ def _least_stress(start, hops, steps):
 
 def table(config: Plane, results, flat) -> str:
     """Every graph and length, and Euclidean space."""
-    rows = [
-        [name, f"H², edge {r['length']:.4g}", f"{r['radius']:.0f}", *_figures(r)]
+    places = [
+        (name, f"H², edge {r['length']:.4g}", f"{r['radius']:.0f}", r)
         for name, each in results.items()
         for r in each
     ]
-    rows += [[config.graphs[0], f"R^{d}", "", *_figures(r)] for d, r in flat]
+    places += [(config.graphs[0], f"R^{d}", None, r) for d, r in flat]
     return (
         "Distances in float32 against the tree's: worst is max / min of their ratio over pairs, mean that of its "
         "deviation from its scale; MAP of the neighbors\n\n"
-        + markdown_table(["tree", "space", "radius", "worst", "mean", "MAP"], rows)
+        + markdown_table(
+            {"tree": tree, "space": space, "radius": radius}
+            | {name: f"{r[name]:.4f}" for name in ("worst", "mean", "map")}
+            for tree, space, radius, r in places
+        )
     )
-
-
-def _figures(r):
-    return [f"{r['worst']:.4f}", f"{r['mean']:.4f}", f"{r['map']:.4f}"]

@@ -93,6 +93,7 @@ def update_rows(
     points, own = jax.tree.map(take, (table, state))
     updates, own = jax.vmap(optimizer.update)(grads, own, points)
     # 0, and known when all rows are read: what is written before that is written to a copy of the whole table
-    after = 0 * sum(jnp.sum(u, range(1, u.ndim)) for u in jax.tree.leaves(updates))
+    sums = [jnp.sum(u, range(1, u.ndim)) for u in jax.tree.leaves(updates)]
+    after = 0 * jnp.sum(jnp.stack(sums), 0)
     points = apply_updates(manifold, points, updates)
     return jax.tree.map(put, (table, state), (points, own))

@@ -193,7 +193,7 @@ def test_regression_with_noise_is_that_of_least_squares(x64):
 def test_clusters():
     space = Hyperboloid(2)
     middles = space.expmap_frame(
-        space.origin(), 3 * jnp.eye(2)[[0, 1, 0]] * jnp.array([[1], [1], [-1.0]])
+        space.origin(), 3 * np.eye(2)[[0, 1, 0]] * np.array([[1], [1], [-1.0]])
     )
     noise = 0.3 * jax.random.normal(jax.random.key(0), (40, 3, 2))
     points = space.expmap_frame(middles, noise).reshape(120, 3)

@@ -23,7 +23,7 @@ def bumps(x):
     return jnp.sum(jnp.sin(3 * x) * x)
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 @pytest.mark.parametrize("manifold", [None, Euclidean(3)], ids=["None", "Euclidean"])
 @pytest.mark.parametrize(
     ("ours", "theirs"),
