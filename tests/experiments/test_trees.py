@@ -1,5 +1,7 @@
 """The experiments with trees, at a small size, and their figures of merit by the definitions."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -51,7 +53,8 @@ def test_the_loss_is_nickel_and_kielas():
     np.testing.assert_allclose(found, np.mean(expected), rtol=1e-5)
 
 
-def test_a_small_run_and_its_second_start(tmp_path, capsys):
+def test_a_small_run_and_its_second_start(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(data, "generated", partial(data.generated, depth=2))
     config = learned.Learned(
         data="generated", spaces=("ball-2", "euclidean-2"), seeds=1, steps=20, root=str(tmp_path)
     )

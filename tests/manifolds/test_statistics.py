@@ -190,6 +190,7 @@ def test_regression_with_noise_is_that_of_least_squares(x64):
     np.testing.assert_allclose(ours, line(theirs.x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_clusters():
     space = Hyperboloid(2)
     middles = space.expmap_frame(
