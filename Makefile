@@ -21,7 +21,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-mnist test slow lint format typecheck docs bench clean
+.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-mnist trees trees-plane test slow lint format typecheck docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,12 @@ spherical: setup  ## digits on the sphere: equivariant and planar networks, unro
 
 spherical-mnist: setup  ## MNIST on the sphere, the protocol of the papers
 	$(PY) -m experiments.spherical mnist $(ARGS)
+
+trees: setup  ## embeddings of a taxonomy that are learned, hyperbolic beside Euclidean: minutes
+	$(PY) -m experiments.trees learned $(ARGS)
+
+trees-plane: setup  ## trees in the plane by construction, of any depth in float32
+	$(PY) -m experiments.trees plane $(ARGS)
 
 
 test: setup  ## the tests

@@ -57,6 +57,7 @@ QUICKLY_COMPILED = {
     "flows",
     "manifolds",
     "nn",
+    "optim",
     "plotting",
     "tests",
     "vae",

@@ -100,6 +100,11 @@ def as_shape(shape: int | Iterable[int]) -> tuple[int, ...]:
     return tuple(shape) if isinstance(shape, Iterable) else (operator.index(shape),)
 
 
+def is_shape(node: Any) -> bool:
+    """Whether it is a tuple of integers: a leaf of a product's ``event_shape``."""
+    return isinstance(node, tuple) and all(isinstance(n, int) for n in node)
+
+
 def with_axes(a: AnyArray, axes: int) -> AnyArray:
     """The array with axes of length 1 in front, ``axes`` in all."""
     return a.reshape((1,) * (axes - a.ndim) + a.shape)

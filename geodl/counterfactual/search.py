@@ -35,6 +35,7 @@ from geodl.counterfactual.metric import linearize
 from geodl.counterfactual.targets import Target
 from geodl.generators import Generator, identity
 from geodl.manifolds import Point
+from geodl.optim import carry_frame, identity_frame, update_in_frame
 
 
 class Status(IntEnum):
@@ -185,7 +186,7 @@ class Search:
         slopes, (score, reached) = jax.grad(objective, (0, 1), has_aux=True)(zero, x)
         ascent = slopes[0] + pull(slopes[1])
         direction = self.direction(ascent, push, pull)
-        update, opt_state = self._update(direction, s)
+        update, opt_state = update_in_frame(self.optimizer, s.frame, -direction, s.opt_state)
         position = space.expmap_frame(s.position, update)
 
         # Each stage by itself, by squares: Adam divides by an overflown one and stands still, a manifold may bring back
@@ -207,32 +208,12 @@ class Search:
         on = s._replace(
             position=position,
             opt_state=opt_state,
-            frame=self._carry(s.frame, s.position, position),
+            frame=carry_frame(space, s.frame, s.position, position),
             best=here.best,
             score=here.score,
             steps=s.steps + 1,
         )
         return _select(status == Status.RUNNING, on, here)
-
-    def _update(self, direction, s):
-        """The optimizer's step up the direction, both in components of the manifold's own frame, and its next state."""
-        if s.frame is None:
-            update, opt_state = self.optimizer.update(-direction, s.opt_state)
-            return jnp.asarray(update, direction.dtype), opt_state
-        seen = jnp.sum(s.frame * direction[None], -1)
-        update, opt_state = self.optimizer.update(-seen, s.opt_state)
-        return jnp.sum(s.frame * jnp.asarray(update, seen.dtype)[:, None], 0), opt_state
-
-    def _carry(self, frame, z, to):
-        """The frame after parallel transport from z to another point."""
-        space = self.generator.manifold
-        if space.frame_is_parallel:
-            return frame
-
-        def carry(a):
-            return space.to_frame(to, space.transport(z, to, space.from_frame(z, a)))  # type: ignore
-
-        return jax.vmap(carry)(frame)
 
 
 @jax.jit  # validation needs values, the rest need not be compiled operation by operation
@@ -240,15 +221,10 @@ def _start(search, z, goal):
     start = Sample(z, jax.vmap(search._decode)(z))
     space, n = search.generator.manifold, len(goal)
     zero = jax.vmap(space.to_frame)(z, jax.tree.map(jnp.zeros_like, z))
-    frame = None
-    if not space.frame_is_parallel:
-        frame = jnp.broadcast_to(
-            jnp.eye(zero.shape[-1], dtype=zero.dtype), (*zero.shape, zero.shape[-1])
-        )
     return State(
         position=z,
         opt_state=jax.vmap(search.optimizer.init)(zero),
-        frame=frame,
+        frame=identity_frame(space, z),
         goal=goal,
         start=start,
         best=start,

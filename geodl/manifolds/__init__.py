@@ -5,7 +5,7 @@ follows and what may be declared; it goes wherever these go.
 """
 
 from geodl._core.records import register_record
-from geodl.manifolds import euclidean, hyperboloid, poincare, so3, sphere, torus
+from geodl.manifolds import euclidean, hyperboloid, poincare, so3, sphere, statistics, torus
 from geodl.manifolds.base import Manifold, Point, Tangent, Winding
 from geodl.manifolds.euclidean import Box, Euclidean
 from geodl.manifolds.hyperboloid import Hyperboloid
@@ -35,5 +35,6 @@ __all__ = [
     "register_record",
     "so3",
     "sphere",
+    "statistics",
     "torus",
 ]

@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from geodl._core.checks import as_shape, check_dim, float_dtype
+from geodl._core.checks import as_shape, check_dim, float_dtype, is_shape
 from geodl._core.reductions import safe_norm
 
 
@@ -174,6 +174,18 @@ class Manifold(ABC):
         """Frame components (..., dim) of logmap(x, y): inverse of expmap_frame."""
         return self.to_frame(x, self.logmap(x, y))
 
+    def transport_frame(self, x: Point, y: Point, a: ArrayLike) -> Array:
+        """Parallel transport along the shortest geodesic from x to y, in frame components.
+
+        Args:
+            x, y: Points (..., *event_shape).
+            a: Components (..., dim) of a tangent vector at x.
+
+        Returns:
+            Its components (..., dim) at y: a, rotated.
+        """
+        return self.to_frame(y, self.transport(x, y, self.from_frame(x, a)))
+
     def logdetexp_frame(self, x: Point, a: ArrayLike) -> Array:
         """logdetexp at the tangent vector with frame components a (..., dim)."""
         return self.logdetexp(x, self.from_frame(x, a))
@@ -192,7 +204,7 @@ class Manifold(ABC):
 
     def batch_shape(self, x: Point) -> tuple[int, ...]:
         """Shape of an array of points x without the axes of a point, broadcast over a product's factors."""
-        shapes = jax.tree.leaves(self.event_shape, is_leaf=_is_shape)
+        shapes = jax.tree.leaves(self.event_shape, is_leaf=is_shape)
         pairs = zip(jax.tree.leaves(x), shapes, strict=True)
         return np.broadcast_shapes(*(p.shape[: p.ndim - len(shape)] for p, shape in pairs))
 
@@ -266,10 +278,6 @@ class Manifold(ABC):
         return NotImplementedError(
             f"{type(self).__name__} does not say {what}: define {name} to use it here"
         )
-
-
-def _is_shape(x):
-    return isinstance(x, tuple) and all(isinstance(n, int) for n in x)
 
 
 # ---------------------------------------------------------------------------------------------------------------

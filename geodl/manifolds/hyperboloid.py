@@ -269,6 +269,12 @@ def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
     return _from_frame(q, _rotate(p, q, _polar.to_frame(p, _space(v), c), c), c)
 
 
+@_primitive("x", "y")
+def transport_frame(x: Vector, y: Vector, a: Space, c: Curvature) -> Space:
+    """Parallel transport in components of the orthonormal frames at x and y, which far out are not exp(r) long."""
+    return to_array(_rotate(_space(x), _space(y), of_array(a), c))
+
+
 def _smooth_rotation(x, y, a, c):
     """By the wedge of p and q unless both are far."""
     root = jnp.sqrt(c)

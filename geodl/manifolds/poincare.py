@@ -384,6 +384,13 @@ def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
     return scale(b / a, _gyration(x, to_x, a, y, to_y, b, v, c))
 
 
+@_primitive("x", "y", "a")
+def transport_frame(x: Vector, y: Vector, a: Vector, c: Curvature) -> Vector:
+    """Parallel transport in components of the orthonormal frames at x and y: the rotation gyr[y, -x] a."""
+    (to_x, gap_x), (to_y, gap_y) = into_ball(x, c), into_ball(y, c)
+    return _gyration(x, to_x, gap_x, y, to_y, gap_y, a, c)
+
+
 @_primitive("y", "v")
 def transport0(y: Vector, v: Vector, c: Curvature) -> Vector:
     """Parallel transport of v from the origin to y: (1 - c |y|^2) v."""

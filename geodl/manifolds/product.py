@@ -140,6 +140,10 @@ class Product(Manifold):
     def logmap_frame(self, x, y):
         return jnp.concatenate(self._each(lambda f, x, y: f.logmap_frame(x, y), x, y), -1)
 
+    def transport_frame(self, x, y, a):
+        parts = self._each(lambda f, x, y, a: f.transport_frame(x, y, a), x, y, self.split(a))
+        return jnp.concatenate(parts, -1)
+
     def expmap_frame(self, x, a):
         return self._each(lambda f, x, a: f.expmap_frame(x, a), x, self.split(a))
 

@@ -234,7 +234,17 @@ def transport(x: Matrix, y: Matrix, v: Matrix) -> Matrix:
     For v = x hat(w) that is y hat(e^T w): seen from the left-invariant frame, w turns half of the
     way back.
     """
-    return _ambient(y, _rodrigues(-_log(x, y) / 2, _body(x, v)))
+    return _ambient(y, _half_way_back(x, y, _body(x, v)))
+
+
+def _half_way_back(x, y, w):
+    return _rodrigues(-_log(x, y) / 2, w)
+
+
+@_primitive("x", "y")
+def transport_frame(x: Matrix, y: Matrix, a: Vector) -> Vector:
+    """Parallel transport in components of the left-invariant frame: a turned by half of the way back."""
+    return _half_way_back(x, y, a)
 
 
 @_primitive("x", "v")

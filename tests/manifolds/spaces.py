@@ -91,6 +91,7 @@ VOCABULARY = {
     "to_frame": lambda m, x, y, u, v: m.to_frame(x, v),
     "from_frame": lambda m, x, y, u, v: m.from_frame(x, m.to_frame(x, v)),
     "expmap_frame": lambda m, x, y, u, v: m.expmap_frame(x, m.to_frame(x, v)),
+    "transport_frame": lambda m, x, y, u, v: m.transport_frame(x, y, m.to_frame(x, v)),
     "tangent_basis": lambda m, x, y, u, v: m.tangent_basis(x),
 }
 

@@ -1,0 +1,309 @@
+r"""Trees in the hyperbolic plane, of any depth, in float32 and without coordinates.
+
+    tree = trees.from_edges(edges)                                # (n - 1, 2) node numbers
+    drawing = trees.embed(tree, trees.edge_length(tree, 1.01))    # distances within 1 % of the tree's
+    drawing.dist(i, j)                                            # of any pairs, batched, differentiable
+
+Sarkar's construction: every edge has one length, at every node the edges leave at equal angles. What it needs in the
+disk are as many digits as the tree is deep, since float coordinates end at a radius of 15 (float64: 35), and a pair far
+out is a difference of coordinates that agree in all digits but the last. Here no node has coordinates. An edge is the
+isometry from the frame at its upper end to that at its lower one, an element of SU(1, 1),
+
+    (a, b) = e^{i angle / 2} (cosh(length / 2), sinh(length / 2)),     z -> (a z + b) / (\bar b z + \bar a),
+
+kept as a pair of size 1 and the logarithm of its scale. A path is their product. Turning back is the only thing that
+cancels, and a path in a tree does not; so the distance of a pair, 2 asinh |b| of the path between them, has the
+relative precision of the floats at any radius. Products over 2^k edges upwards from each node are tabulated, so that a
+pair costs the logarithm of the depth.
+
+Sources: Sarkar, *Low Distortion Delaunay Embedding of Trees in Hyperbolic Plane* (2011); Sala et al., *Representation
+Tradeoffs for Hyperbolic Embeddings* (2018), for the lengths and the angles by codes.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from geodl._core.checks import as_floats, check_positive
+from geodl._core.records import register_record
+from geodl._core.reductions import binade, safe_sqrt
+from geodl._core.special import asinhc
+from geodl.manifolds import poincare
+
+
+__all__ = ["Drawing", "Tree", "degrees", "edge_length", "embed", "equal_angles", "from_edges"]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The tree itself, on the host
+# ---------------------------------------------------------------------------------------------------------------
+
+
+class Tree(NamedTuple):
+    """A rooted tree of the nodes 0, ..., n - 1."""
+
+    parents: np.ndarray
+    """(n,), the root's is itself"""
+    depths: np.ndarray
+    """(n,), edges to the root"""
+
+
+def from_edges(edges: Any, root: int | None = None, spanning: bool = False) -> Tree:
+    """The tree of the given edges.
+
+    Args:
+        edges: (m, 2) node numbers, an array or a list, in either direction.
+        root: a node; by default the middle of a longest path, which makes the tree as shallow as it can be.
+        spanning: whether to take a breadth-first spanning tree where the edges have cycles.
+
+    Returns:
+        The rooted tree.
+
+    Raises:
+        ValueError: a node number is negative or missing, the edges do not connect the nodes, or there is a cycle.
+    """
+    edges = np.asarray(edges)
+    if edges.ndim != 2 or edges.shape[1] != 2 or len(edges) == 0:
+        raise ValueError(f"from_edges: edges have shape (m, 2), m >= 1, got {edges.shape}")
+    if edges.dtype.kind not in "iu":
+        raise ValueError(f"from_edges: edges are integers, got {edges.dtype}")
+    nodes = np.unique(edges)
+    if nodes[0] < 0:
+        raise ValueError(f"from_edges: nodes are numbers from 0, got {nodes[0]}")
+    if len(nodes) != nodes[-1] + 1:
+        missing = np.setdiff1d(np.arange(nodes[-1]), nodes)[0]
+        raise ValueError(
+            f"from_edges: nodes are 0, ..., {nodes[-1]}, but no edge has node {missing}"
+        )
+    edges = np.unique(np.sort(edges[edges[:, 0] != edges[:, 1]] if spanning else edges, 1), axis=0)
+    search = _Search(edges, len(nodes))
+    first = search.tree(0 if root is None else root)
+    if np.any(first.depths < 0):
+        node = int(np.argmax(first.depths < 0))
+        raise ValueError(
+            f"from_edges: the edges do not connect the nodes, none reaches node {node}"
+        )
+    if len(edges) >= len(nodes) and not spanning:
+        used = (first.parents[edges[:, 0]] == edges[:, 1]) | (
+            first.parents[edges[:, 1]] == edges[:, 0]
+        )
+        i, j = edges[~used | (edges[:, 0] == edges[:, 1])][0]
+        raise ValueError(f"from_edges: a tree has no cycle, but edge ({i}, {j}) closes one")
+    if root is not None:
+        return first
+    end = search.tree(int(np.argmax(first.depths)))
+    middle = int(np.argmax(end.depths))
+    for _ in range(end.depths[middle] // 2):
+        middle = int(end.parents[middle])
+    return search.tree(middle)
+
+
+class _Search:
+    """Breadth-first searches in one graph."""
+
+    def __init__(self, edges, n):
+        both = np.concatenate([edges, edges[:, ::-1]])
+        both = both[np.argsort(both[:, 0], kind="stable")]
+        self.starts, self.ends = np.searchsorted(both[:, 0], np.arange(n + 1)), both[:, 1]
+
+    def tree(self, root: int) -> Tree:
+        n = len(self.starts) - 1
+        if not 0 <= root < n:
+            raise ValueError(
+                f"from_edges: the root is one of the nodes 0, ..., {n - 1}, got {root}"
+            )
+        parents, depths = np.full(n, -1), np.full(n, -1)
+        parents[root], depths[root] = root, 0
+        level = np.array([root])
+        for depth in range(1, n):
+            counts = self.starts[level + 1] - self.starts[level]
+            owners = np.repeat(level, counts)
+            offsets = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+            found = self.ends[self.starts[owners] + offsets]
+            new = depths[found] < 0
+            level, first = np.unique(found[new], return_index=True)
+            if len(level) == 0:
+                break
+            parents[level], depths[level] = owners[new][first], depth
+        return Tree(parents, depths)
+
+
+def degrees(tree: Tree) -> np.ndarray:
+    """The number of edges at each node.
+
+    Returns:
+        Integers (n,).
+    """
+    root = tree.depths == 0
+    return np.bincount(tree.parents[~root], minlength=len(root)) + ~root
+
+
+def edge_length(tree: Tree, distortion: float) -> float:
+    """A length of edges with which the ratio of distances to the tree's varies by no more than the distortion.
+
+    Between edges that meet at the angle 2 pi / k a path loses at most delta = -2 log sin(pi / k): m edges of length tau
+    are m tau long or up to (m - 1) delta less, so that tau = delta distortion / (distortion - 1) will do.
+
+    Args:
+        tree: whose largest degree k decides.
+        distortion: largest over smallest ratio, above 1.
+
+    Returns:
+        The length, in units of the curvature's radius.
+    """
+    if not distortion > 1:
+        raise ValueError(f"edge_length: the distortion is above 1, got {distortion}")
+    loss = -2 * math.log(math.sin(math.pi / max(3, int(degrees(tree).max()))))
+    return loss * distortion / (distortion - 1)
+
+
+def equal_angles(tree: Tree) -> np.ndarray:
+    """Equal angles (n,) at which the edges to the nodes leave their parents, where the edge upwards leaves at pi.
+
+    Returns:
+        Radians (n,), the root's own is 0.
+    """
+    order = np.argsort(tree.parents, kind="stable")
+    order = order[tree.depths[order] > 0]
+    owners = tree.parents[order]
+    _, first, counts = np.unique(owners, return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(first, counts) + 1
+    upwards = tree.depths[owners] > 0
+    angles = np.zeros(len(tree.parents))
+    angles[order] = np.pi + 2 * np.pi * place / (np.repeat(counts, counts) + upwards)
+    return angles
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Isometries of the disk: (a, b) = e^s (re a, im a, re b, im b), as arrays (..., 5) that end with s
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def _identity(shape, dtype):
+    return jnp.broadcast_to(jnp.asarray([1, 0, 0, 0, 0], dtype), (*shape, 5))
+
+
+def _edge(length, angle):
+    small = jnp.exp(-length)
+    cos, sin = jnp.cos(angle / 2), jnp.sin(angle / 2)
+    a, b = (1 + small) / 2, -jnp.expm1(-length) / 2
+    return jnp.stack([a * cos, a * sin, b * cos, b * sin, length / 2], -1)
+
+
+def _times(p, q):
+    """(a, b) (c, d) = (a c + b \\bar d, a d + b \\bar c), its size brought back to 1 by a power of two."""
+    (a, x, b, y, s), (c, z, d, w, t) = (jnp.moveaxis(m, -1, 0) for m in (p, q))
+    product = [
+        a * c - x * z + b * d + y * w,
+        a * z + x * c + y * d - b * w,
+        a * d - x * w + b * c + y * z,
+        a * w + x * d + y * c - b * z,
+    ]
+    power = binade(jnp.stack(product, -1))
+    return jnp.stack([*(m / power for m in product), s + t + jnp.log(power)], -1)
+
+
+def _distance(p, q):
+    """2 asinh |b| of p^{-1} q, (a, b)^{-1} = (\\bar a, -b)."""
+    (a, x, b, y, s), (c, z, d, w, t) = (jnp.moveaxis(m, -1, 0) for m in (p, q))
+    re = a * d + x * w - b * c - y * z
+    im = a * w - x * d - y * c + b * z
+    square, log = re * re + im * im, s + t
+    near = log < 1
+    inside = jnp.where(near, square * jnp.exp(2 * jnp.where(near, log, 0.0)), 0.0)
+    close = 2 * safe_sqrt(inside) * asinhc(inside)
+    beyond = jnp.where(near, 1.0, square)
+    root = jnp.sqrt(beyond) + jnp.sqrt(beyond + jnp.exp(-2 * jnp.where(near, 1.0, log)))
+    return jnp.where(near, close, 2 * (log + jnp.log(root)))
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The drawing
+# ---------------------------------------------------------------------------------------------------------------
+
+
+@register_record
+@dataclass(frozen=True)
+class Drawing:
+    """A tree in the hyperbolic plane of curvature -1, by the isometries over 1, 2, 4, ... edges up from each node."""
+
+    up: Array
+    """(k, n), the node 2^k edges above, or the root"""
+    paths: Array
+    """(k, n, 5), from the frame there to that at the node; where the root has come before, from the root's"""
+    depths: Array
+    """(n,)"""
+
+    def dist(self, i: ArrayLike, j: ArrayLike) -> Array:
+        """Distances of the nodes i and j, integer arrays that broadcast; gradients are those in lengths and angles."""
+        i, j = jnp.broadcast_arrays(jnp.asarray(i), jnp.asarray(j))
+        lower = self.depths[i] >= self.depths[j]
+        i, j = jnp.where(lower, i, j), jnp.where(lower, j, i)
+        ahead = self.depths[i] - self.depths[j]
+        p = q = _identity(i.shape, self.paths.dtype)
+        for k in range(len(self.up)):  # to one depth
+            i, p = self._climb(k, i, p, (ahead >> k) & 1 == 1)
+        for k in reversed(range(len(self.up))):  # below the node where the paths meet
+            apart = self.up[k, i] != self.up[k, j]
+            (i, p), (j, q) = self._climb(k, i, p, apart), self._climb(k, j, q, apart)
+        (i, p), (j, q) = self._climb(0, i, p, i != j), self._climb(0, j, q, i != j)
+        return _distance(p, q)
+
+    def _climb(self, k, node, path, where):
+        """The node 2^k edges above, and the path from there, where that is wanted."""
+        longer = _times(self.paths[k, node], path)
+        return jnp.where(where, self.up[k, node], node), jnp.where(where[..., None], longer, path)
+
+    def _from_root(self):
+        path = _identity(self.depths.shape, self.paths.dtype)
+        node = jnp.arange(len(self.depths))
+        for k in range(len(self.up)):
+            node, path = self._climb(k, node, path, (self.depths >> k) & 1 == 1)
+        return path
+
+    def radii(self) -> Array:
+        """Distances (n,) of the nodes from the root, which is at the origin."""
+        path = self._from_root()
+        return _distance(_identity(self.depths.shape, path.dtype), path)
+
+    def to_disk(self) -> Array:
+        """The nodes (n, 2) in the Poincaré disk, curvature -1, the root at 0.
+
+        Those at :meth:`radii` above 15.2 (float64: 35.4) do not fit: they lie on the rim, in the right direction.
+        """
+        a, x, b, y, _ = jnp.moveaxis(self._from_root(), -1, 0)  # b / \bar a
+        z = jnp.stack([b * a - y * x, b * x + y * a], -1) / (a * a + x * x)[:, None]
+        return poincare.project(z, 1.0)
+
+
+def embed(tree: Tree, length: ArrayLike, angles: ArrayLike | None = None) -> Drawing:
+    """The tree in the hyperbolic plane of curvature -1: a pure function of lengths and angles.
+
+    Args:
+        tree: with static structure.
+        length: of all edges, or (n,) of the edge above each node, in units of the curvature's radius; its dtype is
+            that of the distances.
+        angles: (n,) in radians, as :func:`equal_angles` gives them by default.
+
+    Returns:
+        The drawing, whose distances are of the dtype of the lengths.
+
+    Raises:
+        ValueError: a length is not positive.
+    """
+    check_positive("embed: the length of an edge", length)
+    length = jnp.broadcast_to(as_floats(length), tree.depths.shape)
+    angles = jnp.asarray(equal_angles(tree) if angles is None else angles, length.dtype)
+    depths = jnp.asarray(tree.depths, jnp.int32)
+    up = [np.asarray(tree.parents, np.int32)]
+    root = jnp.asarray(tree.depths == 0)[:, None]
+    paths = [jnp.where(root, _identity((), length.dtype), _edge(length, angles))]
+    for k in range(int(tree.depths.max()).bit_length() - 1):
+        paths.append(_times(paths[k][up[k]], paths[k]))
+        up.append(up[k][up[k]])
+    return Drawing(jnp.stack(list(map(jnp.asarray, up))), jnp.stack(paths), depths)

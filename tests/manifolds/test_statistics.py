@@ -1,0 +1,238 @@
+"""Means and what stands on them: geomstats in float64, finite differences, scipy, closed forms."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import least_squares
+
+from geodl.manifolds import SO3, Hyperboloid, PoincareBall, Product, Sphere, statistics
+from tests import _geomstats as geomstats
+from tests.manifolds.foreign import HalfSpace
+from tests.manifolds.spaces import SPACES, assert_close, components
+
+
+CURVED = {name: SPACES[name] for name in ("ball", "hyperboloid", "sphere", "so3", "product")}
+CURVED["foreign"] = HalfSpace(2)
+
+
+def cloud(space, n, dtype=np.float64, seed=0, around=1.0, spread=0.9):
+    """Points about one off the origin, near enough for a unique mean, and weights."""
+    center = space.expmap_frame(space.origin(dtype), around * jnp.eye(space.dim, dtype=dtype)[0])
+    rng = np.random.default_rng(seed)
+    a = components(seed + 1, (n, space.dim), spread).astype(dtype)
+    weights = rng.uniform(0.1, 1, n).astype(dtype)
+    row = jax.tree.map(lambda p: p[None], center)
+    return space.expmap_frame(row, a), weights
+
+
+mean = jax.jit(statistics.frechet_mean, static_argnames=("tolerance", "max_steps"))
+
+
+@pytest.mark.quick("sphere")
+@pytest.mark.parametrize(
+    ("space", "reference"),
+    [
+        (Sphere(3), lambda: geomstats.Hypersphere(3)),
+        (Hyperboloid(3, 1.0), lambda: geomstats.Hyperboloid(3)),
+        (SO3(), lambda: geomstats.SpecialOrthogonal(3)),
+    ],
+    ids=["sphere", "hyperboloid", "so3"],
+)
+def test_the_mean_is_that_of_geomstats(space, reference, x64):
+    from geomstats.learning.frechet_mean import FrechetMean
+
+    points, weights = cloud(space, 40)
+    theirs = FrechetMean(reference()).set(epsilon=1e-12, max_iter=200)
+    found = mean(space, points, weights)
+    assert found.converged
+    expected = theirs.fit(np.asarray(points), weights=weights).estimate_
+    assert space.dist(found.point, expected) < 1e-5  # where theirs stops
+
+
+@pytest.mark.quick("ball")
+@pytest.mark.parametrize("name", CURVED)
+def test_a_thousand_points_in_float32(name, x64):
+    space = CURVED[name]
+    points, weights = cloud(space, 1000)
+    single, w = jax.tree.map(lambda p: jnp.asarray(p, jnp.float32), (points, weights))
+    found, exact = mean(space, single, w), mean(space, points, weights)
+    assert found.converged and exact.converged and exact.residual < 1e-13
+    assert space.dist(jax.tree.map(lambda p: p.astype(float), found.point), exact.point) < 1e-6
+    logs = space.logmap_frame(jax.tree.map(lambda p: p[None], exact.point), points)
+    np.testing.assert_allclose(weights @ logs / weights.sum(), 0, atol=1e-13)
+    variance = weights @ np.sum(np.square(logs), -1) / weights.sum()
+    np.testing.assert_allclose(statistics.frechet_variance(space, points, weights), variance)
+
+
+@pytest.mark.quick("sphere")
+@pytest.mark.parametrize("name", CURVED)
+def test_derivatives_in_points_weights_and_curvature(name, x64):
+    """Reverse and forward mode against central differences."""
+    space = CURVED[name]
+    points, weights = cloud(space, 6)
+    rng = np.random.default_rng(2)
+    direction = rng.normal(size=(6, space.dim)), rng.normal(size=6)
+    leaves, tree = jax.tree.flatten(space)
+
+    @jax.jit
+    def moved(t):
+        bent = tree.unflatten([c * (1 + 0.3 * t) for c in leaves])
+        ends = space.expmap_frame(points, t * direction[0])
+        ends = ends if name != "hyperboloid" else bent.project(ends)
+        found = statistics.frechet_mean(bent, ends, weights * jnp.exp(t * direction[1])).point
+        return jnp.concatenate([jnp.ravel(p) for p in jax.tree.leaves(found)])
+
+    h = 1e-4
+    expected = (moved(h) - moved(-h)) / (2 * h)
+    assert np.max(np.abs(expected)) > 0.01
+    np.testing.assert_allclose(jax.jit(jax.jacfwd(moved))(0.0), expected, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(jax.jacrev(moved))(0.0), expected, atol=1e-6)
+    if name == "ball":
+        second = (moved(h) - 2 * moved(0.0) + moved(-h)) / h**2
+        np.testing.assert_allclose(jax.jit(jax.jacfwd(jax.jacfwd(moved)))(0.0), second, atol=1e-4)
+
+
+def test_sets_along_leading_axes():
+    space = Product(PoincareBall(2), Sphere(2))
+    points, weights = cloud(space, 24, np.float32)
+    sets = jax.tree.map(lambda p: p.reshape(2, 3, 4, *p.shape[1:]), points)
+    weights = weights.reshape(2, 3, 4)
+    found = mean(space, sets, weights)
+    alone = mean(space, jax.tree.map(lambda p: p[1, 2], sets), weights[1, 2])
+    assert_close(jax.tree.map(lambda p: p[1, 2], found.point), alone.point, 1e-6)
+    assert found.steps.shape == (2, 3) and found.steps[1, 2] == alone.steps
+
+
+def test_points_far_apart_in_hyperbolic_space():
+    """Where a step along the whole mean logarithm overshoots: the Hessian is about the distance."""
+    ball = PoincareBall(2)
+    angles = 2 * np.pi * np.array([0, 1, 2.2]) / 3
+    tips = ball.expmap_frame(
+        np.zeros(2, np.float32), 12 * np.stack([np.cos(angles), np.sin(angles)], -1)
+    )
+    found = mean(ball, tips)
+    assert found.converged and found.steps < 60
+
+
+def test_what_has_not_converged_says_so():
+    sphere = Sphere(2)
+    points, _ = cloud(sphere, 9, np.float32)
+    assert not mean(sphere, points, max_steps=1).converged
+    poles = jnp.array([[1.0, 0, 0], [-1, 0, 0]])
+    between = mean(sphere, poles, start=jnp.array([0.0, 0.6, 0.8]))
+    np.testing.assert_allclose(between.point, [0, 0.6, 0.8], atol=1e-6)
+    assert np.isnan(mean(sphere, points.at[0, 0].set(jnp.nan)).point).all()
+
+
+def test_bad_sets_are_named():
+    ball, points = PoincareBall(2), jnp.zeros((3, 2))
+    with pytest.raises(ValueError, match="at least one point"):
+        statistics.frechet_mean(ball, points[:0])
+    with pytest.raises(ValueError, match=r"weights must be at least 0, got -1"):
+        statistics.frechet_mean(ball, points, jnp.array([1.0, -1.0, 1.0]))
+    with pytest.raises(ValueError, match="must not all be 0"):
+        statistics.frechet_mean(ball, points, jnp.zeros(3))
+    with pytest.raises(ValueError, match="k = 4"):
+        statistics.kmeans(jax.random.key(0), ball, points, 4)
+    assert np.isnan(mean(ball, points, jnp.array([1.0, -1.0, 1.0])).point).all()
+
+
+def test_principal_directions_of_a_cross(x64):
+    """exp_m(+-s_i e_i) has the mean m, the directions e_i and the variances s_i^2 / d."""
+    space, sizes = PoincareBall(3, 0.8), np.array([0.3, 0.9, 0.6])
+    middle = space.expmap_frame(np.zeros(3), np.array([0.4, -0.3, 0.2]))
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    arms = np.concatenate([sizes[:, None] * turn, -sizes[:, None] * turn])
+    found = jax.jit(statistics.tangent_pca)(space, space.expmap_frame(middle, arms))
+    np.testing.assert_allclose(found.mean, middle, atol=1e-12)
+    order = np.argsort(-sizes)
+    np.testing.assert_allclose(found.variances, sizes[order] ** 2 / 3, atol=1e-12)
+    np.testing.assert_allclose(np.abs(np.sum(found.directions * turn[order], -1)), 1, atol=1e-10)
+
+
+@pytest.mark.quick("foreign")
+@pytest.mark.parametrize("name", CURVED)
+def test_a_geodesic_is_found_again(name, x64):
+    space = CURVED[name]
+    x = space.expmap_frame(space.origin(), 0.5 * np.eye(space.dim)[0])
+    velocity = components(3, space.dim, 0.8)
+    times = np.linspace(2, 3, 7)
+    points = jax.vmap(lambda t: space.expmap_frame(x, t * velocity))(times)
+    found = jax.jit(partial(statistics.geodesic_regression, space))(times, points)
+    assert found.converged
+    assert space.dist(found.point, x) < 1e-9
+    np.testing.assert_allclose(found.velocity, velocity, atol=1e-9)
+
+
+def test_regression_with_noise_is_that_of_least_squares(x64):
+    """On the sphere, by scipy and the textbook's formulas."""
+    sphere, rng = Sphere(2), np.random.default_rng(0)
+    times, weights = np.linspace(0, 1, 12), rng.uniform(0.2, 1, 12)
+    points = np.stack([np.cos(times), np.sin(times), 0.3 * rng.normal(size=12)], -1)
+    points /= np.linalg.norm(points, axis=-1, keepdims=True)
+
+    def line(p):
+        x, v = p[:3] / np.linalg.norm(p[:3]), p[3:]
+        v = v - (x @ v) * x
+        r = np.linalg.norm(v)
+        return np.cos(r * times)[:, None] * x + np.sin(r * times)[:, None] * v / r
+
+    def residuals(p):
+        return np.sqrt(weights) * np.arccos(np.clip(np.sum(line(p) * points, -1), -1, 1))
+
+    theirs = least_squares(residuals, np.array([1, 0, 0, 0, 1, 0.1]), xtol=1e-14, ftol=1e-14)
+    found = statistics.geodesic_regression(sphere, times, points, weights)
+    ours = jax.vmap(lambda t: sphere.expmap_frame(found.point, t * found.velocity))(times)
+    assert found.converged
+    np.testing.assert_allclose(ours, line(theirs.x), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_clusters():
+    space = Hyperboloid(2)
+    middles = space.expmap_frame(
+        space.origin(), 3 * np.eye(2)[[0, 1, 0]] * np.array([[1], [1], [-1.0]])
+    )
+    noise = 0.3 * jax.random.normal(jax.random.key(0), (40, 3, 2))
+    points = space.expmap_frame(middles, noise).reshape(120, 3)
+    found = jax.jit(statistics.kmeans, static_argnums=3)(jax.random.key(1), space, points, 3)
+    assert found.converged
+    nearest = jnp.argmin(space.dist(middles[:, None], found.centers), -1)
+    assert sorted(nearest.tolist()) == [0, 1, 2]
+    np.testing.assert_array_equal(found.labels.reshape(40, 3), jnp.broadcast_to(nearest, (40, 3)))
+    exact = mean(space, points.reshape(40, 3, 3).swapaxes(0, 1)).point
+    assert jnp.max(space.dist(found.centers[nearest], exact)) < 1e-4
+
+
+def test_brownian_motion_has_the_heat_kernels_moments():
+    """E<x, x_t> = e^(-d t / 2) on S^d and E cosh r_t = e^(d t / 2) on H^d: eigenfunctions of the Laplacian."""
+    time, steps, n = 0.5, 100, 20_000
+
+    @partial(jax.jit, static_argnums=0)
+    def ends(space, key):
+        x = space.origin()
+        start = jnp.broadcast_to(x, (n, *x.shape))
+        path = statistics.brownian_motion(key, space, start, time, steps)
+        return path[-1]
+
+    on_sphere = ends(Sphere(2), jax.random.key(0))[:, 0]
+    on_sheet = ends(Hyperboloid(2), jax.random.key(1))[:, 0]
+    for values, expected in ((on_sphere, np.exp(-time)), (on_sheet, np.exp(time))):
+        error = 4 * np.std(values) / n**0.5 + 2 * time / steps
+        assert abs(np.mean(values) - expected) < error
+
+
+def test_walks_step_by_one_length():
+    space = SPACES["product"]
+    start = jax.tree.map(lambda p: jnp.stack([p, p]), space.origin())
+    lengths = jnp.array([0.1, 0.3])
+    path = jax.jit(statistics.random_walk, static_argnums=(1, 3))(
+        jax.random.key(0), space, start, 5, lengths
+    )
+    here, there = (jax.tree.map(lambda p, s=s: p[s], path) for s in (slice(5), slice(1, 6)))
+    np.testing.assert_allclose(
+        space.dist(here, there), jnp.broadcast_to(lengths, (5, 2)), atol=2e-6
+    )
