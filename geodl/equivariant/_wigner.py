@@ -23,8 +23,8 @@ def wigner_d(degrees: int, orders: int, betas: ArrayLike) -> np.ndarray:
     """Wigner's d^l_mn(beta) for 0 <= m < L and 0 <= n <= N, in double precision: (L, N + 1, L, betas), m, n, l, beta.
 
     The sign is Sakurai's, d^1_10 = -sin(beta) / sqrt(2); 0 where l < max(m, n). By the three-term recurrence in l from
-    l = max(m, n), stable at any order. The others follow from d_nm = d_-m,-n = (-1)^(m - n) d_mn and
-    d_m,-n(beta) = (-1)^(l + m) d_mn(pi - beta).
+    l = max(m, n), stable at any order. The others follow from ``d_nm = d_-m,-n = (-1)^(m - n) d_mn`` and
+    ``d_m,-n(beta) = (-1)^(l + m) d_mn(pi - beta)``.
 
     Args:
         degrees: L.

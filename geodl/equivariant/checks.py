@@ -15,19 +15,16 @@ from geodl.manifolds import SO3
 
 
 class EquivarianceGap(NamedTuple):
-    """What :func:`equivariance_gap` has measured, for inputs of fewer and of more degrees.
-
-    Attributes:
-        degrees: of the inputs, for each row.
-        mean: std(Phi(Q f) - Q Phi(f)) / std(Phi(f)), the mean over inputs and rotations.
-        worst: the largest of them.
-        flips: share of inputs whose largest entry (the class of logits) changes; for pictures, of the pixels.
-    """
+    """What :func:`equivariance_gap` has measured, for inputs of fewer and of more degrees: a row for each."""
 
     degrees: tuple[int, ...]
+    """of the inputs"""
     mean: Float[Array, " rows"]
+    """std(Phi(Q f) - Q Phi(f)) / std(Phi(f)), the mean over inputs and rotations"""
     worst: Float[Array, " rows"]
+    """the largest of them"""
     flips: Float[Array, " rows"]
+    """share of inputs whose largest entry (the class of logits) changes; for pictures, of the pixels"""
 
 
 def equivariance_gap(
