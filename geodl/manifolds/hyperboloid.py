@@ -34,7 +34,7 @@ from jaxtyping import Float
 
 from geodl._core.checks import as_shape, check, check_dim, check_positive, primitive
 from geodl._core.records import register_record
-from geodl._core.reductions import safe_sqrt
+from geodl._core.reductions import safe_norm, safe_sqrt
 from geodl._core.special import log_sinhc, sinhc
 from geodl.manifolds import _polar, poincare
 from geodl.manifolds._polar import direction, hypotenuse, is_far, log_frame, radii
@@ -271,8 +271,14 @@ def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
 
 @_primitive("x", "y")
 def transport_frame(x: Vector, y: Vector, a: Space, c: Curvature) -> Space:
-    """Parallel transport in components of the orthonormal frames at x and y, which far out are not exp(r) long."""
-    return to_array(_rotate(_space(x), _space(y), of_array(a), c))
+    """Parallel transport in components of the orthonormal frames at x and y, which far out are not exp(r) long.
+
+    Of the length of a: beyond r = 17 rounding turns a point's neighborhood, and the rotation would stretch.
+    """
+    turned = to_array(_rotate(_space(x), _space(y), of_array(a), c))
+    before, after = (safe_norm(v)[..., None] for v in (a, turned))
+    fine = (after > 0) & (after < jnp.inf) & (before < jnp.inf)  # their squares are floats
+    return turned * jnp.where(fine, before / jnp.where(fine, after, 1.0), 1.0)
 
 
 def _smooth_rotation(x, y, a, c):

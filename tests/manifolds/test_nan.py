@@ -29,6 +29,7 @@ READS = {
     "to_frame": "xv",
     "from_frame": "xv",
     "expmap_frame": "xv",
+    "transport_frame": "xyv",
     "tangent_basis": "x",
     "expmap0": "v",
     "logmap0": "y",
