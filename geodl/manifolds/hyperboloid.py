@@ -271,14 +271,8 @@ def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
 
 @_primitive("x", "y")
 def transport_frame(x: Vector, y: Vector, a: Space, c: Curvature) -> Space:
-    """Parallel transport in components of the orthonormal frames at x and y, which far out are not exp(r) long.
-
-    Of the length of a: beyond r = 17 rounding turns a point's neighborhood, and the rotation would stretch.
-    """
-    turned = to_array(_rotate(_space(x), _space(y), of_array(a), c))
-    before, after = (safe_norm(v)[..., None] for v in (a, turned))
-    fine = (after > 0) & (after < jnp.inf) & (before < jnp.inf)  # their squares are floats
-    return turned * jnp.where(fine, before / jnp.where(fine, after, 1.0), 1.0)
+    """Parallel transport in components of the orthonormal frames at x and y, which far out are not exp(r) long."""
+    return to_array(_rotate(_space(x), _space(y), of_array(a), c))
 
 
 def _smooth_rotation(x, y, a, c):
@@ -322,10 +316,15 @@ def _rotate(x, y, a, c):
     )
     product = sinh_x * sinh_y
     u, bent = pair.u, hypotenuse(root * pair.rise) + product * pair.versine
-    t = (product / bent / jnp.where(pair.ny == 0, 1.0, pair.ny)) * pair.across
-    tt, ua, ta = dot(t, t), dot(u, a), dot(t, a)
-    k = 2 / (1 + tt)
-    return a + (k * (ta - ua * tt)) * u - (k * (ta + ua)) * t
+    length = product / bent / jnp.where(pair.ny == 0, 1.0, pair.ny)
+    # t = s / w, so that no square overflows; what rounding has left of u in it would stretch
+    w, s = 1 / jnp.maximum(length, 1.0), jnp.minimum(length, 1.0) * pair.across
+    s = s - dot(s, u) * u
+    s = s - dot(s, u) * u
+    ss, ua, sa = dot(s, s), dot(u, a), dot(s, a)
+    square = w * w + ss
+    k = 2 / jnp.where(square == 0, 1.0, square)
+    return a + (k * (w * sa - ua * ss)) * u - (k * (w * ua + sa)) * s
 
 
 @_primitive("y", "v")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geodl.distributions import WrappedNormal
-from geodl.manifolds import Hyperboloid, hyperboloid
+from geodl.manifolds import Hyperboloid, Sphere, hyperboloid
 
 
 pytestmark = pytest.mark.optimized
@@ -367,3 +367,15 @@ def test_points_off_the_sheet_raise():
     x = jnp.asarray([1.5, 0.1, 0.2])
     with pytest.raises(ValueError, match="must lie on the hyperboloid"):
         hyperboloid.dist(x, x, 1.0)
+
+
+@pytest.mark.parametrize("r", [10.0, 18.0, 40.0, 79.0])
+def test_transport_keeps_lengths_far_out(r):
+    """Also where the direction of what is carried is no longer in the points' floats."""
+    manifold, keys = Hyperboloid(2), jax.random.split(jax.random.key(7), 4)
+    directions, a = (Sphere(1).random_uniform(k, 2000) for k in keys[:2])
+    x = manifold.expmap_frame(manifold.origin(), r * directions)
+    lengths = jnp.exp(jax.random.uniform(keys[2], (2000, 1), minval=-8.0, maxval=2.0))
+    y = manifold.expmap_frame(x, lengths * jax.random.normal(keys[3], (2000, 2)) / 4)
+    carried = jax.jit(manifold.transport_frame)(x, y, a)
+    np.testing.assert_allclose(jnp.linalg.norm(carried, axis=-1), 1, atol=2e-6)
