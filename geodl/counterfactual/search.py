@@ -61,8 +61,8 @@ class State(NamedTuple):
     position: Point
     opt_state: Any
     frame: Array | None
-    """(n, dim, dim), on a curved base: the orthonormal frame whose components the optimizer sees, in rows of components
-    in the manifold's own frame at the position"""
+    """The orthonormal frame whose components the optimizer sees on a curved base, in rows of components in the manifold's own
+    frame at the position, of shape (n, dim, dim)"""
     goal: Array
     start: Sample
     best: Sample

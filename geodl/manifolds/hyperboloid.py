@@ -34,7 +34,7 @@ from jaxtyping import Float
 
 from geodl._core.checks import as_shape, check, check_dim, check_positive, primitive
 from geodl._core.records import register_record
-from geodl._core.reductions import safe_norm, safe_sqrt
+from geodl._core.reductions import safe_sqrt
 from geodl._core.special import log_sinhc, sinhc
 from geodl.manifolds import _polar, poincare
 from geodl.manifolds._polar import direction, hypotenuse, is_far, log_frame, radii
