@@ -61,8 +61,8 @@ class State(NamedTuple):
     position: Point
     opt_state: Any
     frame: Array | None
-    """The orthonormal frame whose components the optimizer sees on a curved base, in rows of components in the manifold's own
-    frame at the position, of shape (n, dim, dim)"""
+    """The orthonormal frame whose components the optimizer sees on a curved base, in rows of components in the
+    manifold's own frame at the position, of shape (n, dim, dim)"""
     goal: Array
     start: Sample
     best: Sample
