@@ -20,7 +20,6 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from unittest import mock
 
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -35,7 +34,6 @@ import numpy as np
 from _report import cpu_name, revision, table, write_between_markers
 
 from geodl import manifolds
-from geodl.manifolds import poincare
 
 
 POINTS, PAIRS, DIMS, CURVATURE = 100_000, 1000, (2, 10, 64), 1.0
@@ -50,7 +48,7 @@ SPACES = {
 }
 CURVED = ("poincare", "hyperboloid")
 FORWARD, GRADIENT = "forward", "with gradient"
-OURS, PLAIN, TEXTBOOK = "ours", "ours, plain gap", "textbook"
+OURS, TEXTBOOK = "ours", "textbook"
 
 
 def data(space, d, operation):
@@ -95,19 +93,6 @@ def jax_calls(function, arrays, curved=True):
 def ours(space, operation, arrays):
     function = getattr(getattr(manifolds, space), NAMES.get(operation, operation), None)
     return jax_calls(function, arrays, space in CURVED) if function else {}
-
-
-def ours_with_plain_gap(space, operation, arrays):
-    """What the exact conformal gap costs: dist with 1 - c |x|^2 as it is written."""
-    if (space, operation) != ("poincare", "dist"):
-        return {}
-    plain = {
-        "_exact_gap": lambda x, c: 1 - c * poincare.dot(x, x),
-        "_exact_squares": lambda x, unit: (x * x,),
-        "_gap_of_sums": lambda xx, c, *rest: 1 - c * xx,
-    }
-    with mock.patch.multiple(poincare, **plain):
-        return ours(space, operation, arrays)
 
 
 def textbook(space, operation, arrays):
@@ -232,7 +217,7 @@ def geomstats():
 
 def libraries():
     """The libraries that are installed, by name; a line for each that is not."""
-    found = {OURS: ours, PLAIN: ours_with_plain_gap, TEXTBOOK: textbook}
+    found = {OURS: ours, TEXTBOOK: textbook}
     for load in (hyperbolix, geoopt, geomstats):
         try:
             found[load.__name__] = load()
@@ -293,7 +278,7 @@ def run(found, space, dims, operations, rounds, seconds):
 def report(results, names):
     """The tables: the others' least over our least, and milliseconds (least, median in parentheses)."""
     names = [n for n in names if any(n in taken for taken in results.values())]
-    others = [n for n in names if n not in (OURS, PLAIN)]
+    others = [n for n in names if n != OURS]
     times, ratios = [], []
     for (operation, d, mode), taken in results.items():
         head = [f"{operation}, d = {d}, {mode}"]
