@@ -30,6 +30,9 @@ def wigner_d(degrees: int, orders: int, betas: ArrayLike) -> np.ndarray:
         degrees: L.
         orders: N.
         betas: angles (betas,) in [0, pi].
+
+    Returns:
+        The values (L, N + 1, L, betas).
     """
     table = np.stack(list(_degrees(degrees, orders, np.asarray(betas, float))), 2)
     return table * sign(np.add.outer(np.arange(degrees), np.arange(orders + 1)))[..., None, None]

@@ -43,16 +43,17 @@ def equivariance_gap(
 
     Args:
         net: from images (batch, rings, longitudes, channels) to vectors (batch, entries), which should not change, or
-            to
-            images (batch, rings, longitudes, entries) on the same grid, which should rotate. ``net.bind(params)`` of a
-            network; any function will do.
-        x: images.
+            to images (batch, rings, longitudes, entries) on the same grid, which should rotate. ``net.bind(params)``
+            of a network; any function will do.
+        x: images (batch, rings, longitudes, channels).
         key: of the random rotations, the same for every row.
         grid: of the images, by default Gauss and Legendre's.
         degrees: the inputs are cut to these numbers of degrees in turn, one row each: how the gap depends on the
-            resolution.
-            By default all that the grid carries, the half and the quarter of them.
+            resolution. By default a quarter and a half of those that the grid carries, and all of them.
         rotations: number of rotations of each image.
+
+    Returns:
+        The gaps, and the share of changed classes, one row for each number of degrees.
 
     Raises:
         ValueError: Images that are not on the grid, other degrees than 2 to those that it carries, or a result of

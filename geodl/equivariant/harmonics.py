@@ -104,6 +104,9 @@ def gauss_legendre(degrees: int, rings: int | None = None) -> Grid:
         degrees: L.
         rings: more rings than L, each of 2 ``rings`` points, for what is not linear (ReLU on the grid aliases less).
 
+    Returns:
+        The grid, of shape (L, 2 L), or (``rings``, 2 ``rings``).
+
     Raises:
         ValueError: Fewer rings than degrees.
     """
@@ -116,7 +119,14 @@ def gauss_legendre(degrees: int, rings: int | None = None) -> Grid:
 
 
 def driscoll_healy(degrees: int) -> Grid:
-    """The equiangular grid of 2 L rings at (2k + 1) pi / 4L, of 2 L points each (Driscoll & Healy 1994)."""
+    """The equiangular grid of 2 L rings at (2k + 1) pi / 4L, of 2 L points each (Driscoll & Healy 1994).
+
+    Args:
+        degrees: L.
+
+    Returns:
+        The grid, exact for degrees below L.
+    """
     check_dim("driscoll_healy: degrees", degrees)
     b = degrees
     betas = (2 * np.arange(2 * b) + 1) * np.pi / (4 * b)
@@ -212,6 +222,10 @@ def sphere_transform(
         grid: of the samples, by default Gauss and Legendre's L rings of 2L points.
         dtype: of the functions that it takes, by default JAX's default.
 
+    Returns:
+        The transform, whose ``analysis`` gives coefficients (..., L^2) and ``synthesis`` functions (..., rings,
+        longitudes).
+
     Raises:
         ValueError: The grid does not carry the degrees.
 
@@ -247,13 +261,28 @@ def orthonormal(degrees):
 
 
 def sphere_pack(x: Float[Array, "L L 2 *rest"]) -> Float[Array, "*rest LL"]:
-    """Packed coefficients (..., L^2) from those by (m, l, cosine or sine, ...)."""
+    """Packed coefficients from those in the order of the computation.
+
+    Args:
+        x: coefficients (m, l, cosine or sine, ...), of shape (L, L, 2, ...).
+
+    Returns:
+        Packed coefficients (..., L^2).
+    """
     rows = x.reshape(-1, *x.shape[3:])[_sphere_rows(len(x))]
     return jnp.moveaxis(rows, 0, -1)
 
 
 def sphere_unpack(packed: Float[Array, "*rest LL"], degrees: int) -> Float[Array, "L L 2 *rest"]:
-    """Coefficients by (m, l, cosine or sine, ...) from packed ones; 0 where m > l."""
+    """Coefficients in the order of the computation from packed ones.
+
+    Args:
+        packed: coefficients (..., L^2).
+        degrees: L.
+
+    Returns:
+        Coefficients (m, l, cosine or sine, ...), of shape (L, L, 2, ...); 0 where there is none.
+    """
     rows = jnp.moveaxis(packed, -1, 0)
     x = jnp.zeros((2 * degrees**2, *rows.shape[1:]), packed.dtype)
     x = x.at[_sphere_rows(degrees)].set(rows, unique_indices=True)
@@ -274,7 +303,14 @@ def _sphere_rows(degrees):
 def healpix_centers(
     nside: int,
 ) -> tuple[Float[np.ndarray, " pixels"], Float[np.ndarray, " pixels"]]:
-    """Colatitudes and longitudes (12 nside^2,) of the pixels' centers in ring order (Gorski et al. 2005, section 4)."""
+    """Where the centers of HEALPix's pixels are, in ring order (Gorski et al. 2005, section 4).
+
+    Args:
+        nside: pixels along the edge of one of the twelve large ones.
+
+    Returns:
+        Colatitudes (12 nside^2,) and longitudes (12 nside^2,).
+    """
     betas, starts, counts = _healpix_rings(nside)
     j = np.concatenate([np.arange(count) for count in counts])
     alphas = np.repeat(starts, counts) + 2 * np.pi * j / np.repeat(counts, counts)
@@ -355,6 +391,9 @@ def healpix_transform(degrees: int, nside: int, dtype: DTypeLike | None = None) 
         degrees: L, at most 2 nside: there, and not far above, the fit is well conditioned.
         nside: pixels along the edge of one of the twelve large ones.
         dtype: of the functions that it takes, by default JAX's default.
+
+    Returns:
+        The transform, whose ``analysis`` gives coefficients (..., L^2) and ``synthesis`` functions (..., 12 nside^2).
 
     Raises:
         ValueError: More than 2 nside degrees.
@@ -499,8 +538,12 @@ def rotation_transform(
         turns: points in gamma, by default 2 N + 2.
         dtype: of the functions that it takes, by default JAX's default.
 
+    Returns:
+        The transform, whose ``analysis`` gives packed coefficients (..., size) and ``synthesis`` functions (...,
+        rings, longitudes, turns).
+
     Raises:
-        ValueError: The grid does not carry the degrees, or the turns not the orders.
+        ValueError: The orders are not 0 to L - 1, the grid does not carry the degrees, or the turns not the orders.
 
     Reference:
         Kostelec & Rockmore, *FFTs on the rotation group* (2008).
@@ -526,7 +569,14 @@ def rotation_transform(
 
 
 def rotation_pack(x: Float[Array, "L N1 L 2 2 *rest"]) -> Float[Array, "*rest size"]:
-    """Packed coefficients (..., size) from those by (m, n, l, s, t, ...)."""
+    """Packed coefficients from those in the order of the computation.
+
+    Args:
+        x: coefficients (m, n, l, s, t, ...), of shape (L, N + 1, L, 2, 2, ...).
+
+    Returns:
+        Packed coefficients (..., size).
+    """
     rows = x.reshape(-1, *x.shape[5:])[_rotation_rows(x.shape[0], x.shape[1] - 1)]
     return jnp.moveaxis(rows, 0, -1)
 
@@ -534,7 +584,16 @@ def rotation_pack(x: Float[Array, "L N1 L 2 2 *rest"]) -> Float[Array, "*rest si
 def rotation_unpack(
     packed: Float[Array, "*rest size"], degrees: int, orders: int
 ) -> Float[Array, "L N1 L 2 2 *rest"]:
-    """Coefficients by (m, n, l, s, t, ...) from packed ones; 0 where there is none."""
+    """Coefficients in the order of the computation from packed ones.
+
+    Args:
+        packed: coefficients (..., size).
+        degrees: L.
+        orders: N, the largest |n|.
+
+    Returns:
+        Coefficients (m, n, l, s, t, ...), of shape (L, N + 1, L, 2, 2, ...); 0 where there is none.
+    """
     rows = jnp.moveaxis(packed, -1, 0)
     shape = (degrees, orders + 1, degrees, 2, 2)
     x = jnp.zeros((math.prod(shape), *rows.shape[1:]), packed.dtype)
@@ -621,6 +680,9 @@ def rotator(degrees: int, dtype: DTypeLike | None = None) -> Rotator:
         degrees: L.
         dtype: of the coefficients that it takes, by default JAX's default.
 
+    Returns:
+        The rotator, for coefficients of functions on the sphere or on SO(3).
+
     Reference:
         Pinchon & Hoggan, *Rotation matrices for real spherical harmonics* (2007).
     """
@@ -650,11 +712,17 @@ def _broadcast(coefficients, rotation):
 
 
 def euler_angles(rotation: ArrayLike) -> tuple[Array, Array, Array]:
-    """(alpha, beta, gamma), each (...), of rotations R_z(alpha) R_y(beta) R_z(gamma); 0 <= beta <= pi.
+    """Angles (alpha, beta, gamma) of rotations R_z(alpha) R_y(beta) R_z(gamma).
 
     gamma is alpha + gamma less alpha in the north, and alpha less alpha - gamma in the south, so that near the poles,
     where alpha and gamma are ill determined by themselves, the rotation is still right to rounding. At a pole alpha
     is 0.
+
+    Args:
+        rotation: matrices (..., 3, 3).
+
+    Returns:
+        alpha, beta and gamma, each (...), with 0 <= beta <= pi.
     """
     r = jnp.asarray(rotation)
     x, y, z = r[..., 0, 2], r[..., 1, 2], r[..., 2, 2]

@@ -67,7 +67,16 @@ class SphereKernel:
     betas: tuple[float, ...] = field(metadata={"static": True})
 
     def init(self, key: Array, channels_in: int, channels_out: int) -> Array:
-        """Parameters of the weights, standard normal: (betas, alphas, in, out)."""
+        """Standard normal parameters of the weights.
+
+        Args:
+            key: of the random numbers.
+            channels_in: number of channels of the functions that are convolved.
+            channels_out: number of channels of the result.
+
+        Returns:
+            Parameters (betas, alphas, in, out).
+        """
         taps = (len(self.betas), self.of_alpha.shape[-1])
         return jax.random.normal(key, (*taps, channels_in, channels_out), self.table.dtype)
 
@@ -95,6 +104,12 @@ def sphere_kernel(
         betas: number of rings.
         alphas: taps on a ring.
         dtype: of the weights, by default JAX's default.
+
+    Returns:
+        The kernels' taps and tables; their weights are parameters, (betas, alphas, in, out).
+
+    Raises:
+        ValueError: ``max_beta`` is not in (0, pi].
     """
     rings = _rings(max_beta, betas)
     table = _wigner.tabulated(degrees, 0, rings)[:, 0]
@@ -132,7 +147,16 @@ class RotationKernel:
         return self.plus.shape[2]
 
     def init(self, key: Array, channels_in: int, channels_out: int) -> Array:
-        """Parameters of the weights, standard normal: (betas, alphas, gammas, in, out)."""
+        """Standard normal parameters of the weights.
+
+        Args:
+            key: of the random numbers.
+            channels_in: number of channels of the functions that are convolved.
+            channels_out: number of channels of the result.
+
+        Returns:
+            Parameters (betas, alphas, gammas, in, out).
+        """
         taps = (len(self.betas), self.of_alpha.shape[-1], self.of_gamma.shape[-1])
         return jax.random.normal(key, (*taps, channels_in, channels_out), self.plus.dtype)
 
@@ -187,9 +211,15 @@ def rotation_kernel(
         max_beta: the largest beta; the values are equally far apart.
         orders: N, of the functions, by default L - 1.
         betas: number of values of beta.
-        alphas: of alpha.
-        gammas: of gamma.
+        alphas: number of values of alpha.
+        gammas: number of values of gamma.
         dtype: of the weights, by default JAX's default.
+
+    Returns:
+        The kernels' taps and tables; their weights are parameters, (betas, alphas, gammas, in, out).
+
+    Raises:
+        ValueError: ``max_beta`` is not in (0, pi].
     """
     rings = _rings(max_beta, betas)
     orders = degrees - 1 if orders is None else orders
@@ -289,13 +319,23 @@ def pointwise(
         f: coefficients (m, n, l, s, t, batch, channel).
         function: of arrays whose last axis is the channel.
         degrees: of the result.
+
+    Returns:
+        Coefficients (m, n, l, s, t, batch, channel) of the result.
     """
     values = function(transform.below(len(f)).synthesize(f))
     return transform.below(degrees).analyze(values)
 
 
 def integrate(f: Array) -> Array:
-    """Means (batch, channel) over SO(3), which no rotation changes, of coefficients (m, n, l, s, t, batch, channel)."""
+    """Means over SO(3), which no rotation changes.
+
+    Args:
+        f: coefficients (m, n, l, s, t, batch, channel).
+
+    Returns:
+        Means (batch, channel).
+    """
     return f[0, 0, 0, 0, 0]
 
 
@@ -474,8 +514,7 @@ def spherical_segmenter(
 
     Raises:
         ValueError: Numbers of layers do not agree, the image's band and the logits' differ; or images that are not on
-            the
-            grid.
+            the grid.
 
     Reference:
         Gerken, Carlsson, Linander, Ohlsson, Petersson & Persson, *Equivariance versus augmentation for spherical
@@ -543,6 +582,9 @@ def with_spectra(net: Net, params: Params) -> Params:
     Args:
         net: of :func:`spherical_classifier` or :func:`spherical_segmenter`.
         params: of ``net.init``.
+
+    Returns:
+        Parameters for ``net.apply`` with the same result.
     """
     tables = net.apply.args[0]  # type: ignore[attr-defined]
     layers = tables if isinstance(tables, _Layers) else tables[0]
