@@ -46,7 +46,11 @@ from geodl.nn.net import Net, functional
 
 
 def own_gauge(manifold: Manifold, points: Point) -> Array:
-    """The manifold's own frames at points (..., *event_shape): identity matrices (..., d, d)."""
+    """The manifold's own frames at points (..., *event_shape): identity matrices (..., d, d).
+
+    Returns:
+        The gauge (..., d, d).
+    """
     dtype = jnp.result_type(*jax.tree.leaves(points))
     return jnp.broadcast_to(
         jnp.eye(manifold.dim, dtype=dtype), (*manifold.batch_shape(points), *[manifold.dim] * 2)
@@ -54,7 +58,17 @@ def own_gauge(manifold: Manifold, points: Point) -> Array:
 
 
 def random_gauge(manifold: Manifold, points: Point, group: Group, key: Array) -> Array:
-    """The manifold's own frames at points (..., *event_shape), each turned by a random element of the group."""
+    """The manifold's own frames at points, each turned by a random element of the group.
+
+    Args:
+        manifold: The space.
+        points: (..., *event_shape).
+        group: The structure group, which acts on the d dimensions of the manifold.
+        key: Of the random numbers.
+
+    Returns:
+        The gauge (..., d, d).
+    """
     dtype = jnp.result_type(*jax.tree.leaves(points))
     return group.random(key, manifold.batch_shape(points), dtype)
 
@@ -82,21 +96,46 @@ def gauge_of_vectors(manifold: Manifold, points: Point, vectors: Tangent) -> Arr
 
 
 def change_gauge(field_type: FieldType, features: Array, old: Array, new: Array) -> Array:
-    """Features (..., dim) written in the frames ``new`` (..., d, d), given in the frames ``old``: rho(new^T old) f."""
+    """Features given in one gauge, written in another: rho(new^T old) f.
+
+    Args:
+        field_type: Type of the fields.
+        features: (..., dim), in the frames ``old``.
+        old: Gauge (..., d, d) in which they are given.
+        new: Gauge (..., d, d) in which they are wanted.
+
+    Returns:
+        The features (..., dim) in the frames ``new``.
+
+    Raises:
+        ValueError: new^T old is not an element of the fields' group.
+    """
     return field_type.transform(_product(jnp.swapaxes(new, -1, -2), old), features)
 
 
 def on_frames(field_type: FieldType, features: Array, gauge: Array) -> Callable[[Array], Array]:
-    """The function F of frames e (..., d, d) of a field: its features in e. It has F(e k) = rho(k)^-1 F(e).
+    """The function F of frames e (..., d, d) of a field: its features in e.
 
-    Sections of the associated bundle and such functions on the frame bundle are the same thing; :func:`on_points` is
-    the inverse.
+    It has F(e k) = rho(k)^-1 F(e). Sections of the associated bundle and such functions on the frame bundle are the
+    same thing; :func:`on_points` is the inverse.
+
+    Args:
+        field_type: Type of the fields.
+        features: (..., dim), in the gauge.
+        gauge: (..., d, d).
+
+    Returns:
+        The function: frames (..., d, d) -> features (..., dim).
     """
     return lambda frames: change_gauge(field_type, features, gauge, frames)
 
 
 def on_points(function: Callable[[Array], Array], gauge: Array) -> Array:
-    """Features (..., dim) in a gauge of an equivariant function on frames: its values there."""
+    """Features in a gauge (..., d, d) of an equivariant function on frames: its values there.
+
+    Returns:
+        The features (..., dim).
+    """
     return function(gauge)
 
 
@@ -162,7 +201,9 @@ def holonomy(manifold: Manifold, loop: Point) -> Array:
 
 
 class Neighborhoods(NamedTuple):
-    """What each of m points sees of n points: k of them, padded with one of weight 0. Computed once, on the host.
+    """What each of m points sees of n points: k of them, padded with one of weight 0.
+
+    They are computed once.
 
     indices: (m, k) which points.
     weight: (m, k) quadrature weights over the tangent space.
@@ -181,6 +222,9 @@ class Neighborhoods(NamedTuple):
         Args:
             gauge: (n, d, d) of the points that are seen.
             centers: (m, d, d) of the points that see, by default ``gauge``.
+
+        Returns:
+            The neighborhoods, with log maps and transport in the other frames.
         """
         here = jnp.swapaxes(gauge if centers is None else centers, -1, -2)[:, None]
         log = _product(here, self.log[..., None])[..., 0]
@@ -321,7 +365,9 @@ def polar_neighborhoods(
 @register_record
 @dataclass(frozen=True)
 class Stencil:
-    """The table of a convolution, made by :func:`stencil`. All layers on the same points share one.
+    """The table of a convolution, made by :func:`stencil`.
+
+    All layers on the same points share one.
 
     radial, degree: number of radial functions, highest degree of the harmonics.
     indices, transport: (m, k) and (m, k, d, d), of the neighborhoods.
@@ -349,6 +395,9 @@ def stencil(
         radius: Of the ball.
         radial: Number of radial functions.
         degree: Highest degree of the harmonics; the highest frequency in plus the highest one out gives all kernels.
+
+    Returns:
+        The stencil, with a kernel (m, k, radial * harmonics).
 
     Raises:
         ValueError: The group does not act on tangent vectors, or a transport is no element of it (O(2) is needed where
@@ -428,10 +477,21 @@ def _carried(field_type, edges, x):
 
 
 def gauge_pool(field_type: FieldType, neighborhoods: Neighborhoods, x: Array) -> Array:
-    """Weighted means (..., m, dim) of the transported features that each point sees, of features (..., n, dim).
+    """Weighted means of the transported features that each point sees.
 
     With neighborhoods of fewer ``centers`` it pools; invariant pooling is
     :func:`~geodl.equivariant.steerable.invariants`.
+
+    Args:
+        field_type: Type of the fields.
+        neighborhoods: Of m points among n, in the gauge of the features.
+        x: Features (..., n, dim).
+
+    Returns:
+        The means (..., m, dim).
+
+    Raises:
+        ValueError: Features of another shape, or a transport that is not an element of the fields' group.
     """
     weight = neighborhoods.weight / jnp.sum(neighborhoods.weight, -1, keepdims=True)
     carried = _carried(field_type, neighborhoods, x)
@@ -439,7 +499,18 @@ def gauge_pool(field_type: FieldType, neighborhoods: Neighborhoods, x: Array) ->
 
 
 class GaugeNet(nnx.Module):
-    """A residual network of fields on points: a convolution, ``blocks`` of x + f(conv(x)), a last convolution."""
+    """A residual network of fields on points: a convolution, ``blocks`` of x + f(conv(x)), a last convolution.
+
+    It is called with a stencil and features (..., n, of.dim), and gives features (..., n, to.dim).
+
+    Args:
+        of, hidden, to: Types of the fields in, in between, and out.
+        blocks: Number of residual blocks.
+        nonlinearity: Function of (type, rngs) that makes the module f, such as
+            :class:`~geodl.equivariant.steerable.Gated`.
+        radial, degree: The stencil's.
+        rngs: The random numbers of flax.
+    """
 
     def __init__(
         self,

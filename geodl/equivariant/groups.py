@@ -71,8 +71,10 @@ class PlanarGroup:
         return self.order * (1 + self.reflections)
 
     def elements(self, rotations: int | None = None) -> np.ndarray:
-        """The elements (n, 2, 2) in float64, rotations first; of SO(2) and O(2) those of their subgroup of order
-        ``rotations``."""
+        """The elements (n, 2, 2) in float64, rotations first.
+
+        Of SO(2) and O(2) they are those of the subgroup with a number of ``rotations``, which finite groups ignore.
+        """
         count = rotations if self.order is None else self.order
         if count is None:
             raise ValueError(f"{self} is not finite: say how many rotations are wanted")
@@ -82,7 +84,16 @@ class PlanarGroup:
     def random(
         self, key: Array, shape: int | tuple[int, ...] = (), dtype: DTypeLike | None = None
     ) -> Array:
-        """Random elements (*shape, 2, 2), uniform on the group."""
+        """Random elements, uniform on the group.
+
+        Args:
+            key: Of the random numbers.
+            shape: How many of them.
+            dtype: Of floats; JAX's default one by default.
+
+        Returns:
+            The matrices (*shape, 2, 2).
+        """
         dtype = jnp.zeros((), dtype).dtype
         of_angle, of_sign = jax.random.split(key)
         if self.order is None:
@@ -143,8 +154,11 @@ class PlanarGroup:
         return Representation(self, self.parts(1 % (self.order or 2)))
 
     def band_limited(self, frequency: int) -> "Representation":
-        """Fourier coefficients of the functions on the group up to a frequency, each irreducible part as often as in
-        the regular representation: what SO(2) and O(2) have in its place."""
+        """Fourier coefficients of the functions on the group up to a frequency.
+
+        Each irreducible part is there as often as in the regular representation, in the place of which SO(2) and O(2)
+        have this one.
+        """
         return Representation(
             self, tuple(i for i, _ in self._functions(PlanarGroup(1, False), frequency))
         )
@@ -154,8 +168,11 @@ class PlanarGroup:
         return self.quotient(PlanarGroup(1, False))
 
     def quotient(self, subgroup: "PlanarGroup") -> "Representation":
-        """Functions on the cosets of C_K or D_K (which keeps the first axis), values at the cosets of the first
-        rotations and, if only the group has reflections, of the first reflections."""
+        """Functions on the cosets of C_K or D_K (which keeps the first axis).
+
+        Coordinates are the values at the cosets of the first rotations and, if only the group has reflections, of the
+        first reflections.
+        """
         if self.order is None or subgroup.order is None:
             raise ValueError(f"{self} / {subgroup}: finite groups are needed")
         if self.order % subgroup.order or subgroup.reflections > self.reflections:
@@ -216,7 +233,16 @@ class PlanarGroup:
         return np.concatenate(columns, -1)
 
     def act(self, irrep: Irrep, g: Any, f: Any) -> Any:
-        """rho(g) f of coordinates f (..., d, n), n vectors side by side, by an irrep of dimension d."""
+        """rho(g) f, n vectors f side by side.
+
+        Args:
+            irrep: The representation rho, of dimension d.
+            g: Elements (..., 2, 2).
+            f: Coordinates (..., d, n); leading axes broadcast.
+
+        Returns:
+            Coordinates (..., d, n).
+        """
         xp = g.__array_namespace__()
         z, s = _power(g, irrep.frequency)
         c, s = z[..., None], s[..., None]
@@ -245,6 +271,10 @@ class PlanarGroup:
         A real-linear map of complex numbers is f -> a(x) f + b(x) conj(f). It commutes with rotations where a and b
         have the powers z^j with j = to -+ of (modulo N in C_N, D_N), z^-|j| standing for conj(z)^|j|, and with
         reflections where their coefficients are real. On lines some of these vanish, or agree.
+
+        Args:
+            of, to: Irreps of the vectors in and out.
+            degree: The highest degree J.
 
         Returns:
             tensors: (n, 2 J + 1, d_to, d_of), entries 0 and +-1: k(x) = sum_y Y_y(x) tensor[y].
@@ -298,7 +328,10 @@ def _complex_product(j, imaginary, conjugate, degree):
 
 @dataclass(frozen=True)
 class SpaceRotations:
-    """SO(3), made by :func:`so3`. Degree 1 has the coordinates (x, y, z): vectors v -> g v."""
+    """SO(3), made by :func:`so3`.
+
+    Degree 1 has the coordinates (x, y, z): vectors v -> g v.
+    """
 
     dim = 3
 
@@ -308,7 +341,16 @@ class SpaceRotations:
     def random(
         self, key: Array, shape: int | tuple[int, ...] = (), dtype: DTypeLike | None = None
     ) -> Array:
-        """Random rotations (*shape, 3, 3), uniform on the group."""
+        """Random rotations, uniform on the group.
+
+        Args:
+            key: Of the random numbers.
+            shape: How many of them.
+            dtype: Of floats; JAX's default one by default.
+
+        Returns:
+            The matrices (*shape, 3, 3).
+        """
         q, r = jnp.linalg.qr(jax.random.normal(key, (*as_shape(shape), 3, 3), dtype))
         q = q * jnp.sign(jnp.diagonal(r, axis1=-2, axis2=-1))[..., None, :]
         return q * jnp.linalg.det(q)[..., None, None]
@@ -341,7 +383,16 @@ class SpaceRotations:
         return self.irrep(1)
 
     def act(self, irrep: Irrep, g: Any, f: Any) -> Any:
-        """rho(g) f of coordinates f (..., d, n), n vectors side by side."""
+        """rho(g) f, n vectors f side by side.
+
+        Args:
+            irrep: The representation rho, of dimension d = 1 (scalars) or 3 (vectors).
+            g: Rotations (..., 3, 3).
+            f: Coordinates (..., d, n); leading axes broadcast.
+
+        Returns:
+            Coordinates (..., d, n).
+        """
         if irrep.frequency == 0:
             return (0 * g[..., 0, :1] + 1)[..., None] * f
         return (g[..., None] * f[..., None, :, :]).sum(-2)
@@ -465,27 +516,53 @@ def _basis(representation):
 
 
 def cyclic(order: int) -> PlanarGroup:
-    """C_N, the rotations by multiples of 2 pi / N, N = ``order``."""
+    """C_N, the rotations by multiples of 2 pi / N, N = ``order``.
+
+    Returns:
+        The group, of N elements.
+
+    Raises:
+        ValueError: The order is not a positive integer.
+    """
     return PlanarGroup(_positive("cyclic", order), False)
 
 
 def dihedral(order: int) -> PlanarGroup:
-    """D_N, the rotations by multiples of 2 pi / N and as many reflections."""
+    """D_N, the rotations by multiples of 2 pi / N and as many reflections, N = ``order``.
+
+    Returns:
+        The group, of 2 N elements.
+
+    Raises:
+        ValueError: The order is not a positive integer.
+    """
     return PlanarGroup(_positive("dihedral", order), True)
 
 
 def so2() -> PlanarGroup:
-    """SO(2), the rotations of the plane."""
+    """SO(2), the rotations of the plane.
+
+    Returns:
+        The group.
+    """
     return PlanarGroup(None, False)
 
 
 def o2() -> PlanarGroup:
-    """O(2), the rotations and reflections of the plane."""
+    """O(2), the rotations and reflections of the plane.
+
+    Returns:
+        The group.
+    """
     return PlanarGroup(None, True)
 
 
 def so3() -> SpaceRotations:
-    """SO(3), the rotations of space."""
+    """SO(3), the rotations of space.
+
+    Returns:
+        The group.
+    """
     return SpaceRotations()
 
 

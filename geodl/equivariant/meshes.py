@@ -233,7 +233,11 @@ def _rotation(z: Any):
 
 
 def sphere_mesh(subdivisions: int) -> TriangleMesh:
-    """The icosahedron, each triangle divided into four a number of times: 10 * 4^s + 2 vertices on the unit sphere."""
+    """The icosahedron, each triangle divided into four a number of times.
+
+    Returns:
+        The mesh, of 10 * 4^subdivisions + 2 vertices on the unit sphere.
+    """
     g = (1 + 5**0.5) / 2
     corners = [(0, a, b * g) for a in (-1, 1) for b in (-1, 1)]
     vertices = [np.roll(c, shift) for shift in range(3) for c in corners]
@@ -267,7 +271,16 @@ def sphere_mesh(subdivisions: int) -> TriangleMesh:
 
 
 def torus_mesh(around: int, across: int, ratio: float = 0.4) -> TriangleMesh:
-    """A torus of radii 1 and ``ratio`` in space, of ``around`` times ``across`` vertices."""
+    """A torus of radii 1 and ``ratio`` in space.
+
+    Args:
+        around: Number of vertices on the circles of radius about 1, around the axis.
+        across: Number of vertices on the circles of radius ``ratio``.
+        ratio: The small radius, below 1.
+
+    Returns:
+        The mesh, of ``around`` times ``across`` vertices.
+    """
     a, b = np.meshgrid(
         2 * np.pi * np.arange(around) / around,
         2 * np.pi * np.arange(across) / across,

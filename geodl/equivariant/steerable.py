@@ -295,7 +295,16 @@ def _plain(module):
 
 
 class Pointwise(nnx.Module):
-    """A function of each coordinate, for fields whose coordinates the group permutes: ``ValueError`` for others."""
+    """A function of each coordinate, for fields whose coordinates the group permutes.
+
+    Args:
+        to: Type of the fields, in and out.
+        rngs: Not used.
+        activation: The function.
+
+    Raises:
+        ValueError: Fields whose coordinates the group does not permute.
+    """
 
     def __init__(self, to: FieldType, rngs: nnx.Rngs, activation: Callable[[Array], Array] = relu):
         for representation, _ in to.fields:
@@ -368,6 +377,11 @@ class Gated(nnx.Module):
     """Fields times the sigmoid of a scalar each, and ``activation`` of those whose coordinates the group permutes.
 
     The scalars are the first block of the type ``of`` that it takes.
+
+    Args:
+        to: Type of the fields out.
+        rngs: Not used.
+        activation: The function of coordinates that the group permutes.
     """
 
     def __init__(
@@ -409,9 +423,12 @@ def _shrunk(block, bias):
 
 
 def invariants(field_type: FieldType, x: Array) -> Array:
-    """One number for each field of features (..., dim), which no group element changes: (..., count).
+    """One number for each field of features (..., dim), which no group element changes.
 
-    A scalar itself, the largest coordinate of those that the group permutes, the norm of others.
+    A scalar itself, the largest coordinate of functions on cosets, which the group permutes, the norm of others.
+
+    Returns:
+        The numbers (..., count).
     """
     pairs = zip(field_type.fields, field_type.split(x), strict=True)
     return jnp.concatenate([_invariant(r, block) for (r, _), block in pairs], -1)
@@ -428,7 +445,11 @@ def _invariant(representation, block):
 def average_pool(x: Array) -> Array:
     """Means of 2 x 2 pixels of images (..., height, width, channels): any field stays one of its type.
 
-    ``ValueError`` for an odd side, whose last pixels have no partner: leaving them out would break the symmetry.
+    Returns:
+        Images (..., height / 2, width / 2, channels).
+
+    Raises:
+        ValueError: An odd side, whose last pixels have no partner: leaving them out would break the symmetry.
     """
     *batch, height, width, channels = x.shape
     if height % 2 or width % 2:
@@ -442,8 +463,22 @@ def average_pool(x: Array) -> Array:
 
 
 class SteerableClassifier(nnx.Module):
-    """Logits (..., classes) of images (..., height, width, channels) that turning the image by the grid's symmetries
-    does not change: convolutions, nonlinearities and 2 x 2 means, then the mean of :func:`invariants` over the pixels.
+    """Logits of images that turning the image by the grid's symmetries does not change.
+
+    Convolutions, nonlinearities and 2 x 2 means, then the mean of :func:`invariants` over the pixels and a linear
+    layer: (..., height, width, channels) -> (..., classes).
+
+    Args:
+        shape: Of one image, (height, width, channels).
+        classes: Number of logits.
+        stages: Types of the fields behind each convolution, between which the sides are halved.
+        nonlinearity: Function of (type, rngs) that makes a module, such as :class:`Gated`.
+        side: Of the kernels, odd.
+        rngs: The random numbers of flax.
+        layer: :class:`SteerableConv` or :class:`GroupConv`.
+
+    Raises:
+        ValueError: The images' sides cannot be halved between the stages.
     """
 
     def __init__(
