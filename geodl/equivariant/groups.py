@@ -27,6 +27,7 @@ from jax.typing import DTypeLike
 from scipy.linalg import block_diag
 
 from geodl._core.checks import as_shape, check, is_concrete
+from geodl.manifolds import SO3
 
 
 _REAL, _IMAGINARY, _COMPLEX = (0,), (1,), (0, 1)
@@ -351,9 +352,7 @@ class SpaceRotations:
         Returns:
             The matrices (*shape, 3, 3).
         """
-        q, r = jnp.linalg.qr(jax.random.normal(key, (*as_shape(shape), 3, 3), dtype))
-        q = q * jnp.sign(jnp.diagonal(r, axis1=-2, axis2=-1))[..., None, :]
-        return q * jnp.linalg.det(q)[..., None, None]
+        return SO3().random_uniform(key, shape, dtype)
 
     def validate(self, g: Any) -> None:
         """``ValueError`` where concrete matrices g (..., 3, 3) are not rotations; nothing under ``jit``."""
