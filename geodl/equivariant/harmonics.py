@@ -350,6 +350,15 @@ class RotationTransform:
         f = f * along(weights, f, 2)
         return self._to_degrees(_wigner.sines(f, self.of_alpha, self.of_gamma))
 
+    def analyze_spins(
+        self, f: Float[Array, "longitudes 2 N1 rings *rest"]
+    ) -> Float[Array, "L N1 L 2 2 *rest"]:
+        """:meth:`analyze` of sum_n f_0n cos(n gamma) + f_1n sin(n gamma), f by (alpha, t, n, beta, ...)."""
+        weights = np.asarray(self.grid.weights) / (2 * self.grid.longitudes)
+        means = np.where(np.arange(self.orders + 1) == 0, 1, 0.5)  # of cos^2
+        f = f * along(weights, f, 3) * along(means, f, 2)
+        return self._to_degrees(_wigner.matmul(self.of_alpha, f))
+
     def _to_degrees(self, waves):
         u, v = _wigner.split(waves)
         v = jnp.flip(v, 2)  # the grid is its own mirror image
@@ -360,10 +369,25 @@ class RotationTransform:
         self, x: Float[Array, "L N1 L 2 2 *rest"]
     ) -> Float[Array, "longitudes turns rings *rest"]:
         """:meth:`synthesis` in the order of the computation."""
+        return _wigner.sines_transposed(self._to_waves(x), self.of_alpha, self.of_gamma)
+
+    def synthesize_spins(
+        self, x: Float[Array, "L N1 L 2 2 *rest"]
+    ) -> Float[Array, "longitudes 2 N1 rings *rest"]:
+        """The spin-weighted parts of :meth:`synthesize`: f of sum_n f_0n cos(n gamma) + f_1n sin(n gamma).
+
+        The pair (f_0n, f_1n) is a field of spin n on the sphere: where the frame turns by an angle, it turns by n times
+        that angle.
+
+        Returns:
+            The parts by (alpha, t, n, beta, ...).
+        """
+        return _wigner.matmul(self.of_alpha, self._to_waves(x), transposed=True)
+
+    def _to_waves(self, x):
         u, v = _wigner.join_transposed(x * along(2 * np.arange(self.degrees) + 1, x, 2))
         y = self.table.to_betas(jnp.stack([u, _wigner.mirrored(v)], 3))
-        waves = _wigner.split_transposed(y[:, :, :, 0], jnp.flip(y[:, :, :, 1], 2))
-        return _wigner.sines_transposed(waves, self.of_alpha, self.of_gamma)
+        return _wigner.split_transposed(y[:, :, :, 0], jnp.flip(y[:, :, :, 1], 2))
 
 
 def rotation_transform(
