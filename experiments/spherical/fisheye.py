@@ -57,6 +57,13 @@ class Camera(NamedTuple):
         height, width = self.shape
         return (height - 1) / 2 + scale * x[..., 1], (width - 1) / 2 + scale * x[..., 0]
 
+    def sees(self, x: Array, margin: float = 0.0) -> Array:
+        """Whether directions (..., 3) are in the image and in the field, so many pixels from the edge of either."""
+        center = (np.array(self.shape) - 1) / 2
+        rows, columns = (p - c for p, c in zip(self.pixels(x), center, strict=True))
+        framed = (abs(rows) <= center[0] - margin) & (abs(columns) <= center[1] - margin)
+        return framed & (jnp.hypot(rows, columns) <= self.radius(jnp.asarray(self.field)) - margin)
+
     def rays(self) -> tuple[Array, Array]:
         """Unit vectors (height, width, 3) of the pixels, and whether they are within the field."""
         height, width = self.shape
@@ -76,7 +83,7 @@ def to_sphere(camera: Camera, image: Array, grid: harmonics.Grid) -> Array:
     """An image (height, width) on the sphere's grid (rings, longitudes), 0 beyond the camera's field."""
     x = jnp.asarray(data.points(grid), image.dtype)
     picture = data.bilinear(image, *camera.pixels(x))
-    return jnp.where(x[..., 2] >= np.cos(camera.field), picture, 0)
+    return jnp.where(camera.sees(x), picture, 0)
 
 
 def to_image(camera: Camera, picture: Array, grid: harmonics.Grid) -> Array:
@@ -107,10 +114,10 @@ def scene(key: Array, discs: int = 24):
 class Fisheye:
     """The protocol."""
 
-    name: str = "fisheye"
+    name: str = "default"
     degrees: tuple[int, ...] = (32, 64, 128)
     """L of the sphere's grids, of L x 2L points"""
-    scenes: int = 4
+    scenes: int = 2
     root: str = "runs"
 
 
@@ -119,10 +126,9 @@ FISHEYE = Fisheye()
 
 def run(config: Fisheye) -> list[dict[str, Any]]:
     """What is lost on the way from the image to the sphere and back; a table and a picture."""
-    run, camera, rows = Run("spherical", config), Camera(), []
+    run, camera, rows = Run("spherical-fisheye", config), Camera(), []
     rays, seen = camera.rays()
-    # At the field's edge pixels mix with the outside.
-    inner = np.array(seen & (rays[..., 2] > np.cos(0.95 * camera.field)))
+    inner = np.array(seen & camera.sees(rays, margin=4))  # at the edge pixels mix with the outside
     for degrees in config.degrees:
         grid = harmonics.gauss_legendre(degrees)
         on_grid = jnp.asarray(data.points(grid), jnp.float32)
@@ -131,7 +137,7 @@ def run(config: Fisheye) -> list[dict[str, Any]]:
             world = scene(jax.random.key(i))
             image = jnp.where(seen, world(rays), 0)
             picture = to_sphere(camera, image, grid)
-            shown = on_grid[..., 2] > np.cos(0.95 * camera.field)
+            shown = np.array(camera.sees(on_grid, margin=4))
             there.append(rms((picture - world(on_grid))[shown]))
             back.append(rms((to_image(camera, picture, grid) - image)[inner]))
         rows.append(
@@ -163,9 +169,13 @@ def draw(camera, degrees, folder):
     titles = ("the camera's image", "on the sphere, seen along the axis", "back in the image")
     style = {"cmap": "gray", "vmin": 0, "vmax": 1}
     axes[0].imshow(image, **style)
-    view = Orthographic(latitude=90)
+    view = Orthographic(latitude=90, longitude=90)
     sphere_density(
-        axes[1], view, lambda x: data.sample(picture, grid, x), norm=Normalize(0, 1), cmap="gray"
+        axes[1],
+        view,
+        lambda x: data.sample(picture, grid, x),
+        norm=Normalize(0, 1, clip=True),
+        cmap="gray",
     )
     sphere_frame(axes[1], view)
     axes[2].imshow(to_image(camera, picture, grid), **style)

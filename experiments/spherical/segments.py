@@ -25,7 +25,7 @@ CLASSES = 11  # background, then the digits
 class Segments:
     """The protocol. Runs of one name share what is done already."""
 
-    name: str = "segments"
+    name: str = "default"
     data: _images.Data = "digits"
     download: bool = False
     models: tuple[Model, ...] = ("equivariant", "planar")
@@ -73,7 +73,7 @@ class Cell:
 def run(config: Segments) -> dict[Cell, dict[str, Any]]:
     """Train and score every cell; the table lands in the run's folder."""
     images, found = _images.load(config.data, config.download)
-    run = Run("spherical", config, ("models", "rotated", "seeds"), data=found)
+    run = Run("spherical-segments", config, ("models", "rotated", "seeds"), data=found)
     cells = [
         Cell(model, rotated, seed)
         for seed in config.seeds
