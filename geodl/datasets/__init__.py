@@ -1,7 +1,7 @@
 """Data sets: generated, bundled with a dependency, under GEODL_DATA, or fetched on request."""
 
 from geodl.datasets.branching import ENTROPY_FLOOR, BranchingDiffusion, branching_diffusion
-from geodl.datasets.earth import (
+from geodl.datasets.geography import (
     Split,
     deduplicate,
     earth,
