@@ -12,7 +12,6 @@ from geodl.datasets import files, geography, split
 from geodl.datasets.geography import SETS
 
 
-
 GOOD = "# a source\r\nLatitude,Longitude\r\n-30.2,-178.47\r\n\r\n 30.78, 130.28\r\n90,360"
 
 
