@@ -166,7 +166,7 @@ def draw(camera, degrees, folder):
     turn = SO3().expmap(jnp.eye(3), jnp.array([[0, 0, 0.6], [0, 0, 0], [-0.6, 0, 0]]))
     turned = data.sample(picture, grid, jnp.asarray(data.points(grid), jnp.float32) @ turn)
     figure, axes = plt.subplots(1, 4, figsize=(12, 3), layout="constrained")
-    titles = ("the camera's image", "on the sphere, seen along the axis", "back in the image")
+    titles = ("the camera's image", "on the sphere, seen from outside", "back in the image")
     style = {"cmap": "gray", "vmin": 0, "vmax": 1}
     axes[0].imshow(image, **style)
     view = Orthographic(latitude=90, longitude=90)
