@@ -1,0 +1,1 @@
+"""Lattice field theory: flows that sample it, equivariant under the symmetries of the lattice and of the gauge group."""
