@@ -55,7 +55,9 @@ class Gauge:
 def run(config: Scalar | Gauge) -> list[dict[str, Any]]:
     """Train on the first lattice, transfer to the others, sample by both; tables and pictures land in the run's folder."""
     kind = "phi4" if isinstance(config, Scalar) else "u1"
-    theories = [config.theory(size) for size in config.sizes]  # bad sizes raise before anything runs
+    theories = [
+        config.theory(size) for size in config.sizes
+    ]  # bad sizes raise before anything runs
     run = Run(f"lattice-{kind}", config)
     rows, logs, params = [], {}, None
     for before, theory in zip([None, *theories], theories, strict=False):
@@ -68,7 +70,9 @@ def run(config: Scalar | Gauge) -> list[dict[str, Any]]:
         params, log = sampling.fit(theory, recipe, where / "flow", jax.random.key(0), params)
         logs[f"{theory.size} x {theory.size}"] = log
         seconds = sum(line["cpu_seconds"] for line in log)
-        rows.append(of_flow(config, theory, params, seconds, f"{recipe.steps} steps", where / "samples"))
+        rows.append(
+            of_flow(config, theory, params, seconds, f"{recipe.steps} steps", where / "samples")
+        )
         rows.append(of_chains_of(config, theory))
     pictures.comparison(run.folder, rows, logs, theories)
     run.finish(tables(rows, theories), {"rows": rows})
@@ -141,7 +145,9 @@ def with_exact(rows: list[dict[str, Any]], theories: list[Any]) -> list[dict[str
         {
             "size": theory.size,
             "sampler": "exact",
-            "observables": {k: Estimate(np.array(v), np.array(0.0))._asdict() for k, v in theory.exact().items()},
+            "observables": {
+                k: Estimate(np.array(v), np.array(0.0))._asdict() for k, v in theory.exact().items()
+            },
         }
         for theory in theories
         if isinstance(theory, U1)
@@ -159,7 +165,10 @@ def cells(row: dict[str, Any]) -> dict[str, str]:
             "sampler": row["sampler"],
             "ESS": f"{row['ess']['mean']:.3f} ± {row['ess']['error']:.3f}" if "ess" in row else "",
         }
-        | {name: f"{e.mean:.5f}" if exact else f"{e.mean:.5f} ± {e.error:.5f}" for name, e in scalars.items()}
+        | {
+            name: f"{e.mean:.5f}" if exact else f"{e.mean:.5f} ± {e.error:.5f}"
+            for name, e in scalars.items()
+        }
         | {
             "acceptance": f"{row['acceptance']:.2f}" if "acceptance" in row else "",
             "steps for one": f"{2 * row['tau']:.1f}" if "tau" in row else "",

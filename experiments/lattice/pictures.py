@@ -11,7 +11,10 @@ from experiments.lattice.theories import U1
 
 
 def comparison(
-    folder: Path, rows: list[dict[str, Any]], logs: dict[str, list[dict[str, Any]]], theories: list[Any]
+    folder: Path,
+    rows: list[dict[str, Any]],
+    logs: dict[str, list[dict[str, Any]]],
+    theories: list[Any],
 ) -> None:
     """Spread of the log-weights in training, weights of the flows' samples, and what both samplers find."""
     figure = Figure(figsize=(12, 3.7), layout="constrained")
@@ -26,7 +29,9 @@ def comparison(
         if "log_weight" in row:
             w = weights(row["log_weight"])
             name = f"{row['size']} x {row['size']}, {row['sampler'].removeprefix('flow, ')}"
-            weight.hist(np.log(w / w.mean() + 1e-300), bins, histtype="step", density=True, label=name)
+            weight.hist(
+                np.log(w / w.mean() + 1e-300), bins, histtype="step", density=True, label=name
+            )
     weight.set(xlabel="log p/q", ylabel="density")
     weight.legend(frameon=False, fontsize="small")
     exact = {theory.size: theory.exact() for theory in theories if isinstance(theory, U1)}
@@ -46,7 +51,11 @@ def correlations(ax: Any, rows: list[dict[str, Any]]) -> None:
     for k, row in enumerate(shown):
         two = row["observables"]["two-point"]
         distance = np.arange(len(two["mean"]))
-        style = {"fmt": "k_", "ms": 12} if row["sampler"] == "HMC" else {"fmt": "o", "ms": 5, "color": f"C{k // 2}"}
+        style = (
+            {"fmt": "k_", "ms": 12}
+            if row["sampler"] == "HMC"
+            else {"fmt": "o", "ms": 5, "color": f"C{k // 2}"}
+        )
         label = f"{row['size']} x {row['size']}, {row['sampler'].split(',')[0]}"
         ax.errorbar(distance, two["mean"], two["error"], label=label, capsize=2, **style)
     ax.set(xlabel="distance", ylabel="two-point function", yscale="log")
@@ -58,7 +67,8 @@ def deviations(ax: Any, rows: list[dict[str, Any]], exact: dict[int, dict[str, f
     names = list(rows[0]["observables"])
     for k, row in enumerate(rows):
         off = [
-            (row["observables"][name]["mean"] - exact[row["size"]][name]) / row["observables"][name]["error"]
+            (row["observables"][name]["mean"] - exact[row["size"]][name])
+            / row["observables"][name]["error"]
             for name in names
         ]
         place = np.arange(len(names)) + 0.1 * (k - len(rows) / 2)

@@ -128,7 +128,9 @@ class U1:
         p = np.pi * node
         weight = weight * np.exp(self.beta * (np.cos(p) - 1))
         wave = np.exp(1j * n * p) * weight / np.sum(weight)
-        c, cosine, first, second = (np.sum(wave * f, 1) for f in (np.ones_like(p), np.cos(p), p, p**2))
+        c, cosine, first, second = (
+            np.sum(wave * f, 1) for f in (np.ones_like(p), np.cos(p), p, p**2)
+        )
         one = c ** (volume - 1)
         squares = volume * (one * second + (volume - 1) * c ** (volume - 2) * first**2)
         means = np.array([np.sum(one * cosine), np.sum(squares) / (4 * np.pi**2 * volume)])
@@ -139,4 +141,6 @@ class U1:
 def check_size(size: int) -> None:
     """Raise where a lattice has no checkerboard: an odd or too small number of sites along an axis."""
     if size < 4 or size % 2:
-        raise ValueError(f"a lattice has an even number of sites along an axis, 4 or more, got {size}")
+        raise ValueError(
+            f"a lattice has an even number of sites along an axis, 4 or more, got {size}"
+        )

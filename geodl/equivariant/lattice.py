@@ -157,7 +157,9 @@ class GaugeCoupling(distrax.Bijector):
         active = line == 0
         change = jnp.where(active, moved - p, 0)
         # of its own plaquette a link along axis 0 is the first, one along axis 1 the last, backwards
-        signed = (change, jnp.zeros_like(p)) if self._direction == 0 else (jnp.zeros_like(p), -change)
+        signed = (
+            (change, jnp.zeros_like(p)) if self._direction == 0 else (jnp.zeros_like(p), -change)
+        )
         return wrap(theta + jnp.stack(signed, -3)), jnp.sum(jnp.where(active, log_det, 0), (-1, -2))
 
     def _lines(self, shape):
