@@ -203,11 +203,11 @@ def table(found: list[dict[str, np.ndarray]], read: list[dict[str, Any]]) -> str
         for seed, one in enumerate(read)
     ]
     return (
-        f"Share of each input in the attribution, %, on held-out polyhedra (many vertices: the quarter of them with most); "
+        f"Share of each input in the attribution, %, on held-out polyhedra (many vertices: the quarter with most); "
         f"mean of {len(found)} seeds (polyhedra and network) ± its standard error\n\n"
         + markdown_table(rows)
-        + "\n\nFormulas in the inputs with a share above 10 %, fitted to the network, then rounded to whole numbers; right: "
-        "share of other held-out polyhedra of which the rounded formula is true\n\n"
+        + "\n\nFormulas in the inputs with a share above 10 %, fitted to the network, then rounded to whole numbers; "
+        "right: share of other held-out polyhedra of which the rounded formula is true\n\n"
         + markdown_table(formulas)
     )
 

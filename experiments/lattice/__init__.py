@@ -1,1 +1,1 @@
-"""Lattice field theory: flows that sample it, equivariant under the symmetries of the lattice and of the gauge group."""
+"""Lattice field theory: flows that have the symmetries of the lattice and of the gauge group."""

@@ -22,10 +22,10 @@ class Scalar:
     sizes: tuple[int, ...] = (8, 16)
     m2: float = -4.0
     lam: float = 8.0
-    recipe: Recipe = field(default_factory=lambda: Recipe(steps=1500))
-    transfer_steps: int = 150
+    recipe: Recipe = field(default_factory=lambda: Recipe(steps=800))
+    transfer_steps: int = 50
     """of training on each larger lattice"""
-    samples: int = 4096
+    samples: int = 2048
     hmc: HMC = field(default_factory=lambda: HMC(step_size=0.1))
     root: str = "runs"
 
@@ -41,9 +41,9 @@ class Gauge:
     name: str = "default"
     sizes: tuple[int, ...] = (8, 16)
     beta: float = 4.0
-    recipe: Recipe = field(default_factory=lambda: Recipe(steps=1500))
-    transfer_steps: int = 150
-    samples: int = 4096
+    recipe: Recipe = field(default_factory=lambda: Recipe(steps=800))
+    transfer_steps: int = 50
+    samples: int = 2048
     hmc: HMC = field(default_factory=lambda: HMC(step_size=0.15))
     root: str = "runs"
 
@@ -53,7 +53,7 @@ class Gauge:
 
 
 def run(config: Scalar | Gauge) -> list[dict[str, Any]]:
-    """Train on the first lattice, transfer to the others, sample by both; tables and pictures land in the run's folder."""
+    """Train on the first lattice, transfer to the others, sample by both; tables and pictures land in the folder."""
     kind = "phi4" if isinstance(config, Scalar) else "u1"
     theories = [
         config.theory(size) for size in config.sizes

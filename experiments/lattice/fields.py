@@ -3,9 +3,9 @@
     u_x(t, phi) = sum_y sum_f w_f(t, x - y) h_f(phi_y)
 
 is linear in odd features h_f of the sites; kernels w_f over the whole lattice, the same in the eight directions of the
-square, make it equivariant under translations, rotations, reflections and phi -> -phi (Gerdes et al. 2022). On links the
-field is D^T u(D theta), D the circulation about plaquettes: it reads gauge-invariant angles only, and is equivariant
-under local U(1) transformations, which add constants to the links.
+square, make it equivariant under translations, rotations, reflections and phi -> -phi (Gerdes et al. 2022). On links
+the field is D^T u(D theta), D the circulation about plaquettes: it reads gauge-invariant angles only, and is
+equivariant under local U(1) transformations, which add constants to the links.
 """
 
 import jax

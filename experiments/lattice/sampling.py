@@ -26,7 +26,7 @@ class Recipe:
     features: int = 8
     times: int = 6
     batch: int = 128
-    steps: int = 4000
+    steps: int = 1500
     learning_rate: float = 3e-3
     """the largest; it falls to a hundredth by a cosine"""
     solver_steps: int = 4
@@ -40,8 +40,8 @@ class HMC:
     """Chains of Hamiltonian Monte Carlo with an identity as the mass."""
 
     chains: int = 64
-    warmup: int = 500
-    steps: int = 2000
+    warmup: int = 250
+    steps: int = 1000
     leapfrogs: int = 10
     step_size: float = 0.1
 

@@ -1,7 +1,7 @@
 """U(1) gauge fields on periodic lattices in the plane: what commutes with local rotations of the phase.
 
-Links are angles theta (..., 2, n, m): theta[..., mu, :, :] at x is that of the link from x to x + mu. A transformation by
-angles alpha(x) at the sites takes
+Links are angles theta (..., 2, n, m): theta[..., mu, :, :] at x is that of the link from x to x + mu. A transformation
+by angles alpha(x) at the sites takes
 
     theta_mu(x) -> theta_mu(x) + alpha(x) - alpha(x + mu),      psi(x) -> exp(i alpha(x)) psi(x)
 
@@ -77,7 +77,7 @@ def convolution(
     on |psi|, as psi tanh|psi|.
 
     Args:
-        theta: Links.
+        theta: Links, in radians.
         psi: Matter fields, features on the last axis.
         kernel: Real, (5, in, out): for the site itself, and its neighbors at +0, -0, +1, -1.
 
