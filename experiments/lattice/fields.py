@@ -18,7 +18,7 @@ from geodl.equivariant import lattice
 from geodl.flows import VectorField, warp_time
 
 
-def vector_field(theory: Phi4 | U1, features: int = 8, times: int = 6) -> VectorField:
+def vector_field(theory: Phi4 | U1, features: int = 8, times: int = 3) -> VectorField:
     """The field for the configurations of a theory.
 
     Args:
