@@ -60,6 +60,11 @@ def make_flow(theory: Theory, recipe: Recipe, params: Any, solver_steps: int):
     return flows.ContinuousFlow(theory.base(), field, params, flows.RK4(solver_steps))
 
 
+def start(theory: Theory, recipe: Recipe, key: jax.Array) -> Any:
+    """Parameters of a flow that does almost nothing."""
+    return fields.vector_field(theory, recipe.features, recipe.times).init(key)
+
+
 def fit(
     theory: Theory, recipe: Recipe, folder: Path, key: jax.Array, params: Any = None
 ) -> tuple[Any, list[dict[str, Any]]]:
@@ -70,7 +75,7 @@ def fit(
     """
     of_params, of_steps = jax.random.split(key)
     if params is None:
-        params = fields.vector_field(theory, recipe.features, recipe.times).init(of_params)
+        params = start(theory, recipe, of_params)
 
     def loss(params, _, key):
         flow = make_flow(theory, recipe, params, recipe.solver_steps)

@@ -5,12 +5,15 @@ first those along axis 0 of all sites, then those along axis 1.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import distrax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy.special import ive
 
+from experiments.lattice.plaquettes import IndependentPlaquettes
 from geodl.distributions import Uniform, WrappedNormal
 from geodl.equivariant import lattice
 from geodl.manifolds import Euclidean, Torus
@@ -75,20 +78,27 @@ class Phi4:
         return phi.reshape(*phi.shape[:-1], self.size, self.size)
 
 
+Start = Literal["plaquettes", "haar"]
+
+
 @dataclass(frozen=True)
 class U1:
     """Compact U(1) gauge theory, S = -beta sum_x cos P_x, P_x the angle of the plaquette at x.
 
     Attributes:
         size: Sites along an axis, even.
-        beta: The inverse coupling.
+        beta: The inverse coupling, positive.
+        start: Where a flow begins: by the Haar measure, the theory at beta = 0, or with independent plaquettes.
     """
 
     size: int = 8
     beta: float = 4.0
+    start: Start = "plaquettes"
 
     def __post_init__(self):
         check_size(self.size)
+        if not self.beta > 0:
+            raise ValueError(f"beta must be positive, got {self.beta}")
 
     @property
     def manifold(self) -> Torus:
@@ -96,8 +106,11 @@ class U1:
         return Torus(2 * self.size**2)
 
     def base(self) -> distrax.Distribution:
-        """Links by the Haar measure: the theory at beta = 0."""
-        return Uniform(self.manifold)
+        """Links; of independent plaquettes the mean cosine is I_1 / I_0, as of free ones."""
+        if self.start == "haar":
+            return Uniform(self.manifold)
+        variance = -2 * np.log(ive(1, self.beta) / ive(0, self.beta))
+        return IndependentPlaquettes(self.size, float(variance))
 
     def action(self, theta: Array) -> Array:
         """S (...)."""

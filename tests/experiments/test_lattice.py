@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import iv
 
 from experiments.lattice import compare, estimates, fields, sampling
 from experiments.lattice.theories import U1, Phi4
@@ -112,6 +113,20 @@ def test_exact_means_of_u1():
     assert found["topological susceptibility"] == pytest.approx(squares / 16, rel=1e-3)
 
 
+def test_independent_plaquettes_are_a_distribution(x64, key):
+    """E exp(-S - log q) = Z / Z_0 by samples, and every gauge as likely."""
+    theory = U1(4, 1.5)
+    x, log_q = theory.base().sample_and_log_prob(seed=key, sample_shape=4000)
+    ratio = np.exp(-theory.action(x) - log_q)
+    n = np.arange(-20, 21)
+    partition = np.sum(iv(n, 1.5) ** 16) * (2 * np.pi) ** 32
+    error = np.std(ratio) / len(ratio) ** 0.5
+    assert abs(np.mean(ratio) - partition) < 4 * error < 0.1 * partition
+    other = lattice.gauge_transform(x[:3].reshape(3, 2, 4, 4), jnp.ones((3, 4, 4)).at[:, 1].set(4))
+    again = theory.base().log_prob(other.reshape(3, -1))
+    np.testing.assert_allclose(again, log_q[:3], atol=1e-9)
+
+
 def test_estimates_of_what_is_known():
     rng = np.random.default_rng(0)
     x = rng.normal(size=4000)
@@ -146,7 +161,7 @@ def test_a_small_run(kind, tmp_path, capsys):
         root=str(tmp_path),
     )
     rows = compare.run(config)
-    assert [row["sampler"] for row in rows] == ["flow, 2 steps", "HMC"]
+    assert [row["sampler"] for row in rows] == ["flow, none: its base", "flow, 2 steps", "HMC"]
     assert "ESS" in capsys.readouterr().out
     (folder,) = tmp_path.glob("*/default")
     assert (folder / "comparison.png").exists() and (folder / "comparison.svg").exists()
