@@ -5,23 +5,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy.special import ive
 
 from geodl.equivariant import lattice
 from geodl.manifolds import Torus
 
 
-class IndependentPlaquettes(distrax.Distribution):
-    """Wrapped normal plaquettes, moved together so that they sum to a multiple of 2 pi; gauge and holonomies uniform.
+CELLS = 2**14  # of a table of the von Mises distribution function
 
-    P' = P - r / V with P independent, of density f, and r the sum of P, wrapped. The change of variables from P to
+
+class IndependentPlaquettes(distrax.Distribution):
+    """Von Mises plaquettes, moved together so that they sum to a multiple of 2 pi; gauge and holonomies uniform.
+
+    P' = P - r / V with P independent, of density f, exp(beta cos P) up to a factor, and r the sum of P, wrapped. The change of variables from P to
     (P', r) has determinant 1, so that the density of P' is the integral of prod_x f(P'_x + r / V) over r in [-pi, pi],
     here by quadrature. It has all symmetries of the lattice, and charges Q as the theory has them: a continuous flow
     hardly changes those.
     """
 
-    def __init__(self, size: int, variance: float):
+    def __init__(self, size: int, beta: float):
         super().__init__()
-        self._size, self._variance = size, variance
+        self._size, self._beta = size, beta
 
     @property
     def manifold(self) -> Torus:
@@ -45,15 +49,21 @@ class IndependentPlaquettes(distrax.Distribution):
         node, weight = np.polynomial.legendre.leggauss(16)
         shift = jnp.asarray(np.pi * node / volume, p.dtype)
         angle = p.reshape(*p.shape[:-2], 1, volume) + shift[:, None]
-        images = [-((angle + 2 * np.pi * k) ** 2) / (2 * self._variance) for k in (-1, 0, 1)]
-        log_f = jax.nn.logsumexp(jnp.stack(images), 0) - 0.5 * np.log(2 * np.pi * self._variance)
+        log_f = self._beta * (jnp.cos(angle) - 1) - np.log(2 * np.pi * ive(0, self._beta))
         of_node = jnp.sum(log_f, -1) + jnp.asarray(np.log(np.pi * weight), p.dtype)
         return jax.nn.logsumexp(of_node, -1) - (volume + 1) * np.log(2 * np.pi)
 
     def _sample_n(self, key, n):
         size, volume = self._size, self._size**2
         of_angles, of_gauge, of_loops = jax.random.split(key, 3)
-        p = self._variance**0.5 * jax.random.normal(of_angles, (n, volume))
+        edges = np.linspace(-np.pi, np.pi, CELLS + 1)
+        middle = (edges[1:] + edges[:-1]) / 2
+        below = np.cumsum(np.exp(self._beta * (np.cos(middle) - 1)))
+        below = np.concatenate([[0], below / below[-1]])
+        uniform = jax.random.uniform(of_angles, (n, volume))
+        p = jnp.interp(
+            uniform, jnp.asarray(below, uniform.dtype), jnp.asarray(edges, uniform.dtype)
+        )
         total = jnp.sum(p, 1, keepdims=True)
         p = (p - lattice.wrap(total) / volume).at[:, :1].add(lattice.wrap(total) - total)
         # D^T (D D^T)^-1: links with these plaquettes, which sum to 0 now

@@ -27,7 +27,7 @@ class Recipe:
     times: int = 3
     batch: int = 128
     steps: int = 1500
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     """the largest; it falls to a hundredth by a cosine"""
     solver_steps: int = 6
     """of RK4 in training; where they are too few for the times, the training finds out and uses their error"""
@@ -85,7 +85,7 @@ def fit(
     rate = optax.warmup_cosine_decay_schedule(
         0.0, recipe.learning_rate, recipe.steps // 20, recipe.steps, recipe.learning_rate / 100
     )
-    optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(rate))
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
     run = train.chunked(train.make_step(loss, optimizer))
     state = train.init(params, optimizer, of_steps)
     chunk = max(1, recipe.steps // 50)

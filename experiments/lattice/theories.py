@@ -11,7 +11,6 @@ import distrax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.special import ive
 
 from experiments.lattice.plaquettes import IndependentPlaquettes
 from geodl.distributions import Uniform, WrappedNormal
@@ -106,11 +105,10 @@ class U1:
         return Torus(2 * self.size**2)
 
     def base(self) -> distrax.Distribution:
-        """Links; of independent plaquettes the mean cosine is I_1 / I_0, as of free ones."""
+        """Of the links."""
         if self.start == "haar":
             return Uniform(self.manifold)
-        variance = -2 * np.log(ive(1, self.beta) / ive(0, self.beta))
-        return IndependentPlaquettes(self.size, float(variance))
+        return IndependentPlaquettes(self.size, self.beta)
 
     def action(self, theta: Array) -> Array:
         """S (...)."""
