@@ -24,7 +24,7 @@ class Scalar:
     m2: float = -4.0
     lam: float = 8.0
     recipe: Recipe = field(default_factory=lambda: Recipe(steps=200))
-    transfer_steps: int = 50
+    transfer_steps: int = 30
     """of training on each larger lattice"""
     samples: int = 2048
     hmc: HMC = field(default_factory=lambda: HMC(step_size=0.1))
@@ -45,7 +45,7 @@ class Gauge:
     start: Start = "plaquettes"
     """by the Haar measure a flow of this kind keeps most charges, and misses"""
     recipe: Recipe = field(default_factory=lambda: Recipe(steps=200))
-    transfer_steps: int = 50
+    transfer_steps: int = 30
     samples: int = 2048
     hmc: HMC = field(default_factory=lambda: HMC(step_size=0.15, warmup=1000))
     root: str = "runs"

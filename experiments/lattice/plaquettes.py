@@ -17,10 +17,10 @@ CELLS = 2**14  # of a table of the von Mises distribution function
 class IndependentPlaquettes(distrax.Distribution):
     """Von Mises plaquettes, moved together so that they sum to a multiple of 2 pi; gauge and holonomies uniform.
 
-    P' = P - r / V with P independent, of a density f that is exp(beta cos P) up to a factor, and r the sum of P, wrapped.
-    The change of variables from P to (P', r) has determinant 1, so that the density of P' is the integral of
-    prod_x f(P'_x + r / V) over r in [-pi, pi], here by quadrature. It has all symmetries of the lattice, and charges Q as the theory has them: a continuous flow
-    hardly changes those.
+    P' = P - r / V with P independent, of a density f that is exp(beta cos P) up to a factor, and r the sum of P,
+    wrapped. The change of variables from P to (P', r) has determinant 1, so that the density of P' is the integral of
+    prod_x f(P'_x + r / V) over r in [-pi, pi], here by quadrature. It has all symmetries of the lattice, and charges Q
+    as the theory has them: a continuous flow hardly changes those.
     """
 
     def __init__(self, size: int, beta: float):

@@ -26,7 +26,7 @@ class Recipe:
     features: int = 6
     times: int = 3
     batch: int = 128
-    steps: int = 1500
+    steps: int = 800
     learning_rate: float = 2e-3
     """the largest; it falls to a hundredth by a cosine"""
     solver_steps: int = 8
