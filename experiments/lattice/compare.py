@@ -23,7 +23,7 @@ class Scalar:
     sizes: tuple[int, ...] = (8, 16)
     m2: float = -4.0
     lam: float = 8.0
-    recipe: Recipe = field(default_factory=lambda: Recipe(steps=200))
+    recipe: Recipe = field(default_factory=Recipe)
     transfer_steps: int = 30
     """of training on each larger lattice"""
     samples: int = 2048
