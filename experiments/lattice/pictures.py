@@ -26,11 +26,15 @@ def comparison(
     training.legend(title="training on", frameon=False)
     bins = np.linspace(-4, 4, 81)
     for row in rows:
-        if "log_weight" in row:
+        if "log_weight" in row and "base" not in row["sampler"]:
             w = weights(row["log_weight"])
             name = f"{row['size']} x {row['size']}, {row['sampler'].removeprefix('flow, ')}"
             weight.hist(
-                np.log(w / w.mean() + 1e-300), bins, histtype="step", density=True, label=name
+                np.clip(np.log(w / w.mean() + 1e-300), *bins[[0, -1]]),
+                bins,
+                histtype="step",
+                density=True,
+                label=name,
             )
     weight.set(xlabel="log p/q", ylabel="density")
     weight.legend(frameon=False, fontsize="small")
@@ -47,7 +51,9 @@ def comparison(
 
 def correlations(ax: Any, rows: list[dict[str, Any]]) -> None:
     """Two-point functions, of the trained flows and of HMC."""
-    shown = [row for row in rows if "transferred" not in row["sampler"]]
+    shown = [
+        row for row in rows if not any(word in row["sampler"] for word in ("base", "transferred"))
+    ]
     for k, row in enumerate(shown):
         two = row["observables"]["two-point"]
         distance = np.arange(len(two["mean"]))
