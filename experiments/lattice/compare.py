@@ -21,6 +21,7 @@ class Scalar:
 
     name: str = "default"
     sizes: tuple[int, ...] = (8, 16)
+    """runs of one name share what is trained"""
     m2: float = -4.0
     lam: float = 8.0
     recipe: Recipe = field(default_factory=Recipe)
@@ -61,11 +62,13 @@ def run(config: Scalar | Gauge) -> list[dict[str, Any]]:
     theories = [
         config.theory(size) for size in config.sizes
     ]  # bad sizes raise before anything runs
-    run = Run(f"lattice-{kind}", config)
+    run = Run(f"lattice-{kind}", config, free=("sizes",))
     rows, logs, params = [], {}, None
-    for before, theory in zip([None, *theories], theories, strict=False):
+    for k, (before, theory) in enumerate(zip([None, *theories], theories, strict=False)):
         recipe = config.recipe
-        where = run.folder / f"{theory.size}"
+        where = run.folder / "-".join(
+            map(str, config.sizes[: k + 1])
+        )  # what a flow has been through
         if before is None:
             still = jax.tree.map(jnp.zeros_like, sampling.start(theory, recipe, jax.random.key(0)))
             rows.append(of_flow(config, theory, still, 0.0, "none: its base", where / "base"))
