@@ -70,7 +70,8 @@ def run(config: Scalar | Gauge) -> list[dict[str, Any]]:
             map(str, config.sizes[: k + 1])
         )  # what a flow has been through
         if before is None:
-            still = jax.tree.map(jnp.zeros_like, sampling.start(theory, recipe, jax.random.key(0)))
+            still = sampling.start(theory, recipe, jax.random.key(0))
+            still["kernel"] = jnp.zeros_like(still["kernel"])
             rows.append(of_flow(config, theory, still, 0.0, "none: its base", where / "base"))
         else:
             params = fields.transfer(params, before.size, theory.size)

@@ -24,7 +24,11 @@ STRIPE = 4  # lines of sites from one active line of links to the next
 
 
 def wrap(angle: ArrayLike) -> Array:
-    """Angles in [-pi, pi)."""
+    """The angle, less a multiple of 2 pi.
+
+    Returns:
+        Angles in [-pi, pi).
+    """
     angle = as_float(angle)
     return angle - 2 * math.pi * jnp.floor((angle + math.pi) / (2 * math.pi))
 
@@ -34,13 +38,6 @@ def plaquettes(theta: Float[Array, "*batch 2 n m"]) -> Float[Array, "*batch n m"
 
     Returns:
         Angles, invariant under transformations at the sites.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from geodl.equivariant import lattice
-        >>> theta = jnp.zeros((2, 4, 4)).at[0, 1, 1].set(0.5)
-        >>> lattice.plaquettes(theta)[1]
-        Array([-0.5,  0.5,  0. ,  0. ], dtype=float32)
     """
     a, b = theta[..., 0, :, :], theta[..., 1, :, :]
     return a + _from(b, 0) - _from(a, 1) - b
