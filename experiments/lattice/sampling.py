@@ -105,7 +105,7 @@ def fit(
         None,
         recipe.steps,
         folder,
-        chunk=max(1, recipe.steps // 20),
+        chunk=max(min(10, recipe.steps), recipe.steps // 20),
         evaluate=lambda state: {"accurate": accurately(state.params)},
         best="accurate",
     )
