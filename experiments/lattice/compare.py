@@ -12,7 +12,7 @@ from experiments._run import Run, markdown_table
 from experiments.lattice import fields, pictures, sampling
 from experiments.lattice.estimates import Estimate, effective_sample_size, of_chains, reweighted
 from experiments.lattice.sampling import HMC, Recipe
-from experiments.lattice.theories import U1, Phi4, Start
+from experiments.lattice.theories import U1, Phi4
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Gauge:
     name: str = "default"
     sizes: tuple[int, ...] = (8, 16)
     beta: float = 4.0
-    start: Start = "plaquettes"
-    """by the Haar measure a flow of this kind keeps most charges, and misses"""
+    start: float = 3.0
+    """beta of the independent plaquettes with which the flow begins; from 0 it keeps too many charges"""
     recipe: Recipe = field(default_factory=lambda: Recipe(steps=200))
     transfer_steps: int = 30
     samples: int = 2048

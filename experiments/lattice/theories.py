@@ -5,7 +5,6 @@ first those along axis 0 of all sites, then those along axis 1.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import distrax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from experiments.lattice.plaquettes import IndependentPlaquettes
-from geodl.distributions import Uniform, WrappedNormal
+from geodl.distributions import WrappedNormal
 from geodl.equivariant import lattice
 from geodl.manifolds import Euclidean, Torus
 
@@ -77,9 +76,6 @@ class Phi4:
         return phi.reshape(*phi.shape[:-1], self.size, self.size)
 
 
-Start = Literal["plaquettes", "haar"]
-
-
 @dataclass(frozen=True)
 class U1:
     """Compact U(1) gauge theory, S = -beta sum_x cos P_x, P_x the angle of the plaquette at x.
@@ -87,17 +83,19 @@ class U1:
     Attributes:
         size: Sites along an axis, even.
         beta: The inverse coupling, positive.
-        start: Where a flow begins: by the Haar measure, the theory at beta = 0, or with independent plaquettes.
+        start: That of the independent plaquettes with which a flow begins; 0 for links by the Haar measure.
     """
 
     size: int = 8
     beta: float = 4.0
-    start: Start = "plaquettes"
+    start: float = 3.0
 
     def __post_init__(self):
         check_size(self.size)
         if not self.beta > 0:
             raise ValueError(f"beta must be positive, got {self.beta}")
+        if not self.start >= 0:
+            raise ValueError(f"start must be at least 0, got {self.start}")
 
     @property
     def manifold(self) -> Torus:
@@ -106,9 +104,7 @@ class U1:
 
     def base(self) -> distrax.Distribution:
         """Of the links."""
-        if self.start == "haar":
-            return Uniform(self.manifold)
-        return IndependentPlaquettes(self.size, self.beta)
+        return IndependentPlaquettes(self.size, self.start)
 
     def action(self, theta: Array) -> Array:
         """S (...)."""

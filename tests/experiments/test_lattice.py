@@ -115,7 +115,7 @@ def test_exact_means_of_u1():
 
 def test_independent_plaquettes_are_a_distribution(x64, key):
     """E exp(-S - log q) = Z / Z_0 by samples, and every gauge as likely."""
-    theory = U1(4, 1.5)
+    theory = U1(4, 1.5, start=1.2)
     x, log_q = theory.base().sample_and_log_prob(seed=key, sample_shape=4000)
     ratio = np.exp(-theory.action(x) - log_q)
     n = np.arange(-20, 21)
