@@ -183,6 +183,6 @@ def cells(row: dict[str, Any]) -> dict[str, str]:
             "acceptance": f"{row['acceptance']:.2f}" if "acceptance" in row else "",
             "steps for one": f"{2 * row['tau']:.1f}" if "tau" in row else "",
             "training, s": f"{row['training_seconds']:.0f}" if row.get("training_seconds") else "",
-            "ms a sample": "" if exact else f"{1000 * row['seconds_per_sample']:.2f}",
+            "ms a sample": "" if exact else f"{1000 * row['seconds_per_sample']:.2g}",
         }
     )
