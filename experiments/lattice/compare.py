@@ -63,7 +63,8 @@ def run(config: Scalar | Gauge) -> list[dict[str, Any]]:
         config.theory(size) for size in config.sizes
     ]  # bad sizes raise before anything runs
     run = Run(f"lattice-{kind}", config, free=("sizes",))
-    rows, logs, params = [], {}, None
+    rows, logs = [], {}
+    params: Any = None
     for k, (before, theory) in enumerate(zip([None, *theories], theories, strict=False)):
         recipe = config.recipe
         where = run.folder / "-".join(
@@ -127,7 +128,7 @@ def of_chains_of(config: Scalar | Gauge, theory: Phi4 | U1) -> dict[str, Any]:
     }
 
 
-def tables(rows: list[dict[str, Any]], theories: list[Phi4] | list[U1]) -> str:
+def tables(rows: list[dict[str, Any]], theories: list[Phi4 | U1]) -> str:
     """Samplers beside each other, and of phi^4 the two-point functions."""
     text = [
         f"{asdict(theories[0])}: effective sample size of the flow's samples; means of the observables, of the flow "
