@@ -84,7 +84,7 @@ def run(config: Scalar | Gauge) -> list[dict[str, Any]]:
         rows.append(
             of_flow(config, theory, params, seconds, f"{recipe.steps} steps", where / "samples")
         )
-        rows.append(of_chains_of(config, theory))
+        rows.append(of_hmc(config, theory))
     pictures.comparison(run.folder, rows, logs, theories)
     run.finish(tables(rows, theories), {"rows": rows})
     return rows
@@ -111,7 +111,7 @@ def of_flow(
     }
 
 
-def of_chains_of(config: Scalar | Gauge, theory: Phi4 | U1) -> dict[str, Any]:
+def of_hmc(config: Scalar | Gauge, theory: Phi4 | U1) -> dict[str, Any]:
     """What Hamiltonian Monte Carlo finds; an independent sample is one of the slowest observable but |M|."""
     found = sampling.hamiltonian(theory, config.hmc, jax.random.key(3))
     estimates = {name: of_chains(values) for name, values in found.observables.items()}
