@@ -59,17 +59,15 @@ class Gauge:
 def run(config: Scalar | Gauge) -> list[dict[str, Any]]:
     """Train on the first lattice, transfer to the others, sample by both; tables and pictures land in the folder."""
     kind = "phi4" if isinstance(config, Scalar) else "u1"
-    theories = [
-        config.theory(size) for size in config.sizes
-    ]  # bad sizes raise before anything runs
+    # bad sizes raise before anything runs
+    theories = [config.theory(size) for size in config.sizes]
     run = Run(f"lattice-{kind}", config, free=("sizes",))
     rows, logs = [], {}
     params: Any = None
     for k, (before, theory) in enumerate(zip([None, *theories], theories, strict=False)):
         recipe = config.recipe
-        where = run.folder / "-".join(
-            map(str, config.sizes[: k + 1])
-        )  # what a flow has been through
+        # a folder says what its flow has been through
+        where = run.folder / "-".join(map(str, config.sizes[: k + 1]))
         if before is None:
             still = sampling.start(theory, recipe, jax.random.key(0))
             still["kernel"] = jnp.zeros_like(still["kernel"])
