@@ -41,7 +41,7 @@ class Gauge:
     """U(1) gauge theory, likewise; its exact means are known."""
 
     name: str = "default"
-    sizes: tuple[int, ...] = (8, 16)
+    sizes: tuple[int, ...] = (8,)
     beta: float = 4.0
     start: float = 3.0
     """beta of the independent plaquettes with which the flow begins; from 0 it keeps too many charges"""
