@@ -44,7 +44,7 @@ class Gauge:
     sizes: tuple[int, ...] = (8,)
     beta: float = 4.0
     start: float = 3.0
-    """beta of the independent plaquettes with which the flow begins; from 0 it keeps too many charges"""
+    """beta of the independent plaquettes with which the flow begins; from 0 it has too many charges"""
     recipe: Recipe = field(default_factory=lambda: Recipe(steps=200))
     transfer_steps: int = 30
     samples: int = 2048
