@@ -21,7 +21,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-mnist trees trees-plane test slow lint format typecheck docs bench clean
+.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-mnist trees trees-plane lattice lattice-u1 intuition test slow lint format typecheck docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,15 @@ trees: setup  ## embeddings of a taxonomy that are learned, hyperbolic beside Eu
 
 trees-plane: setup  ## trees in the plane by construction, of any depth in float32
 	$(PY) -m experiments.trees plane $(ARGS)
+
+lattice: setup  ## a scalar field on a lattice, sampled by an equivariant flow, beside Hamiltonian Monte Carlo
+	$(PY) -m experiments.lattice phi4 $(ARGS)
+
+lattice-u1: setup  ## U(1) gauge theory on a lattice, likewise, in every gauge the same
+	$(PY) -m experiments.lattice u1 $(ARGS)
+
+intuition: setup  ## formulas of convex polyhedra, found by attribution
+	$(PY) -m experiments.intuition $(ARGS)
 
 
 test: setup  ## the tests
