@@ -21,7 +21,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-mnist trees trees-plane test slow lint format typecheck docs bench clean
+.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-mnist trees trees-plane infinite-width infinite-emergence test slow lint format typecheck docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,12 @@ trees: setup  ## embeddings of a taxonomy that are learned, hyperbolic beside Eu
 
 trees-plane: setup  ## trees in the plane by construction, of any depth in float32
 	$(PY) -m experiments.trees plane $(ARGS)
+
+infinite-width: setup  ## kernels of finite networks, and how fast they become those of infinite width
+	$(PY) -m experiments.infinite width $(ARGS)
+
+infinite-emergence: setup  ## ensembles trained on all turned images become equivariant: the theorem, and baselines
+	$(PY) -m experiments.infinite emergence $(ARGS)
 
 
 test: setup  ## the tests
