@@ -18,7 +18,7 @@ Sources: Lee, Bahri, Novak, Schoenholz, Pennington & Sohl-Dickstein, *Deep neura
 """
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -129,8 +129,14 @@ def kernels(
     dtype = jnp.result_type(x1, x2)
     x1, x2 = x1.astype(dtype), x2.astype(dtype)
 
+    return _matrices(as_pytree(layer.kernel), x1, x2, batch_size)
+
+
+# Operation by operation an eager call takes milliseconds; inside a traced function nothing is left of it.
+@partial(jax.jit, static_argnames="batch_size", inline=True)
+def _matrices(kernel, x1, x2, batch_size):
     def entry(x, y):
-        found = kernel_of(layer.kernel(Inputs(x, y)))
+        found = kernel_of(kernel(Inputs(x, y)))
         return Kernels(found.nngp, found.ntk)
 
     def row(x):
@@ -140,7 +146,11 @@ def kernels(
 
 
 def kernel_of(pair: Inputs | Kernel) -> Kernel:
-    """The kernel of two inputs themselves, x . y / channels at each pair of positions; kernels stay as they are."""
+    """The kernel of two inputs themselves, x . y / channels at each pair of positions; kernels stay as they are.
+
+    Returns:
+        The kernel.
+    """
     if isinstance(pair, Kernel):
         return pair
     x, y = (a if a.ndim == 1 else a.reshape(-1, a.shape[-1]) for a in pair)
@@ -197,7 +207,11 @@ def linear(pair: Kernel, move: Callable[[Array], Array], weight_std: Any, bias_s
 
 
 def serial(*layers: Layer) -> Layer:
-    """One layer after the other."""
+    """One layer after the other.
+
+    Returns:
+        The network, a layer itself.
+    """
 
     def init(key, shape):
         params = {}
@@ -306,15 +320,27 @@ def activation(function: Callable[[Array], Array], dual: Dual) -> Layer:
 
 
 def relu() -> Layer:
-    """max(x, 0)."""
+    """max(x, 0).
+
+    Returns:
+        The layer.
+    """
     return activation(jax.nn.relu, duals.relu)
 
 
 def erf() -> Layer:
-    """The error function."""
+    """The error function.
+
+    Returns:
+        The layer.
+    """
     return activation(lax.erf, duals.erf)
 
 
 def gelu() -> Layer:
-    """x times the normal distribution function of x."""
+    """x times the normal distribution function of x.
+
+    Returns:
+        The layer.
+    """
     return activation(lambda x: jax.nn.gelu(x, approximate=False), duals.gelu)

@@ -203,7 +203,11 @@ def _turned_images(group, height):
 
 
 def average_pool(group: PlanarGroup) -> Layer:
-    """Means of 2 x 2 pixels of features on pixels and group (C_1: plain images)."""
+    """Means of 2 x 2 pixels of features on pixels and group (C_1: plain images).
+
+    Returns:
+        The layer.
+    """
     copies = len(group)
 
     def init(key, shape):
@@ -221,7 +225,11 @@ def average_pool(group: PlanarGroup) -> Layer:
 
 
 def group_pool(group: PlanarGroup) -> Layer:
-    """Means over the group, at each pixel."""
+    """Means over the group, at each pixel.
+
+    Returns:
+        The layer.
+    """
     copies = len(group)
 
     def init(key, shape):
@@ -239,7 +247,11 @@ def group_pool(group: PlanarGroup) -> Layer:
 
 
 def mean_pool() -> Layer:
-    """Means over the pixels: vectors come out."""
+    """Means over the pixels: vectors come out.
+
+    Returns:
+        The layer.
+    """
 
     def apply(x):
         return x.mean((-3, -2))

@@ -141,7 +141,11 @@ def rotation_conv(
 
 
 def rotation_pool(rotation: RotationTransform) -> Layer:
-    """The mean over SO(3): vectors come out."""
+    """The mean over SO(3): vectors come out.
+
+    Returns:
+        The layer.
+    """
 
     def apply(rotation, params, x):
         return rotation.analysis(jnp.moveaxis(x, -1, -4))[..., 0]

@@ -56,7 +56,7 @@ def test_expectations_are_those_of_quadrature(name, x64):
     for dtype, tolerance in ((np.float64, 1e-10), (np.float32, 1e-6)):
         found = jax.jit(dual)(*COVARIANCES.T.astype(dtype))
         assert all(a.dtype == dtype for a in found)
-        np.testing.assert_allclose(np.stack(found, -1), expected, rtol=0, atol=tolerance * 3)
+        np.testing.assert_allclose(np.stack(found, -1), expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -124,7 +124,7 @@ def test_wide_networks_have_these_kernels(name):
         return infinite.serial(*hidden, infinite.dense(last, 1.2, 0.2))
 
     x = jnp.asarray(np.random.default_rng(4).normal(size=(3, 4)), jnp.float32)
-    for scores in limit(make, (4,), x, 128, 32, 64):
+    for scores in limit(make, (4,), x, 64, 32, 64):
         assert np.abs(scores).max() < 4.5
 
 

@@ -152,7 +152,7 @@ def test_wide_networks_have_these_kernels():
     def make(width, last):
         return network(image, transform, width, last)
 
-    for scores in limit(make, x.shape[1:], x, 64, 24, 32):
+    for scores in limit(make, x.shape[1:], x, 32, 16, 32):
         assert np.abs(scores).max() < 4.5
 
 
