@@ -249,7 +249,7 @@ def dense(width: int, weight_std: float = 1.0, bias_std: float = 0.0) -> Layer:
         return weights(key, (shape[0],), width), (width,)
 
     def apply(params, x):
-        return affine(params, x, weight_std, bias_std)
+        return affine(params, jnp.asarray(x), weight_std, bias_std)
 
     def kernel(pair):
         pair = kernel_of(pair)

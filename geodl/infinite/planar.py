@@ -121,6 +121,7 @@ def _conv(name, table, copies, group, width, whole, weight_std, bias_std):
         return params, (*((1, 1) if whole else shape[:2]), len(group) * width)
 
     def apply(params, x):
+        x = jnp.asarray(x)
         height = _height(name, x.shape[-3:], copies)
         z = affine(params, patches(x, height), weight_std, bias_std)
         out = 1 if whole else height
@@ -268,4 +269,4 @@ def _pool(init, apply, mean):
         pair = kernel_of(pair)
         return with_variances(*map(mean, (pair.nngp, pair.ntk, pair.self1, pair.self2)))
 
-    return layer(init, lambda params, x: apply(x), kernel)
+    return layer(init, lambda params, x: apply(jnp.asarray(x)), kernel)
