@@ -22,7 +22,7 @@ class Width:
     name: str = "default"
     widths: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
     largest_conv: int = 128
-    """width at which the spherical network ends, whose layers have 84 times as many weights"""
+    """width at which the convolutional networks end, whose layers have 36 and 84 times as many weights"""
     seeds: int = 20
     inputs: int = 6
     root: str = "runs"
@@ -78,7 +78,7 @@ def run(config: Width) -> dict[str, dict[str, np.ndarray]]:
     run = Run("infinite-width", config)
     results = {}
     for name, (make, shape) in NETWORKS.items():
-        widths = [w for w in config.widths if make is not spherical or w <= config.largest_conv]
+        widths = [w for w in config.widths if make is dense or w <= config.largest_conv]
         rows = train.cached_map(
             partial(deviations, make, shape, config.inputs, config.seeds),
             widths,
