@@ -110,7 +110,7 @@ def test_trained_wide_networks_follow(x64):
     np.testing.assert_allclose(found.std(0) / deviation, 1, atol=4 / (2 * 96) ** 0.5)
 
 
-def test_singular_kernels_are_named(matrices):
+def test_singular_kernels_are_named():
     k = infinite.kernels(NET, np.concatenate([X, X[:1]]).astype(np.float32))
     cross = Kernels(*(a[:2] for a in k))
     y = np.ones((7, 1), np.float32)
@@ -126,7 +126,7 @@ def test_singular_kernels_are_named(matrices):
     assert np.isfinite(infinite.posterior(k.nngp, cross.nngp, k.nngp[:2, :2], y, 0.1).mean).all()
 
 
-def test_what_does_not_fit_is_named(matrices):
+def test_what_does_not_fit_is_named(matrices, x64):
     train, cross, test = matrices
     with pytest.raises(ValueError, match="posterior: kernels"):
         infinite.posterior(train.nngp, cross.nngp.T, test, Y)
