@@ -20,5 +20,5 @@ def canonical(x: np.ndarray) -> np.ndarray:
 
 
 def disagreement(outputs: np.ndarray) -> float:
-    """Standard deviation over the orientations of outputs (4, tests, 10), by their root mean square."""
-    return float(np.sqrt(np.mean(np.var(outputs, 0)) / np.mean(outputs**2)))
+    """Standard deviation over the orientations of outputs (4, tests, 10): the root of its mean square."""
+    return float(np.sqrt(np.mean(np.var(outputs, 0))))

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from experiments.infinite.orbits import disagreement
 
 
+_TICKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 _COLORS = ("#30343b", "#c2571a", "#2a9d8f")
 
 
@@ -29,6 +30,7 @@ def rates(path: Path, results: dict[str, dict[str, np.ndarray]]) -> None:
         ax.set_xticks(
             results["dense"]["widths"], [str(w) for w in results["dense"]["widths"]], minor=False
         )
+        ax.set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
         ax.minorticks_off()
         ax.grid(alpha=0.25, linewidth=0.5)
         ax.legend(frameon=False, fontsize=8)
@@ -61,10 +63,11 @@ def emergence(path: Path, found: dict[str, np.ndarray], images: int) -> None:
                 ax.loglog(counts, values[0] / counts**0.5, "--", color="0.6", label="slope -1/2")
         ax.set(xlabel="members of the ensemble", title=title)
         ax.set_xticks(counts, [str(n) for n in counts])
+        ax.set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
         ax.minorticks_off()
         ax.grid(alpha=0.25, linewidth=0.5)
         ax.legend(frameon=False, fontsize=8)
-    figure.axes[0].set_ylabel("change of the mean output when turned, relative")
+    figure.axes[0].set_ylabel("change of the mean output over orientations")
     _save(figure, path)
 
 
