@@ -7,7 +7,7 @@ with the group's kernel, mean_g Theta(x, g x'): at all times of the training, al
 
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ class Emergence:
     root: str = "runs"
 
 
-SCALES = {"weight_std": 2**0.5, "bias_std": 0.1}
+SCALES: dict[str, Any] = {"weight_std": 2**0.5, "bias_std": 0.1}
 
 
 @cache  # one program for all members

@@ -39,13 +39,14 @@ def relu(k: ArrayLike, v1: ArrayLike, v2: ArrayLike) -> tuple[Array, Array]:
     Reference:
         Cho & Saul, *Kernel methods for deep learning* (2009).
     """
+    k, v1, v2 = map(jnp.asarray, (k, v1, v2))
     s = _relu_sine(k, v1, v2)
     a = jnp.arctan2(s, -k)
     return (s + k * a) / (2 * np.pi), a / (2 * np.pi)
 
 
 def _relu_sine(k, v1, v2):
-    product = jnp.asarray(v1 * v2)
+    product = v1 * v2
     d = product - k * k
     # "not >": NaN stays NaN
     coincident = d <= _COINCIDENT * jnp.finfo(product.dtype).eps * product
@@ -82,6 +83,7 @@ def erf(k: ArrayLike, v1: ArrayLike, v2: ArrayLike) -> tuple[Array, Array]:
     Reference:
         Williams, *Computing with infinite networks* (1996).
     """
+    k, v1, v2 = map(jnp.asarray, (k, v1, v2))
     root = jnp.sqrt(1 + 2 * (v1 + v2) + 4 * _determinant(k, v1, v2))
     return 2 / np.pi * jnp.arctan2(2 * k, root), 4 / np.pi / root
 
@@ -100,6 +102,7 @@ def gelu(k: ArrayLike, v1: ArrayLike, v2: ArrayLike) -> tuple[Array, Array]:
     Reference:
         Tsuchida, Pearce, van der Heide, Roosta & Gallagher, *Avoiding kernel fixed points* (2021).
     """
+    k, v1, v2 = map(jnp.asarray, (k, v1, v2))
     d, inverses = _determinant(k, v1, v2), 1 / (1 + v1) + 1 / (1 + v2)
     both = 1 + v1 + v2 + d
     root = jnp.sqrt(both)

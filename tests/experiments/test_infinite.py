@@ -25,7 +25,7 @@ def test_a_small_run_of_the_theorem(tmp_path, capsys):
     np.testing.assert_allclose(found["augmented"], found["group kernel"], atol=1e-10)
     for name in ("augmented", "averaged", "canonical"):
         assert orbits.disagreement(found[name][1]) < 1e-9
-    assert orbits.disagreement(found["plain"][1]) > 0.1
+    assert orbits.disagreement(found["plain"][1]) > 0.02
     for kind in ("plain", "augmented"):  # finite ensembles are at the time of their limit
         pair = found[f"members {kind}"].mean(0), found[kind][0]
         assert np.corrcoef(*map(np.ravel, pair))[0, 1] > 0.5
