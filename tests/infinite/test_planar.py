@@ -38,6 +38,7 @@ def invariant(group, side=None, width=8, last=1, activation=infinite.relu):
     )
 
 
+@pytest.mark.quick("D_4")
 @pytest.mark.parametrize("name", GROUPS)
 def test_finite_layers_are_those_of_equivariant(name):
     group, side = GROUPS[name], 3
@@ -140,6 +141,7 @@ def test_means_of_pixels(x64):
         infinite.kernels(infinite.serial(lifting, layer), x[:, :3, :3])
 
 
+@pytest.mark.quick("3-D_4")
 @pytest.mark.parametrize("name", GROUPS)
 @pytest.mark.parametrize("side", [None, 3])
 def test_kernels_do_not_see_how_an_image_is_turned(name, side, x64):
@@ -153,6 +155,7 @@ def test_kernels_do_not_see_how_an_image_is_turned(name, side, x64):
         np.testing.assert_allclose(k[:, 4:], k[:, :2], rtol=1e-12)
 
 
+@pytest.mark.quick("D_4")
 @pytest.mark.parametrize("name", GROUPS)
 def test_a_fully_augmented_ensemble_is_the_group_network(name, x64):
     """Mean of the dense ensemble, trained on all turned images = that of the network with the group's kernel.
@@ -182,6 +185,7 @@ def test_a_fully_augmented_ensemble_is_the_group_network(name, x64):
         assert np.abs(plain - mean).max() > 0.1  # which augmentation changes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [None, 3])
 def test_wide_networks_have_these_kernels(side):
     group = groups.cyclic(4)

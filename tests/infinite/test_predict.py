@@ -84,6 +84,7 @@ def test_the_ends_of_time(matrices, x64):
     np.testing.assert_allclose(ridge, by_hand, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_trained_wide_networks_follow(x64):
     """Mean and spread of an ensemble of networks of width 512 by gradient descent with small steps."""
     net = infinite.serial(infinite.dense(512, 1.4, 0.3), infinite.erf(), infinite.dense(1)).net(

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from geodl import infinite
 from geodl.equivariant import harmonics
-from tests.equivariant.test_harmonics import angles, on_grid, points, real_harmonics
+from tests.equivariant.test_harmonics import on_grid, points, real_harmonics
 from tests.infinite._finite import limit
 
 
@@ -66,15 +66,16 @@ def rotations(transform):
 
 
 def test_kernels_are_those_of_brute_force(fine, x64):
-    """Integrals over the sphere, over filters and over the group, of functions evaluated by scipy's harmonics."""
+    """Integrals over the sphere, over filters and over the group, of functions of degrees 0 and 1 by hand."""
     image, transform = fine
     (c1, c2), pair = pictures(2)
     grid = harmonics.gauss_legendre(4)
     x = points(*on_grid(grid)).reshape(-1, 3)
     area = np.repeat(grid.weights, grid.longitudes) / (2 * grid.longitudes)
 
-    def values(c, r):  # f(R x) (rotations, points, channels)
-        return real_harmonics(DEGREES, *angles(np.einsum("rij,xj->rxi", r, x))) @ c.T
+    def values(c, r):  # f(R x) (rotations, points, channels), Y_1 = sqrt(3 / 4 pi) (y, z, x)
+        turned = np.einsum("rij,xj->rxi", r, x)[..., [1, 2, 0]]
+        return (c[:, 0] + np.sqrt(3) * turned @ c[:, 1:].T) / np.sqrt(4 * np.pi)
 
     def lifted(a, b):
         k = np.einsum("rxc,rxc,x->r", values(*a), values(*b), area) / 2
@@ -143,6 +144,7 @@ def test_a_fully_augmented_ensemble_is_the_group_network(fine, x64):
     np.testing.assert_allclose(predicted[:, 3], np.broadcast_to(group[3] @ alpha, 2), atol=1e-10)
 
 
+@pytest.mark.slow
 def test_wide_networks_have_these_kernels():
     image = harmonics.sphere_transform(3, dtype=np.float32)
     grid = harmonics.gauss_legendre(4, 6)
@@ -156,17 +158,24 @@ def test_wide_networks_have_these_kernels():
         assert np.abs(scores).max() < 4.5
 
 
-def test_float32_and_derivatives():
-    image = harmonics.sphere_transform(3, dtype=np.float32)
-    transform = harmonics.rotation_transform(4, dtype=np.float32)
-    x = RNG.normal(size=(2, *image.grid.shape, 1)).astype(np.float32)
-    net = network(image, transform, activation=infinite.relu)
-    gradient = jax.jit(jax.grad(lambda net, x: jnp.sum(infinite.kernels(net, x).ntk), 1))(net, x)
+def small(activation):
+    image, transform = harmonics.sphere_transform(3), harmonics.rotation_transform(4)
+    return network(image, transform, activation=activation)
+
+
+def test_derivatives_where_inputs_coincide():
+    x = RNG.normal(size=(2, 3, 6, 1)).astype(np.float32)
+    total = jax.jit(jax.grad(lambda net, x: jnp.sum(infinite.kernels(net, x).ntk), 1))
+    gradient = total(small(infinite.relu), x)
     assert np.isfinite(gradient).all() and gradient.dtype == np.float32
-    found = jax.jit(infinite.kernels, static_argnames="batch_size")(net, x, batch_size=1)
+
+
+@pytest.mark.slow
+def test_float32():
+    x = RNG.normal(size=(2, 3, 6, 1)).astype(np.float32)
+    found = infinite.kernels(small(infinite.relu), x, batch_size=1)
     with jax.enable_x64(True):
-        wide = (harmonics.sphere_transform(3), harmonics.rotation_transform(4))
-        expected = infinite.kernels(network(*wide, activation=infinite.relu), x.astype(np.float64))
+        expected = infinite.kernels(small(infinite.relu), x.astype(np.float64))
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=3e-5)
 
