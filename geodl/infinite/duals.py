@@ -5,8 +5,9 @@ k^2 of their covariance:
 
     relu:  (s + k a) / 2 pi,  a / 2 pi,  s = sqrt(d),  a = atan2(s, -k) = pi - (the angle between the inputs)
     erf:   (2 / pi) atan2(2 k, sqrt(D)),  (4 / pi) / sqrt(D),  D = 1 + 2 v1 + 2 v2 + 4 d
-    gelu:  k p + r / (2 pi sqrt(D)),  p + k (2/A + 2/B - 1 + r / D) / (2 pi sqrt(D)),  D = 1 + v1 + v2 + d,
-           p = 1/4 + atan2(k, sqrt(D)) / 2 pi,  r = d + k^2 (1/A + 1/B)
+    gelu:  k p + r / (2 pi sqrt(D)),  p + k (2/A + 2/B - 1 + r / D) / (2 pi sqrt(D)),  D = 1 + v1 + v2 + d
+
+with p = 1/4 + atan2(k, sqrt(D)) / 2 pi and r = d + k^2 (1/A + 1/B).
 
 atan2 rather than arccos of k / sqrt(v1 v2), which loses half of the digits next to 1.
 """
