@@ -1,6 +1,7 @@
 """Pictures: deviations against width, and what turning the input changes against members."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,29 +13,27 @@ _TICKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 _COLORS = ("#30343b", "#c2571a", "#2a9d8f")
 
 
-def rates(path: Path, results: dict[str, dict[str, np.ndarray]]) -> None:
-    """Mean deviation over seeds against the width, with standard errors, for each network and kernel."""
+def rates(path: Path, rates: dict[tuple[str, str], Any]) -> None:
+    """Deviation against the width, with standard errors, for each network and kernel."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
-    for ax, kernel in zip(figure.subplots(1, 2, sharey=True), ("nngp", "ntk"), strict=True):
-        for (name, found), color in zip(results.items(), _COLORS, strict=False):
-            values = found[kernel]
-            mean, error = values.mean(1), values.std(1, ddof=1) / values.shape[1] ** 0.5
-            slope = np.polyfit(np.log(found["widths"]), np.log(values), 1)[0].mean()
-            ax.errorbar(
-                found["widths"], mean, error, fmt="o-", color=color, markersize=4, capsize=2,
-                label=f"{name}, slope {slope:.2f}",
-            )  # fmt: skip
-        widths = np.array(ax.get_xlim()).clip(12)
+    axes = dict(zip(("nngp", "ntk"), figure.subplots(1, 2, sharey=True), strict=True))
+    colors = dict(zip(dict.fromkeys(name for name, _ in rates), _COLORS, strict=False))
+    widths = max((w for w, _ in rates.values()), key=len)
+    for (name, kernel), (own, found) in rates.items():
+        label = f"{name}, slope {found.slope:.2f} ± {found.slope_error:.2f}"
+        style = {"color": colors[name], "markersize": 4, "capsize": 2}
+        axes[kernel].errorbar(
+            own, found.deviation, found.deviation_error, fmt="o-", label=label, **style
+        )
+    for kernel, ax in axes.items():
         ax.plot(widths, 1.2 * widths**-0.5, "--", color="0.6", label="slope -1/2")
         ax.set(xscale="log", yscale="log", xlabel="width", title=kernel.upper())
-        ax.set_xticks(
-            results["dense"]["widths"], [str(w) for w in results["dense"]["widths"]], minor=False
-        )
+        ax.set_xticks(widths, [str(w) for w in widths])
         ax.set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
         ax.minorticks_off()
         ax.grid(alpha=0.25, linewidth=0.5)
         ax.legend(frameon=False, fontsize=8)
-    figure.axes[0].set_ylabel("relative deviation from infinite width")
+    axes["nngp"].set_ylabel("relative deviation from infinite width")
     _save(figure, path)
 
 

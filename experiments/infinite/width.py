@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._run import Run, markdown_table, mean_and_error
+from experiments._run import Run, markdown_table
 from experiments.infinite import pictures
 from geodl import infinite, train
 from geodl.equivariant import groups, harmonics
@@ -88,8 +89,13 @@ def run(config: Width) -> dict[str, dict[str, np.ndarray]]:
         results[name] = {"widths": np.array(widths)} | {
             kernel: np.stack([row[kernel] for row in rows]) for kernel in ("nngp", "ntk")
         }
-    pictures.rates(run.folder / "rates.png", results)
-    run.finish(table(results), {"results": results})
+    rates = {
+        (name, kernel): (found["widths"], rate(found["widths"], found[kernel]))
+        for name, found in results.items()
+        for kernel in ("nngp", "ntk")
+    }
+    pictures.rates(run.folder / "rates.png", rates)
+    run.finish(table(rates, config.seeds), {"results": results})
     return results
 
 
@@ -124,30 +130,49 @@ def deviations(
     }
 
 
-def slopes(widths: np.ndarray, deviations: np.ndarray) -> np.ndarray:
-    """Of the logarithm of the deviation against that of the width, by least squares, for each seed."""
-    return np.polyfit(np.log(widths), np.log(deviations), 1)[0]
+class Rate(NamedTuple):
+    """Root mean square over seeds of the deviation at each width, and its slope in logarithms; with standard errors."""
+
+    deviation: np.ndarray
+    deviation_error: np.ndarray
+    slope: float
+    slope_error: float
 
 
-def table(results: dict[str, dict[str, np.ndarray]]) -> str:
+def rate(widths: np.ndarray, deviations: np.ndarray) -> Rate:
+    """Of deviations (widths, seeds); errors by leaving out one seed at a time (jackknife).
+
+    The mean square, and not the mean, is the one that theory gives: narrow networks' deviations are skewed.
+    """
+
+    def fit(some):
+        square = np.sqrt(np.mean(some**2, 1))
+        return np.append(square, np.polyfit(np.log(widths), np.log(square), 1)[0])
+
+    seeds = deviations.shape[1]
+    without = np.stack([fit(np.delete(deviations, i, 1)) for i in range(seeds)])
+    error = np.sqrt((seeds - 1) * without.var(0))
+    found = fit(deviations)
+    return Rate(found[:-1], error[:-1], float(found[-1]), float(error[-1]))
+
+
+def table(rates: dict[tuple[str, str], tuple[np.ndarray, Rate]], seeds: int) -> str:
     """Deviation at the smallest and the largest width, and the rate."""
     rows = []
-    for name, found in results.items():
-        for kernel in ("nngp", "ntk"):
-            first, last = found[kernel][0], found[kernel][-1]
-            rows.append(
-                {
-                    "network": name,
-                    "kernel": kernel.upper(),
-                    "widths": f"{found['widths'][0]} to {found['widths'][-1]}",
-                    "deviation, narrowest, %": mean_and_error(100 * first),
-                    "widest, %": mean_and_error(100 * last),
-                    "slope": mean_and_error(slopes(found["widths"], found[kernel])),
-                }
-            )
-    seeds = next(iter(results.values()))["ntk"].shape[1]
+    for (name, kernel), (widths, found) in rates.items():
+        deviation, error = 100 * found.deviation, 100 * found.deviation_error
+        rows.append(
+            {
+                "network": name,
+                "kernel": kernel.upper(),
+                "widths": f"{widths[0]} to {widths[-1]}",
+                "deviation, narrowest, %": f"{deviation[0]:.1f} ± {error[0]:.1f}",
+                "widest, %": f"{deviation[-1]:.1f} ± {error[-1]:.1f}",
+                "slope": f"{found.slope:.2f} ± {found.slope_error:.2f}",
+            }
+        )
     return (
-        "Deviation of the kernels of finite networks from those of infinite width, relative Frobenius norm; slope of "
-        f"its logarithm against that of the width, expected -1/2. Means over {seeds} seeds ± standard error\n\n"
-        + markdown_table(rows)
+        "Deviation of the kernels of finite networks from those of infinite width, relative Frobenius norm, root mean "
+        f"square over {seeds} seeds; slope of its logarithm against that of the width, expected -1/2; ± standard error "
+        "(jackknife over seeds)\n\n" + markdown_table(rows)
     )

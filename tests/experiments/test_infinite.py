@@ -12,8 +12,8 @@ def test_a_small_run_of_widths_and_its_second_start(tmp_path, monkeypatch):
     first, second = width.run(config), width.run(config)
     np.testing.assert_array_equal(first["dense"]["ntk"], second["dense"]["ntk"])
     for kernel in ("nngp", "ntk"):
-        slopes = width.slopes(first["dense"]["widths"], first["dense"][kernel])
-        assert -1.1 < slopes.mean() < 0
+        found = width.rate(first["dense"]["widths"], first["dense"][kernel])
+        assert abs(found.slope + 0.5) < 4 * found.slope_error < 1.5
     assert (tmp_path / "infinite-width" / "default" / "rates.png").exists()
 
 
@@ -39,3 +39,15 @@ def test_canonical_images_are_turned_ones():
         np.testing.assert_array_equal(orbits.canonical(turned), orbits.canonical(x))
     outputs = np.stack([np.full((2, 1), c) for c in (1.0, 1.0, -1.0, -1.0)])
     assert orbits.disagreement(outputs) == pytest.approx(1.0)
+
+
+def test_rates_and_their_errors():
+    """Squares of mean 1 / width: normal deviations of many seeds, whose root mean square has a known error."""
+    widths, seeds = np.array([4, 16, 64]), 400
+    draws = np.random.default_rng(1).normal(size=(3, seeds)) / np.sqrt(widths)[:, None]
+    found = width.rate(widths, np.abs(draws))
+    np.testing.assert_allclose(found.deviation, widths**-0.5, rtol=0.15)
+    np.testing.assert_allclose(
+        found.deviation_error / found.deviation, (2 * seeds) ** -0.5, rtol=0.2
+    )
+    assert abs(found.slope + 0.5) < 4 * found.slope_error
