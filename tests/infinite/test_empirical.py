@@ -26,7 +26,8 @@ def case():
             shaped = [p.reshape(leaf.shape) for p, leaf in zip(parts, leaves, strict=True)]
             return net.apply(tree.unflatten(shaped), x)
 
-        return jax.jacfwd(output)(jnp.concatenate([leaf.ravel() for leaf in leaves]))
+        flat = jnp.concatenate([leaf.ravel() for leaf in leaves])
+        return jax.jit(jax.jacfwd(output))(flat)
 
     expected = np.einsum("aop,bqp->aboq", jacobian(x1), jacobian(x2))
     return net, params, x1, x2, expected
@@ -50,6 +51,7 @@ def test_products_with_vectors(case):
 def test_one_set_and_images():
     net = infinite.serial(infinite.dense(8), infinite.relu(), infinite.dense(1)).net((5,))
     x = RNG.normal(size=(4, 5)).astype(np.float32)
-    theta = empirical.ntk(net, net.init(jax.random.key(0)), x)[..., 0, 0]
+    params = net.init(jax.random.key(0))
+    theta = jax.jit(lambda p: empirical.ntk(net, p, x)[..., 0, 0])(params)
     np.testing.assert_allclose(theta, theta.T, rtol=1e-6)
     assert np.linalg.eigvalsh(theta)[0] > 0
