@@ -21,7 +21,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-mnist trees trees-plane lattice lattice-u1 intuition test slow lint format typecheck docs bench clean
+.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-mnist trees trees-plane infinite-width infinite-emergence lattice lattice-u1 intuition test slow lint format typecheck docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,12 @@ lattice-u1: setup  ## U(1) gauge theory on a lattice, likewise, in every gauge t
 
 intuition: setup  ## formulas of convex polyhedra, found by attribution
 	$(PY) -m experiments.intuition $(ARGS)
+
+infinite-width: setup  ## kernels of finite networks, and how fast they become those of infinite width
+	$(PY) -m experiments.infinite width $(ARGS)
+
+infinite-emergence: setup  ## ensembles trained on all turned images become equivariant: the theorem, and baselines
+	$(PY) -m experiments.infinite emergence $(ARGS)
 
 
 test: setup  ## the tests

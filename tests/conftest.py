@@ -55,6 +55,7 @@ QUICKLY_COMPILED = {
     "experiments",
     "explain",
     "flows",
+    "infinite",
     "manifolds",
     "nn",
     "optim",
