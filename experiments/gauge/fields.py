@@ -1,0 +1,85 @@
+"""The turned gradient of a scalar field on a surface: a vector that no isotropic network can point anywhere."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments._run import Run
+from experiments.gauge import regression, surfaces
+from geodl.datasets.files import data_dir
+
+
+TESTS = ("given frames", "random frames", "turned surface")
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The protocol."""
+
+    name: str = "default"
+    surfaces: tuple[str, ...] = ("torus", "spot")
+    """`torus` (deformed), or files of GEODL_DATA/meshes without `_simp.obj`; those that are not there are skipped"""
+    reach: float = 2.5
+    """radius of the neighborhoods, by the distance of neighboring points"""
+    fields: int = 64
+    """to train on; a quarter to choose the learning rate by, and a quarter to test on"""
+    gauges: int = 4
+    """random gauges, and rotations of the surface, that the test fields are seen in"""
+    training: regression.Training = field(default_factory=regression.Training)
+    root: str = "runs"
+
+
+def run(config: Fields) -> dict[regression.Cell, dict[str, Any]]:
+    """Train and test every network on every surface; tables and pictures land in the run's folder."""
+    run = Run("gauge-fields", config, ("surfaces", "training"))
+    problems = {
+        name: partial(problem, config, mesh)
+        for name in config.surfaces
+        if (mesh := surface(name)) is not None
+    }
+    scored = regression.fill(run, config.training, problems)
+    run.finish(regression.table(scored, TESTS))
+    return scored
+
+
+def surface(name: str):
+    """By name; None, and a word of it, where its file is not there."""
+    if name == "torus":
+        return surfaces.deformed_torus()
+    try:
+        path = data_dir() / "meshes" / f"{name}_simp.obj"
+    except FileNotFoundError as error:
+        path, reason = None, str(error)
+    else:
+        reason = f"{path} is not there"
+    if path is None or not Path(path).exists():
+        print(f"{name}: skipped, {reason}")
+        return None
+    return surfaces.read_mesh(path)
+
+
+def problem(config: Fields, mesh) -> regression.Problem:
+    """The scenes of a mesh, in upright frames."""
+    radius = config.reach * float(np.sqrt(mesh.areas.mean()))
+    near = mesh.neighborhoods(radius, np.float32)
+    some = max(1, config.fields // 4)
+    own = {
+        part: surfaces.scene(mesh, near, count, seed)
+        for seed, (part, count) in enumerate(
+            {"train": config.fields, "validation": some, "test": some}.items()
+        )
+    }
+    upright = {part: surfaces.in_space(mesh, scene) for part, scene in own.items()}
+    turns = surfaces.rotations(config.gauges, 0)
+    tests = {
+        "given frames": [upright["test"]],
+        "random frames": [
+            own["test"].randomly_framed(jax.random.key(i)) for i in range(config.gauges)
+        ],
+        "turned surface": [surfaces.in_space(mesh, own["test"], turn) for turn in turns],
+    }
+    return regression.Problem(radius, upright["train"], upright["validation"], tests)
