@@ -10,21 +10,23 @@ from flax import nnx
 
 from geodl.equivariant import gauge
 from geodl.equivariant.fields import FieldType
-from geodl.equivariant.gauge import (
-    Neighborhoods,
+from geodl.equivariant.frames import (
     change_gauge,
-    gauge_conv,
-    gauge_net,
     gauge_of_vectors,
-    gauge_pool,
     holonomy,
-    neighborhoods,
     on_frames,
     on_points,
     own_gauge,
     parallel_transport,
-    polar_neighborhoods,
     random_gauge,
+)
+from geodl.equivariant.gauge import (
+    Neighborhoods,
+    gauge_conv,
+    gauge_net,
+    gauge_pool,
+    neighborhoods,
+    polar_neighborhoods,
     stencil,
 )
 from geodl.equivariant.groups import o2, so2, so3
