@@ -2,23 +2,20 @@
 
 ``harmonics`` has the transforms, ``spherical`` the layers and networks on the sphere, ``checks`` says how equivariant
 any network is. ``groups`` and ``fields`` say what channels are, ``steerable`` has layers of images and nonlinearities,
-``frames`` and ``gauge`` those of manifolds, ``meshes`` triangle meshes for them.
+``gauge`` those of manifolds, ``meshes`` triangle meshes for them.
 """
 
-from geodl.equivariant import (
-    checks,
-    frames,
-    gauge,
-    groups,
-    harmonics,
-    meshes,
-    spherical,
-    steerable,
-)
+from geodl.equivariant import checks, gauge, groups, harmonics, meshes, spherical, steerable
 from geodl.equivariant.checks import EquivarianceGap, equivariance_gap
 from geodl.equivariant.fields import FieldType
-from geodl.equivariant.frames import holonomy, parallel_transport
-from geodl.equivariant.gauge import gauge_conv, gauge_net, neighborhoods, stencil
+from geodl.equivariant.gauge import (
+    gauge_conv,
+    gauge_net,
+    holonomy,
+    neighborhoods,
+    parallel_transport,
+    stencil,
+)
 from geodl.equivariant.meshes import TriangleMesh
 from geodl.equivariant.spherical import spherical_classifier, spherical_segmenter, with_spectra
 from geodl.equivariant.steerable import (
@@ -48,7 +45,6 @@ __all__ = [
     "TriangleMesh",
     "checks",
     "equivariance_gap",
-    "frames",
     "gauge",
     "gauge_conv",
     "gauge_net",

@@ -1,9 +1,10 @@
 """Convolutions of feature fields on Riemannian manifolds, whatever frames the features are written in.
 
-A gauge transformation (:mod:`~geodl.equivariant.frames`) takes vectors' components to k v and features to rho(k) f.
-With X the components of a tangent vector at p and T_X the transport of features from exp_p(X) along the geodesic to p,
-the convolution is (Cohen, Geiger & Weiler 2019, arXiv 1811.02017; Weiler, Forré, Verlinde & Welling 2021, arXiv
-2106.06020)
+A gauge is a choice of an orthonormal frame at every point; here the matrices (n, d, d) whose columns are the frames'
+vectors, as components in the manifold's own frames (``manifold.from_frame``). A gauge transformation turns the frames
+by k^-1 (n, d, d): vectors' components become k v, features rho(k) f. With X the components of a tangent vector at p and
+T_X the transport of features from exp_p(X) along the geodesic to p, the convolution is (Cohen, Geiger & Weiler 2019,
+arXiv 1811.02017; Weiler, Forré, Verlinde & Welling 2021, arXiv 2106.06020)
 
     (phi f)(p) = integral over |X| < R of kappa(X) (T_X f)(p) dX,      kappa(k X) = rho_out(k) kappa(X) rho_in(k)^-1.
 
@@ -32,12 +33,45 @@ from scipy.special import beta
 
 from geodl._core.checks import check, check_positive
 from geodl._core.records import register_record
+from geodl.equivariant._frames import (
+    change_gauge,
+    compose,
+    gauge_of_vectors,
+    holonomy,
+    on_frames,
+    on_points,
+    own_gauge,
+    parallel_transport,
+    random_gauge,
+    transport_matrices,
+)
 from geodl.equivariant.fields import FieldType
-from geodl.equivariant.frames import compose, transport_matrices
 from geodl.equivariant.groups import Group
 from geodl.equivariant.steerable import Gated, InvariantBias, Kernel, kernel_basis
 from geodl.manifolds import Manifold, Point
 from geodl.nn.net import Net, functional
+
+
+__all__ = [
+    "GaugeConv",
+    "GaugeNet",
+    "Neighborhoods",
+    "Stencil",
+    "change_gauge",
+    "gauge_conv",
+    "gauge_net",
+    "gauge_of_vectors",
+    "gauge_pool",
+    "holonomy",
+    "neighborhoods",
+    "on_frames",
+    "on_points",
+    "own_gauge",
+    "parallel_transport",
+    "polar_neighborhoods",
+    "random_gauge",
+    "stencil",
+]
 
 
 # -------------------------------------------------------------------------------------------------

@@ -24,8 +24,22 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from geodl._core.checks import as_shape, check, is_concrete
-from geodl.equivariant.representations import REAL, Group, Irrep, Representation
+from geodl.equivariant._representations import REAL, Group, Irrep, Representation
 from geodl.manifolds import SO3
+
+
+__all__ = [
+    "Group",
+    "Irrep",
+    "PlanarGroup",
+    "Representation",
+    "SpaceRotations",
+    "cyclic",
+    "dihedral",
+    "o2",
+    "so2",
+    "so3",
+]
 
 
 _IMAGINARY, _COMPLEX = (1,), (0, 1)

@@ -10,23 +10,21 @@ from flax import nnx
 
 from geodl.equivariant import gauge
 from geodl.equivariant.fields import FieldType
-from geodl.equivariant.frames import (
+from geodl.equivariant.gauge import (
+    Neighborhoods,
     change_gauge,
+    gauge_conv,
+    gauge_net,
     gauge_of_vectors,
+    gauge_pool,
     holonomy,
+    neighborhoods,
     on_frames,
     on_points,
     own_gauge,
     parallel_transport,
-    random_gauge,
-)
-from geodl.equivariant.gauge import (
-    Neighborhoods,
-    gauge_conv,
-    gauge_net,
-    gauge_pool,
-    neighborhoods,
     polar_neighborhoods,
+    random_gauge,
     stencil,
 )
 from geodl.equivariant.groups import o2, so2, so3

@@ -1,9 +1,4 @@
-"""Gauges, and parallel transport between them: in which frames vectors and features are written.
-
-A gauge is a choice of an orthonormal frame at every point; here the matrices (n, d, d) whose columns are the frames'
-vectors, as components in the manifold's own frames (``manifold.from_frame``). A gauge transformation turns the frames
-by k^-1 (n, d, d): vectors' components become k v, features rho(k) f.
-"""
+"""Gauges, and parallel transport between points: in which frames vectors and features are written."""
 
 from collections.abc import Callable
 
