@@ -23,11 +23,11 @@ class Fields:
     name: str = "default"
     surfaces: tuple[str, ...] = ("torus", "spot")
     """`torus` (deformed), or files of GEODL_DATA/meshes without `_simp.obj`; those that are not there are skipped"""
-    reach: float = 2.5
+    reach: float = 2.2
     """radius of the neighborhoods, by the distance of neighboring points"""
-    fields: int = 64
+    fields: int = 32
     """to train on; a quarter to choose the learning rate by, and a quarter to test on"""
-    gauges: int = 4
+    gauges: int = 2
     """random gauges, and rotations of the surface, that the test fields are seen in"""
     training: regression.Training = field(default_factory=regression.Training)
     root: str = "runs"

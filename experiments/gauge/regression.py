@@ -103,10 +103,10 @@ class Training:
     """How networks are trained."""
 
     models: tuple[Model, ...] = ("gauge", "isotropic", "plain", "turned")
-    learning_rates: tuple[float, ...] = (3e-3, 1e-2)
+    learning_rates: tuple[float, ...] = (1e-2, 3e-2)
     """the first seed is trained with each, the others with the best on validation fields"""
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 300
+    steps: int = 150
     batch: int = 2
 
 
