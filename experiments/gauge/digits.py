@@ -84,12 +84,12 @@ def run(config: Digits) -> dict[Cell, dict[str, Any]]:
 
 def pictures(key: Array, images: np.ndarray, x: np.ndarray, rotated: bool) -> Array:
     """Images (n, height, width) in [0, 1] at unit vectors x (m, 3): (n, m), each rotated or not."""
-    x = jnp.asarray(x, jnp.float32)
+    at = jnp.asarray(x, jnp.float32)
 
     @jax.jit
     def draw(row):
         key, canvas = row
-        return data.project(canvas, x @ SO3().random_uniform(key) if rotated else x)
+        return data.project(canvas, at @ SO3().random_uniform(key) if rotated else at)
 
     keys = jax.random.split(key, len(images))
     return jax.lax.map(draw, (keys, jnp.asarray(images, jnp.float32)), batch_size=256)

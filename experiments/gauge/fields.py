@@ -1,6 +1,6 @@
 """The turned gradient of a scalar field on a surface: a vector that no isotropic network can point anywhere."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ TESTS = ("given frames", "random frames", "turned surface")
 
 
 @dataclass(frozen=True)
-class Fields:
+class Fields(regression.Training):
     """The protocol."""
 
     name: str = "default"
@@ -29,19 +29,18 @@ class Fields:
     """to train on; a quarter to choose the learning rate by, and a quarter to test on"""
     gauges: int = 2
     """random gauges, and rotations of the surface, that the test fields are seen in"""
-    training: regression.Training = field(default_factory=regression.Training)
     root: str = "runs"
 
 
 def run(config: Fields) -> dict[regression.Cell, dict[str, Any]]:
     """Train and test every network on every surface; tables and pictures land in the run's folder."""
-    run = Run("gauge-fields", config, ("surfaces", "training"))
+    run = Run("gauge-fields", config, ("surfaces", "models", "seeds"))
     problems = {
         name: partial(problem, config, mesh)
         for name in config.surfaces
         if (mesh := surface(name)) is not None
     }
-    scored = regression.fill(run, config.training, problems)
+    scored = regression.fill(run, config, problems)
     run.finish(regression.table(scored, TESTS))
     return scored
 

@@ -1,7 +1,7 @@
 """Wind from geopotential and the height of the pole: on a generated globe, or on ERA-Interim's monthly means."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -26,7 +26,7 @@ TESTS = ("given frames", "random frames", "turned globe")
 
 
 @dataclass(frozen=True)
-class Wind:
+class Wind(regression.Training):
     """The protocol."""
 
     name: str = "default"
@@ -40,14 +40,13 @@ class Wind:
     """random gauges, and rotations of the globe, that the test fields are seen in"""
     friction: float = 0.2
     """of the generated flow, over the Coriolis parameter at the pole"""
-    training: regression.Training = field(default_factory=regression.Training)
     root: str = "runs"
 
 
 def run(config: Wind) -> dict[regression.Cell, dict[str, Any]]:
     """Train and test every network; the table lands in the run's folder."""
-    run = Run("gauge-wind", config, ("training",))
-    scored = regression.fill(run, config.training, {config.data: partial(problem, config)})
+    run = Run("gauge-wind", config, ("models", "seeds"))
+    scored = regression.fill(run, config, {config.data: partial(problem, config)})
     run.finish(regression.table(scored, TESTS))
     return scored
 
@@ -93,9 +92,7 @@ def era(path: Path, month: int) -> Globe:
     both = np.moveaxis(np.concatenate([potential[..., None], wind], -1), 0, -2)
     both = np.concatenate([both, both[:, :1]], 1)[::-1]  # round the globe; latitudes that rise
     around = np.append(longitude, longitude[0] + 2 * np.pi)
-    at = RegularGridInterpolator(
-        (latitude[::-1], around), both, bounds_error=False, fill_value=None
-    )
+    at = RegularGridInterpolator((latitude[::-1], around), both)
 
     def sampled(x):
         angle = np.arctan2(x[:, 1], x[:, 0])
