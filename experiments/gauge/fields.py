@@ -1,7 +1,6 @@
 """The turned gradient of a scalar field on a surface: a vector that no isotropic network can point anywhere."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments._run import Run
-from experiments.gauge import regression, surfaces
+from experiments.gauge import pictures, regression, surfaces
 from geodl.datasets.files import data_dir
 
 
@@ -35,12 +34,15 @@ class Fields(regression.Training):
 def run(config: Fields) -> dict[regression.Cell, dict[str, Any]]:
     """Train and test every network on every surface; tables and pictures land in the run's folder."""
     run = Run("gauge-fields", config, ("surfaces", "models", "seeds"))
-    problems = {
-        name: partial(problem, config, mesh)
-        for name in config.surfaces
-        if (mesh := surface(name)) is not None
-    }
+    meshes = {name: mesh for name in config.surfaces if (mesh := surface(name)) is not None}
+    problems = {name: problem(config, mesh) for name, mesh in meshes.items()}
     scored = regression.fill(run, config, problems)
+    for name, mesh in meshes.items():
+        scene = problems[name].tests["random frames"][0]
+        found = regression.predictions(run, config, problems[name], name, scored, scene)
+        pictures.vectors_on(
+            run.folder / f"{name}.png", mesh, np.asarray(scene.inputs[0, :, 0]), found
+        )
     run.finish(regression.table(scored, TESTS))
     return scored
 
@@ -72,13 +74,13 @@ def problem(config: Fields, mesh) -> regression.Problem:
             {"train": config.fields, "validation": some, "test": some}.items()
         )
     }
-    upright = {part: surfaces.in_space(mesh, scene) for part, scene in own.items()}
+    upright = {part: surfaces.turned(scene, np.eye(3)) for part, scene in own.items()}
     turns = surfaces.rotations(config.gauges, 0)
     tests = {
         "given frames": [upright["test"]],
         "random frames": [
             own["test"].randomly_framed(jax.random.key(i)) for i in range(config.gauges)
         ],
-        "turned surface": [surfaces.in_space(mesh, own["test"], turn) for turn in turns],
+        "turned surface": [surfaces.turned(own["test"], turn) for turn in turns],
     }
     return regression.Problem(radius, upright["train"], upright["validation"], tests)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from scipy.spatial import ConvexHull
 
 from geodl.equivariant import TriangleMesh
 
@@ -44,7 +45,7 @@ def vectors_on(
     colors[:, :3] *= light[:, None]
     of_vertices = np.cross(*np.moveaxis(mesh.frames, 1, 0))
     seen = np.flatnonzero(of_vertices @ front > 0.15)[::every]
-    figure = Figure(figsize=(5 * len(panels), 5), layout="constrained")
+    figure = Figure(figsize=(4 * len(panels), 4), layout="constrained")
     for ax, (title, vectors) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         flat = (corners @ axes.T)[order]
         ax.add_collection(PolyCollection(list(flat), facecolors=colors[order], edgecolors="none"))
@@ -55,6 +56,13 @@ def vectors_on(
         ax.set_axis_off()
         ax.autoscale_view()
     _save(figure, path)
+
+
+def hull(x: np.ndarray) -> TriangleMesh:
+    """Unit vectors (n, 3) joined by the triangles of their convex hull."""
+    faces = ConvexHull(x).simplices
+    outward = np.linalg.det(x[faces]) > 0
+    return TriangleMesh(x, np.where(outward[:, None], faces, faces[:, ::-1]))
 
 
 def orders(path: Path, found: Mapping[str, Sequence[Mapping[str, Any]]], radius: float) -> None:

@@ -1,7 +1,7 @@
 """Tangent vectors from scalars: networks of three kinds, trained on one scene and tested in other frames."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,13 +110,10 @@ class Training:
     batch: int = 2
 
 
-def fill(
-    run: Run, config: Training, problems: dict[str, Callable[[], Problem]]
-) -> dict[Cell, dict[str, Any]]:
+def fill(run: Run, config: Training, problems: dict[str, Problem]) -> dict[Cell, dict[str, Any]]:
     """Train every model on every surface with every seed, at the rate that is best for the first seed."""
     scored = {}
-    for surface, make in problems.items():
-        problem = make()
+    for surface, problem in problems.items():
         score_cell = partial(score, config, problem)
         for model in config.models:
             first = [Cell(surface, model, r, config.seeds[0]) for r in config.learning_rates]
@@ -141,22 +138,41 @@ def fit(config: Training, problem: Problem, cell: Cell, folder: Path) -> tuple[n
     rows = (scene.inputs, scene.vectors)
     state = train.init(net.init(key), optimizer, jax.random.fold_in(key, 1), len(rows[0]))
 
-    def loss(near, table, params, batch, key):
+    def loss(scene, table, params, batch, key):
         inputs, vectors = batch.data
         if cell.model == "turned":
-            seen = Scene(near, inputs, vectors).randomly_framed(key)
+            seen = scene._replace(inputs=inputs, vectors=vectors).randomly_framed(key)
             table, vectors = table_of(cell.model, seen, problem.radius), seen.vectors
         errors = jnp.mean(jnp.square(net.apply(params, table, inputs) - vectors), (-2, -1))
         return jnp.sum(batch.weight * errors) / jnp.sum(batch.weight), {}
 
     def step(state, data):
-        near, table, rows = data
-        of_batch = train.make_step(partial(loss, near, table), optimizer)
+        scene, table, rows = data
+        of_batch = train.make_step(partial(loss, scene, table), optimizer)
         return train.on_minibatches(of_batch, config.batch)(state, rows)
 
-    data = (scene.near, table_of(cell.model, scene, problem.radius), rows)
+    data = (scene, table_of(cell.model, scene, problem.radius), rows)
     state, _ = train.fit(train.chunked(step), state, data, config.steps, folder, chunk=50)
     return net, state.params
+
+
+def predictions(
+    run: Run,
+    config: Training,
+    problem: Problem,
+    surface: str,
+    scored: dict[Cell, dict[str, Any]],
+    scene: Scene,
+) -> dict[str, np.ndarray]:
+    """What is asked for in the first field of a scene, and what the first network of each kind finds: in space."""
+    found = {"asked for": scene.in_space(scene.vectors[0])}
+    for model in config.models:
+        cell = next(c for c in scored if (c.surface, c.model) == (surface, model))
+        net, params = fit(config, problem, cell, run.folder / cell.folder)
+        vectors = net.apply(params, table_of(model, scene, problem.radius), scene.inputs[0])
+        error = relative(vectors, scene.vectors[0])
+        found[f"{NAMES[model]}: {100 * error:.0f} % off"] = scene.in_space(vectors)
+    return found
 
 
 def score(config: Training, problem: Problem, cell: Cell, folder: Path) -> dict[str, Any]:

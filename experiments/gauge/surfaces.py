@@ -23,11 +23,13 @@ class Scene(NamedTuple):
         near: neighborhoods of the n points, in the gauge.
         inputs: scalars (fields, n, channels).
         vectors: what is to be found (fields, n, 2): components in the gauge.
+        frames: its vectors in space (n, 2, 3).
     """
 
     near: Neighborhoods
     inputs: Array
     vectors: Array
+    frames: Array
 
     def in_gauge(self, gauge: Array) -> "Scene":
         """The same fields in other frames (n, 2, 2), given in those of now."""
@@ -35,7 +37,12 @@ class Scene(NamedTuple):
             self.near.in_gauge(gauge),
             self.inputs,
             jnp.sum(self.vectors[..., None] * gauge, -2),
+            jnp.sum(gauge[..., None] * self.frames[:, :, None], 1),
         )
+
+    def in_space(self, vectors: Array) -> np.ndarray:
+        """Vectors (..., n, 3) of components (..., n, 2) in the scene's frames."""
+        return np.einsum("...ni,nij->...nj", vectors, self.frames)
 
     def randomly_framed(self, key: Array) -> "Scene":
         """The same fields in frames turned at random at every point."""
@@ -91,13 +98,14 @@ def scene(mesh: TriangleMesh, near: Neighborhoods, fields: int, seed: int) -> Sc
     """Random scalar fields on a mesh and their turned gradients, in the mesh's own frames; both of size about 1."""
     values, gradients = waves(mesh.vertices, fields, seed)
     vectors = turned_gradients(mesh.frames, gradients) / np.pi
-    return Scene(near, *(jnp.asarray(a, jnp.float32) for a in (values[..., None], vectors)))
+    arrays = (values[..., None], vectors, mesh.frames)
+    return Scene(near, *(jnp.asarray(a, jnp.float32) for a in arrays))
 
 
-def in_space(mesh: TriangleMesh, own: Scene, rotation: np.ndarray | None = None) -> Scene:
-    """A scene in upright frames, the mesh with its fields turned in space before."""
-    frames = mesh.frames if rotation is None else mesh.frames @ rotation.T
-    return own.in_gauge(jnp.asarray(upright(frames), jnp.float32))
+def turned(scene: Scene, rotation: np.ndarray) -> Scene:
+    """The surface and its fields turned in space, in upright frames."""
+    scene = scene._replace(frames=scene.frames @ jnp.asarray(rotation.T, jnp.float32))
+    return scene.in_gauge(jnp.asarray(upright(np.asarray(scene.frames)), jnp.float32))
 
 
 def rotations(count: int, seed: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +12,7 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.io import netcdf_file
 
 from experiments._run import Run
-from experiments.gauge import regression
+from experiments.gauge import pictures, regression
 from experiments.gauge.points import fibonacci
 from experiments.gauge.surfaces import Scene, rotations, waves
 from geodl.datasets.files import data_dir
@@ -46,7 +45,12 @@ class Wind(regression.Training):
 def run(config: Wind) -> dict[regression.Cell, dict[str, Any]]:
     """Train and test every network; the table lands in the run's folder."""
     run = Run("gauge-wind", config, ("models", "seeds"))
-    scored = regression.fill(run, config, {config.data: partial(problem, config)})
+    globe = problem(config)
+    scored = regression.fill(run, config, {config.data: globe})
+    scene = globe.tests["given frames"][0]
+    found = regression.predictions(run, config, globe, config.data, scored, scene)
+    mesh = pictures.hull(fibonacci(config.points))
+    pictures.vectors_on(run.folder / "wind.png", mesh, np.asarray(scene.inputs[0, :, 0]), found)
     run.finish(regression.table(scored, TESTS))
     return scored
 
@@ -115,8 +119,8 @@ def scene(globe: Globe, x: np.ndarray, near: Neighborhoods, turn: np.ndarray) ->
     potential, wind = globe.potential(back), globe.wind(back) @ turn.T
     spin = np.broadcast_to(back[:, 2], potential.shape)
     vectors = np.einsum("nij,fnj->fni", frames(x), wind)
-    inputs = np.stack([potential, spin], -1)
-    return Scene(near, *(jnp.asarray(a, jnp.float32) for a in (inputs, vectors)))
+    arrays = (np.stack([potential, spin], -1), vectors, frames(x))
+    return Scene(near, *(jnp.asarray(a, jnp.float32) for a in arrays))
 
 
 def problem(config: Wind) -> regression.Problem:
