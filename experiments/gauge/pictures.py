@@ -27,7 +27,7 @@ def vectors_on(
         path: of the picture.
         mesh: the surface, drawn from its hind triangles to the foremost.
         values: of the scalar at the vertices.
-        panels: by title, vectors of length about 1.
+        panels: by title, vectors; the longest arrow is three spaces of the vertices long.
         eye: where it is seen from, z up.
         every: how many vertices there are to an arrow.
     """
@@ -44,16 +44,22 @@ def vectors_on(
     colors = colormaps["RdBu_r"](0.5 + 0.4 * values[mesh.faces].mean(1) / largest)
     colors[:, :3] *= light[:, None]
     of_vertices = np.cross(*np.moveaxis(mesh.frames, 1, 0))
-    seen = np.flatnonzero(of_vertices @ front > 0.15)[::every]
-    figure = Figure(figsize=(4 * len(panels), 4), layout="constrained")
-    for ax, (title, vectors) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+    seen = np.flatnonzero(of_vertices @ front > 0.2)[::every]
+    longest = max(np.linalg.norm(v[seen] @ axes.T, axis=-1).max() for v in panels.values())
+    size = 3 * np.sqrt(mesh.areas.mean() * every) / longest
+    columns = min(3, len(panels))
+    shape = -(-len(panels) // columns), columns
+    figure = Figure(figsize=(4 * shape[1], 3.6 * shape[0]), layout="constrained")
+    grid = np.ravel(figure.subplots(*shape))
+    for ax in grid:
+        ax.set_axis_off()
+    for ax, (title, vectors) in zip(grid, panels.items(), strict=False):
         flat = (corners @ axes.T)[order]
         ax.add_collection(PolyCollection(list(flat), facecolors=colors[order], edgecolors="none"))
-        xy, uv = mesh.vertices[seen] @ axes.T, vectors[seen] @ axes.T
-        size = 0.5 * np.sqrt(mesh.areas.mean() * every)
-        ax.quiver(*xy.T, *(size * uv).T, angles="xy", scale_units="xy", scale=1, width=0.003)
-        ax.set(title=title, aspect="equal")
-        ax.set_axis_off()
+        xy, uv = mesh.vertices[seen] @ axes.T, size * vectors[seen] @ axes.T
+        ax.quiver(*xy.T, *uv.T, angles="xy", scale_units="xy", scale=1, width=0.004)
+        ax.set_title(title, fontsize=10)
+        ax.set_aspect("equal")
         ax.autoscale_view()
     _save(figure, path)
 

@@ -171,7 +171,9 @@ def predictions(
         net, params = fit(config, problem, cell, run.folder / cell.folder)
         vectors = net.apply(params, table_of(model, scene, problem.radius), scene.inputs[0])
         error = relative(vectors, scene.vectors[0])
-        found[f"{NAMES[model]}: {100 * error:.0f} % off"] = scene.in_space(vectors)
+        found[f"{NAMES[model]}: {100 * error:.0f} % off".replace(", ", ",\n")] = scene.in_space(
+            vectors
+        )
     return found
 
 
