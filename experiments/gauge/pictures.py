@@ -86,7 +86,10 @@ def orders(path: Path, found: Mapping[str, Sequence[Mapping[str, Any]]], radius:
     )
     ax.plot(3072, 2e-4, "kx", label="2e-4 at 3,072 points")
     ax.set(xlabel="points", ylabel=f"isometry error of a convolution, radius {radius:g}")
-    ax.grid(alpha=0.25, which="both", linewidth=0.5)
+    ticks = sorted({r["points"] for rows in found.values() for r in rows})
+    ax.set_xticks(ticks, [f"{n:,}" for n in ticks], rotation=45)
+    ax.minorticks_off()
+    ax.grid(alpha=0.25, linewidth=0.5)
     ax.legend(frameon=False)
     _save(figure, path)
 

@@ -95,9 +95,9 @@ class Points:
     """The protocol."""
 
     name: str = "default"
-    numbers: tuple[int, ...] = (192, 768, 3072, 12288)
+    numbers: tuple[int, ...] = (192, 768, 3072)
     """of points"""
-    radius: float = 0.8
+    radius: float = 1.0
     root: str = "runs"
 
 

@@ -92,7 +92,7 @@ def test_an_ellipsoid():
     tip, belt = np.argmax(mesh.vertices[:, 2]), np.abs(mesh.vertices[:, 2]) < 0.1
     np.testing.assert_allclose(density[tip], c**2 / a**4, rtol=0.1)
     np.testing.assert_allclose(density[belt].mean(), 1 / c**2, rtol=0.1)
-    near = mesh.neighborhoods(0.7, np.float64)
+    near = mesh.neighborhoods(0.4)
     counts = np.asarray(near.weight[tip]) > 0
     seen = mesh.vertices[near.indices[tip]][counts]
     # from the tip: (a sin t, c cos t), of length int sqrt(a^2 cos^2 + c^2 sin^2) dt
