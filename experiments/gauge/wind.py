@@ -37,7 +37,7 @@ class Wind(regression.Training):
     """generated ones, to train on; a quarter to choose the learning rate by, and a quarter to test on"""
     gauges: int = 2
     """random gauges, and rotations of the globe, that the test fields are seen in"""
-    friction: float = 0.2
+    friction: float = 0.5
     """of the generated flow, over the Coriolis parameter at the pole"""
     root: str = "runs"
 
