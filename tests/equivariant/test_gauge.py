@@ -532,6 +532,7 @@ def spin_error(of, to, n, key):
     return size(found - asked) / size(asked)
 
 
+@pytest.mark.quick("1-2")
 @pytest.mark.parametrize(("of", "to"), [(1, 2), (0, 1), (2, 0)])
 def test_on_the_sphere_it_is_the_spectral_spin_layer(of, to, key, x64):
     """Band-limited fields of spins: to the order of the quadrature."""

@@ -57,22 +57,27 @@ def test_frames_change_components_and_not_vectors(problem, key):
     assert jnp.abs(turned.vectors - given.vectors).max() > 0.1
 
 
-def test_only_the_gauge_network_does_not_see_frames(problem, key):
+@pytest.mark.quick("gauge")
+@pytest.mark.parametrize("model", ["gauge", "isotropic", "plain"])
+def test_only_the_gauge_network_does_not_see_frames(model, problem, key):
+    net = regression.network(model, 1)
+    params = net.init(key)
+    assert 7000 < sum(a.size for a in jax.tree.leaves(params)) < 8000
+
+    @jax.jit
+    def found(table, inputs):
+        return net.apply(params, table, inputs)
+
     scenes = [problem.tests[name][0] for name in fields.TESTS]
-    for model in ("gauge", "isotropic", "plain"):
-        net = regression.network(model, 1)
-        params = net.init(key)
-
-        def error(scene, net=net, params=params, model=model):
-            table = regression.table_of(model, scene, problem.radius)
-            return regression.relative(net.apply(params, table, scene.inputs), scene.vectors)
-
-        errors = [error(scene) for scene in scenes]
-        assert (np.ptp(errors) < 1e-5) == (model == "gauge")
-        count = sum(a.size for a in jax.tree.leaves(params))
-        assert 7000 < count < 8000
+    tables = [regression.table_of(model, scene, problem.radius) for scene in scenes]
+    errors = [
+        regression.relative(found(table, scene.inputs), scene.vectors)
+        for table, scene in zip(tables, scenes, strict=True)
+    ]
+    assert (np.ptp(errors) < 1e-5) == (model == "gauge")
 
 
+@pytest.mark.slow
 def test_fields_end(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GEODL_DATA", str(tmp_path))
     small = replace(TINY, surfaces=("small", "spot"), root=str(tmp_path))
