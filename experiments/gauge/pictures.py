@@ -27,7 +27,7 @@ def vectors_on(
         path: of the picture.
         mesh: the surface, drawn from its hind triangles to the foremost.
         values: of the scalar at the vertices.
-        panels: by title, vectors; the longest arrow is three spaces of the vertices long.
+        panels: by title, vectors; the longest arrow is as long as two edges.
         eye: where it is seen from, z up.
         every: how many vertices there are to an arrow.
     """
@@ -46,7 +46,7 @@ def vectors_on(
     of_vertices = np.cross(*np.moveaxis(mesh.frames, 1, 0))
     seen = np.flatnonzero(of_vertices @ front > 0.2)[::every]
     longest = max(np.linalg.norm(v[seen] @ axes.T, axis=-1).max() for v in panels.values())
-    size = 3 * np.sqrt(mesh.areas.mean() * every) / longest
+    size = 2.2 * np.sqrt(mesh.areas.mean() * every) / longest
     columns = min(3, len(panels))
     shape = -(-len(panels) // columns), columns
     figure = Figure(figsize=(4 * shape[1], 3.6 * shape[0]), layout="constrained")
