@@ -1,7 +1,6 @@
 """The turned gradient of a scalar field on a surface: a vector that no isotropic network can point anywhere."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 from experiments._run import Run
 from experiments.gauge import pictures, regression, surfaces
 from geodl.datasets.files import data_dir
+from geodl.equivariant import TriangleMesh
 
 
 TESTS = ("given frames", "random frames", "turned surface")
@@ -47,23 +47,18 @@ def run(config: Fields) -> dict[regression.Cell, dict[str, Any]]:
     return scored
 
 
-def surface(name: str):
+def surface(name: str) -> TriangleMesh | None:
     """By name; None, and a word of it, where its file is not there."""
     if name == "torus":
         return surfaces.deformed_torus()
     try:
-        path = data_dir() / "meshes" / f"{name}_simp.obj"
+        return surfaces.read_mesh(data_dir() / "meshes" / f"{name}_simp.obj")
     except FileNotFoundError as error:
-        path, reason = None, str(error)
-    else:
-        reason = f"{path} is not there"
-    if path is None or not Path(path).exists():
-        print(f"{name}: skipped, {reason}")
+        print(f"{name}: skipped, {error}")
         return None
-    return surfaces.read_mesh(path)
 
 
-def problem(config: Fields, mesh) -> regression.Problem:
+def problem(config: Fields, mesh: TriangleMesh) -> regression.Problem:
     """The scenes of a mesh, in upright frames."""
     radius = config.reach * float(np.sqrt(mesh.areas.mean()))
     near = mesh.neighborhoods(radius, np.float32)
