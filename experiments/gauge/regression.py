@@ -119,13 +119,9 @@ def fill(run: Run, config: Training, problems: dict[str, Problem]) -> dict[Cell,
             first = [Cell(surface, model, r, config.seeds[0]) for r in config.learning_rates]
             found = _grid.fill(run, first, score_cell, shown="validation")
             best = min(first, key=lambda cell: found[cell]["validation"]).learning_rate
-            rest = [Cell(surface, model, best, seed) for seed in config.seeds[1:]]
-            scored |= found | _grid.fill(run, rest, score_cell, shown="validation")
-            scored = {
-                c: r
-                for c, r in scored.items()
-                if (c.surface, c.model) != (surface, model) or c.learning_rate == best
-            }
+            chosen = [Cell(surface, model, best, seed) for seed in config.seeds]
+            found = _grid.fill(run, chosen, score_cell, shown="validation")
+            scored |= {cell: found[cell] for cell in chosen}
     return scored
 
 
@@ -133,8 +129,7 @@ def fit(config: Training, problem: Problem, cell: Cell, folder: Path) -> tuple[n
     """A network and its trained parameters."""
     scene = problem.train
     net, key = network(cell.model, scene.inputs.shape[-1]), jax.random.key(cell.seed)
-    rate = optax.cosine_decay_schedule(cell.learning_rate, config.steps)
-    optimizer = optax.adam(rate)
+    optimizer = optax.adam(optax.cosine_decay_schedule(cell.learning_rate, config.steps))
     rows = (scene.inputs, scene.vectors)
     state = train.init(net.init(key), optimizer, jax.random.fold_in(key, 1), len(rows[0]))
 
