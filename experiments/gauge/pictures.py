@@ -47,7 +47,7 @@ def vectors_on(
     seen = np.flatnonzero(of_vertices @ front > 0.2)[::every]
     longest = max(np.linalg.norm(v[seen] @ axes.T, axis=-1).max() for v in panels.values())
     size = 2.2 * np.sqrt(mesh.areas.mean() * every) / longest
-    columns = min(3, len(panels))
+    columns = len(panels) if len(panels) <= 4 else 3
     shape = -(-len(panels) // columns), columns
     figure = Figure(figsize=(4 * shape[1], 3.6 * shape[0]), layout="constrained")
     grid = np.ravel(figure.subplots(*shape))
