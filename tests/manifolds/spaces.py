@@ -5,14 +5,19 @@ import functools
 import jax
 import numpy as np
 
+from geodl._core.checks import is_shape
 from geodl.manifolds import (
+    SO,
     SO3,
+    SPD,
     Box,
     Euclidean,
+    Grassmann,
     Hyperboloid,
     PoincareBall,
     Product,
     Sphere,
+    Stereographic,
     Torus,
 )
 
@@ -27,6 +32,11 @@ SPACES = {
     "torus": Torus(3),
     "so3": SO3(),
     "product": Product(PoincareBall(3, 0.5), SO3()),
+    "spd": SPD(3),
+    "so": SO(4),
+    "grassmann": Grassmann(4, 2),
+    "spherical": Stereographic(3, 0.7),
+    "stereographic": Stereographic(3, -0.8),
 }
 
 # The compiler works fastest so, and compiling is what these tests spend their time on.
@@ -53,8 +63,22 @@ def with_curvatures(space, n):
     return jax.tree.map(lambda c: c * np.linspace(0.1, 1.5, n), space)
 
 
+def reach(space):
+    """Below the injectivity radius: pi / 2 on a Grassmann manifold, pi or more elsewhere."""
+    return 1.4 if isinstance(space, Grassmann) else 2.5
+
+
+def points_like(space, batch, dtype=None):
+    """The shapes and types of points."""
+    return jax.tree.map(
+        lambda shape: jax.ShapeDtypeStruct((*batch, *shape), jax.numpy.zeros(0, dtype).dtype),
+        space.event_shape,
+        is_leaf=is_shape,
+    )
+
+
 def components(seed, shape, below=2.5):
-    """Frame components of norm < below; 2.5 is inside every space's injectivity radius, pi."""
+    """Frame components of norm < below."""
     a = np.random.default_rng(seed).normal(size=shape)
     return below * a / (1 + np.linalg.norm(a, axis=-1, keepdims=True))
 
@@ -71,7 +95,8 @@ compiled_setting = jax.jit(setting, compiler_options=FAST)
 
 def random_setting(space, batch=(), seed=0):
     """Random x, y, u, v; a record with curvatures along an axis needs a batch that ends with it."""
-    return compiled_setting(space, *(components(seed + i, (*batch, space.dim)) for i in range(4)))
+    shape = (*batch, space.dim)
+    return compiled_setting(space, *(components(seed + i, shape, reach(space)) for i in range(4)))
 
 
 # Every function of the vocabulary as one of (record, points x, y, tangent vectors u, v at x).
@@ -118,6 +143,12 @@ EXTRAS = {
     Sphere: {
         "to_stereographic": lambda m, x, y, u, v: m.to_stereographic(x),
         "from_stereographic": lambda m, x, y, u, v: m.from_stereographic(m.to_frame(x, v)),
+    },
+    Stereographic: {
+        "expmap0": lambda m, x, y, u, v: m.expmap0(v),
+        "logmap0": lambda m, x, y, u, v: m.logmap0(y),
+        "mobius_add": lambda m, x, y, u, v: m.mobius_add(x, y),
+        "conformal_factor": lambda m, x, y, u, v: m.conformal_factor(x),
     },
 }
 

@@ -163,7 +163,7 @@ gradient of half sqdist is -log; differential of exp at 0 is I; logdetexp is the
 logdetexp at 0 is 0; frame is the origin's, transported
 """
 IDENTITIES = [" ".join(identity.split()) for identity in IDENTITIES.split(";")]
-LEFT_INVARIANT = ("so3", "product")  # the frame of SO(3) is not transported from the origin
+LEFT_INVARIANT = ("so3", "product", "so", "spd")  # frames that are not transported from the origin
 
 
 @pytest.mark.parametrize("identity", IDENTITIES)
