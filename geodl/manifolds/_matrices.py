@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from geodl._core.reductions import binade, safe_sqrt
-from geodl._core.special import atanhc, asinc, sinc, sinhc
+from geodl._core.reductions import binade
+from geodl._core.special import asinc, atanhc, sinc, sinhc
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -168,7 +168,9 @@ log1p = Spectral(
 )
 
 
-def log_det_exp(f: Callable[[Array], Array], curvature: Callable[[Array], Array], n: int, zero: Array):
+def log_det_exp(
+    f: Callable[[Array], Array], curvature: Callable[[Array], Array], n: int, zero: Array
+):
     """sum of f(l_i), the l_i the eigenvalues of the symmetric map w -> curvature(w) of R^n, by its matrix.
 
     On a symmetric space the differential of expmap at v has the log-determinant tr log(sin(r) / r), r^2 = R(., v) v.
@@ -220,8 +222,12 @@ _LOG = quotient(_angle_over_sine, lambda a, b: jnp.maximum(2 - a - b, _cut(a.dty
 
 
 def _half_sines(step):
-    """sin^2(angle / 2), as a symmetric matrix, of the rotation I + step: its chord squared over 4."""
-    return mul(t(step), step) / 4
+    """sin^2(angle / 2), as a symmetric matrix, of the rotation I + step: its chord squared over 4.
+
+    Of a short chord what is not skew is rounding: q = sin^2(angle) / 4 + q^2 has it in the small term.
+    """
+    chord, across = mul(t(step), step) / 4, skew(step)
+    return mul(t(across), across) / 4 + mul(chord, chord)
 
 
 def rotation_log(step: Array) -> Array:
@@ -269,8 +275,8 @@ def turn_from_origin(x: Array, p: int) -> Array:
 def nearest_orthogonal(m: Array, proper: bool = False) -> Array:
     """The factor u v^T of the singular value decomposition u s v^T of (..., n, p), p <= n; the nearest one to m.
 
-    ``proper``: of determinant 1 (n = p). Derivatives are the implicit ones of the polar decomposition, which stay finite
-    at equal singular values; 0 where the nearest is not unique.
+    ``proper``: of determinant 1 (n = p). Derivatives are the implicit ones of the polar decomposition, which stay
+    finite at equal singular values; 0 where the nearest is not unique.
     """
     return _nearest(proper, m / binade(entries(m))[..., None, None])
 

@@ -342,7 +342,8 @@ class ModuleManifold(Manifold):
 
 def _fields(cls: type, function: Callable[..., Any]) -> list[str]:
     """The arguments of the function that are fields of the record."""
-    return [name for name in inspect.signature(function).parameters if name in cls.__annotations__]
+    fields = {name for base in cls.__mro__ for name in vars(base).get("__annotations__", {})}
+    return [name for name in inspect.signature(function).parameters if name in fields]
 
 
 def _method(function: Callable[..., Any], bound: list[str]) -> Callable[..., Any]:

@@ -1,17 +1,19 @@
 """The Grassmann manifold of p-dimensional subspaces of R^n.
 
-A point is the orthogonal projection (..., n, n) to the subspace, symmetric, of eigenvalues 1 (p times) and 0: one array for
-one subspace, however its basis turns. Tangent vectors at x are the symmetric matrices v with v x + x v = v, <u, v> = tr(u v) / 2,
-so that the distance is the root of the sum of the squared principal angles. The origin is the span of the first p basis vectors,
-the frame at x the origin's, transported along the geodesic. Functions take a point for one (eagerly, an entry of x^2 - x above 2e-2
-or another rank raises ``ValueError``); ``project`` makes it so, and :func:`from_basis` a subspace of its vectors.
+A point is the orthogonal projection (..., n, n) to the subspace, symmetric, of eigenvalues 1 (p times) and 0:
+one array for one subspace, however its basis turns. Tangent vectors at x are the symmetric matrices v with v
+x + x v = v, <u, v> = tr(u v) / 2, so that the distance is the root of the sum of the squared principal
+angles. The origin is the span of the first p basis vectors, the frame at x the origin's, transported along
+the geodesic. Functions take a point for one (eagerly, an entry of x^2 - x above 2e-2 or another rank raises
+``ValueError``); ``project`` makes it so, and :func:`from_basis` a subspace of its vectors.
 
-Numerics. The geodesic with velocity v turns space by exp([v, x]), and twice the logarithm of that rotation is the one of (I - 2 y)
-(I - 2 x) = I - 2 (y - x) (I - 2 x): as on :mod:`~geodl.manifolds.so`, close points keep their digits. A principal angle of pi / 2 is
-the cut locus; what is said there of an angle of pi holds here of that.
+Numerics. The geodesic with velocity v turns space by exp([v, x]), and twice the logarithm of that rotation is
+the one of (I - 2 y) (I - 2 x) = I - 2 (y - x) (I - 2 x): as on :mod:`~geodl.manifolds.so`, close points keep
+their digits. A principal angle of pi / 2 is the cut locus; what is said there of an angle of pi holds here of
+that.
 
-Sources: Batzies, Hüper, Machado & Silva Leite, *Geometric Mean and Geodesic Regression on Grassmannians* (2015); Bendokat,
-Zimmermann & Absil, *A Grassmann Manifold Handbook* (2024).
+Sources: Batzies, Hüper, Machado & Silva Leite, *Geometric Mean and Geodesic Regression on Grassmannians*
+(2015); Bendokat, Zimmermann & Absil, *A Grassmann Manifold Handbook* (2024).
 """
 
 import math
@@ -60,7 +62,9 @@ def _validate(**arguments):
             )
             trace = np.trace(x, axis1=-2, axis2=-1)
             p = arguments.get("p", np.round(trace))
-            check(~(np.abs(trace - p) >= 0.1), f"{name} must be a projection to p dimensions", trace)
+            check(
+                ~(np.abs(trace - p) >= 0.1), f"{name} must be a projection to p dimensions", trace
+            )
 
 
 def _primitive(*points, static=()):
@@ -177,7 +181,7 @@ def from_frame(x: Matrix, a: Components, p: int) -> Matrix:
     Returns:
         Tangent vectors (..., n, n).
     """
-    return _carry(turn_from_origin(x, p), _at_origin(a, x.shape[-1], p))
+    return project_tangent(x, _carry(turn_from_origin(x, p), _at_origin(a, x.shape[-1], p)))
 
 
 @_primitive("x", "v", static=("p",))
@@ -214,7 +218,10 @@ def expmap_frame(x: Matrix, a: Components, p: int) -> Matrix:
 
 @_primitive("x", "v", static=("p",))
 def logdetexp(x: Matrix, v: Matrix, p: int) -> Scalar:
-    """log |det d exp_x| at v: sum of log |sin(r) / r| over r = t_i +- t_j and n - 2 p times t_i, t the principal angles.
+    """log |det d exp_x| at v: the sum of log |sin(r) / r| over r = t_i +- t_j, i < j, and |n - 2 p| times r = t_i.
+
+    The t_i are the principal angles of the step.
+
 
     Args:
         x: Points (..., n, n).
@@ -351,6 +358,6 @@ class Grassmann(ModuleManifold):
         return origin(self.n, self.p, dtype)
 
     def log_volume(self):
-        """Log of the volume, the product of the areas of S^(n - p), ..., S^(n - 1) over those of S^0, ..., S^(p - 1)."""
+        """The logarithms of the areas of S^(n - p), ..., S^(n - 1), less those of S^0, ..., S^(p - 1)."""
         above = math.fsum(log_area(k) for k in range(self.n - self.p, self.n))
         return above - math.fsum(log_area(k) for k in range(self.p))

@@ -1,9 +1,10 @@
-"""The group SE(3) of rigid motions p -> r p + s: as a manifold the product of SO(3) and R^3, with the group's operations.
+"""The group SE(3) of rigid motions p -> r p + s: as a manifold the product of SO(3) and R^3, with the group's
+operations.
 
-The metric is the left-invariant one that is the product of SO(3)'s bi-invariant metric and R^3's: left translations (r, s) ->
-(q r, q s + u) keep it, and geodesics are those of the factors, not one-parameter groups of screws. So :func:`SE3` is a
-:class:`~geodl.manifolds.product.Product`, with all that this offers; points are tuples (r, s) of a rotation matrix (..., 3, 3)
-and a vector (..., 3).
+The metric is the left-invariant one that is the product of SO(3)'s bi-invariant metric and R^3's: left
+translations (r, s) -> (q r, q s + u) keep it, and geodesics are those of the factors, not one-parameter
+groups of screws. So :func:`SE3` is a :class:`~geodl.manifolds.product.Product`, with all that this offers;
+points are tuples (r, s) of a rotation matrix (..., 3, 3) and a vector (..., 3).
 
 Sources: Park, *Distance Metrics on the Rigid-Body Motions* (1995); Zefran, Kumar & Croke (1999).
 """
@@ -37,7 +38,9 @@ def apply(x: Motion, p: Vector) -> Vector:
 def compose(x: Motion, y: Motion) -> Motion:
     """x y, the motion by y and then by x: (q r, q s + u) for x = (q, u) and y = (r, s)."""
     (q, _), (r, s) = x, map(jnp.asarray, y)
-    return dot(jnp.asarray(q)[..., :, None, :], jnp.swapaxes(r, -1, -2)[..., None, :, :]), apply(x, s)
+    return dot(jnp.asarray(q)[..., :, None, :], jnp.swapaxes(r, -1, -2)[..., None, :, :]), apply(
+        x, s
+    )
 
 
 def inverse(x: Motion) -> Motion:

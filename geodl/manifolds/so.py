@@ -1,17 +1,19 @@
 """The rotation group SO(n) with its bi-invariant metric, n of any size; :mod:`~geodl.manifolds.so3` for n = 3.
 
-Points are rotation matrices (..., n, n). Tangent vectors at x are the ambient matrices x w, w skew, with <u, v> =
-tr(u^T v) / 2: a rotation by an angle in one plane has that length, and the origin is the identity. The frame at x is left
-invariant, its components are the entries of w below the diagonal, by rows. Functions take x^T x = I for granted (eagerly, an
-entry off by more than 2e-2 or det x < 0 raises ``ValueError``); ``project`` makes it so.
+Points are rotation matrices (..., n, n). Tangent vectors at x are the ambient matrices x w, w skew, with <u,
+v> = tr(u^T v) / 2: a rotation by an angle in one plane has that length, and the origin is the identity. The
+frame at x is left invariant, its components are the entries of w below the diagonal, by rows. Functions take
+x^T x = I for granted (eagerly, an entry off by more than 2e-2 or det x < 0 raises ``ValueError``);
+``project`` makes it so.
 
-Numerics. exp and log are the formulas of Rodrigues by functions of one symmetric matrix, w^T w or the squared chord (y -
-x)^T (y - x) / 4, so that close rotations keep their digits. The logarithm of a rotation by pi - e in a plane has an error of
-2 eps / e^2, its derivative more: in float32 1e-5 to e = 0.2, in float64 1e-12 to 0.03. Where an angle is pi (to 4 sqrt(eps))
-two geodesics arrive; the plane that is taken is one of eigenvectors as they come, and has no derivatives. Elsewhere
-those are right, and finite, up to order two.
+Numerics. exp and log are the formulas of Rodrigues by functions of one symmetric matrix, w^T w or the squared
+chord (y - x)^T (y - x) / 4, so that close rotations keep their digits. The logarithm of a rotation by pi - e
+in a plane has an error of 4 eps / e^2, its derivative more: in float32 1e-5 to e = 0.2, in float64 1e-12 to
+0.03. Where an angle is pi (to 4 sqrt(eps)) two geodesics arrive; the plane that is taken is one of
+eigenvectors as they come, and has no derivatives. Elsewhere those are right, and finite, up to order two.
 
-Sources: Gallier & Xu, *Computing Exponentials of Skew-Symmetric Matrices and Logarithms of Orthogonal Matrices* (2002).
+Sources: Gallier & Xu, *Computing Exponentials of Skew-Symmetric Matrices and Logarithms of Orthogonal
+Matrices* (2002).
 """
 
 import math
@@ -119,7 +121,10 @@ def geodesic(t: Scalar, x: Matrix, y: Matrix) -> Matrix:
 
 @_primitive("x", "v")
 def logdetexp(x: Matrix, v: Matrix) -> Scalar:
-    """log |det d exp_x| at v: sum of 2 log |sin(r/2) / (r/2)| over r = |t_i +- t_j| (and t_i, n odd), t the angles of v."""
+    """log |det d exp_x| at v: the sum of 2 log |sin(r/2) / (r/2)| over r = t_i +- t_j, i < j, t the angles of v.
+
+    For odd n also over r = t_i.
+    """
     return _logdetexp(_body(x, v))
 
 

@@ -1,18 +1,20 @@
-"""Symmetric positive definite matrices with the affine-invariant metric: lengths do not change under x -> g x g^T.
+"""Symmetric positive definite matrices with the affine-invariant metric: lengths do not change under x -> g x
+g^T.
 
-Points and tangent vectors are symmetric matrices (..., n, n), <u, v> = tr(x^-1 u x^-1 v); the origin is the identity.
-The curvature is not positive and not constant; the determinant's logarithm over sqrt(n) is a flat direction. Functions
-take x for symmetric and positive definite (eagerly, one that is not raises ``ValueError``, inside jit it gives NaN);
-of what is not symmetric they read the symmetric part.
+Points and tangent vectors are symmetric matrices (..., n, n), <u, v> = tr(x^-1 u x^-1 v); the origin is the
+identity. The curvature is not positive and not constant; the determinant's logarithm over sqrt(n) is a flat
+direction. Functions take x for symmetric and positive definite (eagerly, one that is not raises
+``ValueError``, inside jit it gives NaN); of what is not symmetric they read the symmetric part.
 
-Numerics. With the factor of Cholesky x = l l^T everything happens at the identity, in l^-1 v l^-T: expmap there is the
-matrix exponential, and its inverse is taken of l^-1 (y - x) l^-T as log(1 + .), so that close points keep their digits.
-The frame at x is l E l^T, E the symmetric matrices of one or two entries: smooth everywhere, and invariant under
-triangular matrices. What is lost is the condition number: float32 has a distance to 1e-5 where the eigenvalues of
-x^-1 y are within a factor of 100 of each other. Derivatives are right, and finite at equal eigenvalues, up to order two.
+Numerics. With the factor of Cholesky x = l l^T everything happens at the identity, in l^-1 v l^-T: expmap
+there is the matrix exponential, and its inverse is taken of l^-1 (y - x) l^-T as log(1 + .), so that close
+points keep their digits. The frame at x is l E l^T, E the symmetric matrices of one or two entries: smooth
+everywhere, and invariant under triangular matrices. What is lost is the condition number: float32 has a
+distance to 1e-5 where the eigenvalues of x^-1 y are within a factor of 100 of each other. Derivatives are
+right, and finite at equal eigenvalues, up to order two.
 
-Sources: Pennec, Fillard & Ayache, *A Riemannian Framework for Tensor Computing* (2006); Bhatia, *Positive Definite
-Matrices* (2007), chapter 6.
+Sources: Pennec, Fillard & Ayache, *A Riemannian Framework for Tensor Computing* (2006); Bhatia, *Positive
+Definite Matrices* (2007), chapter 6.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +28,7 @@ from jaxtyping import Float
 
 from geodl._core.checks import check, check_dim, primitive
 from geodl._core.records import register_record
-from geodl._core.reductions import dot, safe_norm, scale, zero_of
+from geodl._core.reductions import dot, safe_norm, zero_of
 from geodl._core.special import log_sinhc
 from geodl.manifolds import _matrices as matrices
 from geodl.manifolds._matrices import entries, mul, spectral, symmetric, t
@@ -43,7 +45,9 @@ def _validate(**arguments):
         if name in arguments:
             x = arguments[name]
             off = np.abs(x - np.swapaxes(x, -1, -2)).max((-2, -1)) / np.abs(x).max((-2, -1))
-            check(~(off >= 1e-2), f"{name} must be symmetric: largest entry of {name} - {name}^T", off)
+            check(
+                ~(off >= 1e-2), f"{name} must be symmetric: largest entry of {name} - {name}^T", off
+            )
             least = np.linalg.eigvalsh(np.where(np.isnan(x), 1.0, x))[..., 0]
             check(least > 0, f"{name} must be positive definite: its least eigenvalue", least)
 

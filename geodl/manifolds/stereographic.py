@@ -1,22 +1,24 @@
 """The kappa-stereographic space: constant sectional curvature kappa of either sign, smooth through 0.
 
-For kappa < 0 it is the Poincaré ball {x in R^d : -kappa |x|^2 < 1} with c = -kappa, for kappa > 0 the sphere of radius 1 /
-sqrt(kappa) in stereographic coordinates, R^d without one point, and for kappa = 0 R^d with 4 times its metric. The metric is
-lambda_x^2 <u, v>, lambda_x = 2 / (1 + kappa |x|^2). ``kappa`` is a float or an array that broadcasts against the leading axes
-of the points; derivatives in it are right also at 0, so that a curvature can be learned through its sign, and a sphere's radius
-be a parameter.
+For kappa < 0 it is the Poincaré ball {x in R^d : -kappa |x|^2 < 1} with c = -kappa, for kappa > 0 the sphere
+of radius 1 / sqrt(kappa) in stereographic coordinates, R^d without one point, and for kappa = 0 R^d with 4
+times its metric. The metric is lambda_x^2 <u, v>, lambda_x = 2 / (1 + kappa |x|^2). ``kappa`` is a float or
+an array that broadcasts against the leading axes of the points; derivatives in it are right also at 0, so
+that a curvature can be learned through its sign, and a sphere's radius be a parameter.
 
-Numerics. Either sign has the formulas that are well conditioned there: those of :mod:`~geodl.manifolds.poincare`, and for
-kappa > 0 such as form everything of w = y - x: with A = 1 + kappa |x|^2, B = 1 + kappa |y|^2 and e = 1 + kappa <x, y>
+Numerics. Either sign has the formulas that are well conditioned there: those of
+:mod:`~geodl.manifolds.poincare`, and for kappa > 0 such as form everything of w = y - x: with A = 1 + kappa
+|x|^2, B = 1 + kappa |y|^2 and e = 1 + kappa <x, y>
 
     sin^2(a) = kappa |w|^2 / (A B),   cos^2(a) = (e^2 + kappa^2 |x ^ w|^2) / (A B),   dist = 2 a / sqrt(kappa),
 
-each by the one that is small. Where kappa > 0 the chart ends at sqrt(kappa) |x| = 2 / eps, to which ``project`` and ``expmap``
-clip; at the antipode the direction of logmap is the first coordinate's. Both halves are computed: where the sign is known,
-:mod:`~geodl.manifolds.poincare` and :mod:`~geodl.manifolds.sphere` take half the time.
+each by the one that is small. Where kappa > 0 the chart ends at sqrt(kappa) |x| = 2 / eps, to which
+``project`` and ``expmap`` clip; at the antipode the direction of logmap is the first coordinate's. Both
+halves are computed: where the sign is known, :mod:`~geodl.manifolds.poincare` and
+:mod:`~geodl.manifolds.sphere` take half the time.
 
-Sources: Bachmann, Bécigneul & Ganea, *Constant Curvature Graph Convolutional Networks* (2020); Skopek, Ganea & Bécigneul,
-*Mixed-curvature Variational Autoencoders* (2020).
+Sources: Bachmann, Bécigneul & Ganea, *Constant Curvature Graph Convolutional Networks* (2020); Skopek, Ganea
+& Bécigneul, *Mixed-curvature Variational Autoencoders* (2020).
 """
 
 from dataclasses import dataclass, field
@@ -366,9 +368,8 @@ class Stereographic(ModuleManifold):
     @property
     def winding(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """Closed geodesics of length 2 pi / sqrt(kappa), where kappa > 0; else of a length beyond all probability."""
-        kappa = jnp.asarray(self.kappa)
-        least = 1e-6
-        return Winding("directions", 2 * np.pi * lax.rsqrt(jnp.maximum(kappa, least)))
+        kappa = jnp.maximum(jnp.asarray(self.kappa), 1e-6)
+        return Winding("directions", 2 * np.pi * lax.rsqrt(kappa))
 
     def log_volume_element(self, x):
         """dim log lambda_x."""

@@ -1,17 +1,19 @@
 """The Stiefel manifold of orthonormal p-frames in R^n, 0 < p < n, with the canonical metric.
 
-Points are matrices (..., n, p) with x^T x = I; tangent vectors at x are v with x^T v skew, <u, v> = tr(u^T (I - x x^T / 2) v), the
-metric of the quotient SO(n) / SO(n - p). The origin is the first p basis vectors. The frame at x is that of v = x w + z b with w skew
-and z the complement of x that the shortest rotation of the origin's span to x's makes of the origin's: components are the entries of w
-below the diagonal and those of b. Functions take x^T x = I for granted (eagerly, an entry off by more than 2e-2 raises
-``ValueError``); ``project`` makes it so.
+Points are matrices (..., n, p) with x^T x = I; tangent vectors at x are v with x^T v skew, <u, v> = tr(u^T (I
+- x x^T / 2) v), the metric of the quotient SO(n) / SO(n - p). The origin is the first p basis vectors. The
+frame at x is that of v = x w + z b with w skew and z the complement of x that the shortest rotation of the
+origin's span to x's makes of the origin's: components are the entries of w below the diagonal and those of b.
+Functions take x^T x = I for granted (eagerly, an entry off by more than 2e-2 raises ``ValueError``);
+``project`` makes it so.
 
-Geodesics are orbits of rotations and parallel transport is one of the tangent space, both in closed form. The logarithm is not: it is
-found by Gauss-Newton steps from the chord, and is NaN where these do not converge, which :func:`solve_log` reports; within a distance
-of 2.5 they do. dist, geodesic and transport are by way of it. What is not offered: logdetexp, and with it wrapped distributions.
+Geodesics are orbits of rotations and parallel transport is one of the tangent space, both in closed form. The
+logarithm is not: it is found by Gauss-Newton steps from the chord, and is NaN where these do not converge,
+which :func:`solve_log` reports; within a distance of 2.5 they do. dist, geodesic and transport are by way of
+it. What is not offered: logdetexp, and with it wrapped distributions.
 
-Sources: Edelman, Arias & Smith, *The Geometry of Algorithms with Orthogonality Constraints* (1998); Zimmermann & Hüper, *Computing
-the Riemannian Logarithm on the Stiefel Manifold* (2022).
+Sources: Edelman, Arias & Smith, *The Geometry of Algorithms with Orthogonality Constraints* (1998);
+Zimmermann & Hüper, *Computing the Riemannian Logarithm on the Stiefel Manifold* (2022).
 """
 
 import math
@@ -66,7 +68,10 @@ def _whole(x):
     if not p < n:
         raise ValueError(f"stiefel: points have shape (..., n, p) with p < n, got {x.shape}")
     step = matrices.turn_from_origin(symmetric(mul(x, t(x))), p)
-    return jnp.concatenate([x, (jnp.eye(n, dtype=x.dtype) + step)[..., p:]], -1)
+    z = (jnp.eye(n, dtype=x.dtype) + step)[..., p:]
+    z = z - mul(x, t(x), z)  # what the logarithm has lost next to the cut locus
+    z = z + mul(z, jnp.eye(n - p, dtype=x.dtype) - mul(t(z), z)) / 2
+    return jnp.concatenate([x, z], -1)
 
 
 def _generator(a, n, p):
@@ -79,9 +84,7 @@ def _generator(a, n, p):
     w = matrices.from_skew_components(a[..., :turns], p)
     b = a[..., turns:].reshape(*a.shape[:-1], n - p, p)
     corner = jnp.zeros((*a.shape[:-1], n - p, n - p), a.dtype)
-    return jnp.concatenate(
-        [jnp.concatenate([w, b], -2), jnp.concatenate([-t(b), corner], -2)], -1
-    )
+    return jnp.concatenate([jnp.concatenate([w, b], -2), jnp.concatenate([-t(b), corner], -2)], -1)
 
 
 def _components(g, p):
@@ -115,7 +118,7 @@ def _exp(whole, a, p):
 
 
 class Logarithm(NamedTuple):
-    """A tangent vector by its components (..., d), and the Frobenius norm (...) by which its geodesic misses its end."""
+    """Components (..., d) of a tangent vector, and the Frobenius norm (...) by which its geodesic misses its end."""
 
     components: Array
     residual: Array
@@ -134,7 +137,7 @@ def solve_log(x: Matrix, y: Matrix) -> Logarithm:
 
 
 def _solve_log(whole, y):
-    n, p = y.shape
+    p = y.shape[-1]
 
     def missing(a):
         return (_exp(whole, a, p) - y).ravel()

@@ -33,7 +33,10 @@ def test_what_is_not_finite_is_said():
     d, taxonomy = np.array([[0.0, np.nan, 1.0]] * 2), data.generated(depth=1)
     found = metrics.ranking(d, d == 1, np.arange(2))
     assert np.isnan([found.map, found.rank]).all()
-    fine, broken = metrics.distortion(d[:, 2:], np.ones((2, 1))), metrics.distortion(d, np.ones((2, 3)))
+    fine, broken = (
+        metrics.distortion(d[:, 2:], np.ones((2, 1))),
+        metrics.distortion(d, np.ones((2, 3))),
+    )
     for both in (fine + broken, broken + fine):
         assert np.isnan([both.worst, both.mean]).all()
     one = {"map": np.array(0.5), "rank": np.array(2.0), "cpu_seconds": np.array(1.0)}

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import numpy as np
+import pytest
 
 from geodl._core.checks import is_shape
 from geodl.manifolds import (
@@ -36,8 +37,13 @@ SPACES = {
     "so": SO(4),
     "grassmann": Grassmann(4, 2),
     "spherical": Stereographic(3, 0.7),
-    "stereographic": Stereographic(3, -0.8),
+    "stereographic": Stereographic(2, -0.8),
 }
+NEWER = ("spd", "so", "grassmann", "spherical", "stereographic")
+INFINITE = ("spd", "spherical", "stereographic")  # of no or of unknown volume: no uniform points
+
+# The rows as parameters of a test: those whose programs take long to compile are slow ones.
+ROWS = [pytest.param(n, marks=pytest.mark.slow) if n in NEWER else n for n in SPACES]
 
 # The compiler works fastest so, and compiling is what these tests spend their time on.
 FAST = {"xla_backend_optimization_level": 0}
