@@ -95,7 +95,7 @@ test: setup  ## the tests
 	$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
 slow: setup  ## the tests that take minutes each
-	$(PY) -m pytest -m slow $(ARGS)
+	$(PY) -m pytest -m slow -n auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/.lint-$(VERSION)  ## ruff: rules and format, changes nothing
 	$(PY) -m ruff check .

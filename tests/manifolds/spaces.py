@@ -21,6 +21,7 @@ from geodl.manifolds import (
     Stereographic,
     Torus,
 )
+from tests.manifolds.foreign import HalfSpace
 
 
 SPACES = {
@@ -39,11 +40,17 @@ SPACES = {
     "spherical": Stereographic(3, 0.7),
     "stereographic": Stereographic(2, -0.8),
 }
+# What is asked of a user's manifold too: the geometry, not our promises about types, ranks and NaN.
+EVERY_SPACE = SPACES | {"foreign": HalfSpace(2)}
+
 NEWER = ("spd", "so", "grassmann", "spherical", "stereographic")
 INFINITE = ("spd", "spherical", "stereographic")  # of no or of unknown volume: no uniform points
 
-# The rows as parameters of a test: those whose programs take long to compile are slow ones.
-ROWS = [pytest.param(n, marks=pytest.mark.slow) if n in NEWER else n for n in SPACES]
+
+def rows(names):
+    """As parameters of a test: those whose programs take long to compile are slow ones."""
+    return [pytest.param(n, marks=pytest.mark.slow) if n in NEWER else n for n in names]
+
 
 # The compiler works fastest so, and compiling is what these tests spend their time on.
 FAST = {"xla_backend_optimization_level": 0}

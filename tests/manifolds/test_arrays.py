@@ -24,7 +24,6 @@ from geodl.manifolds import (
 )
 from tests.manifolds.spaces import (
     FAST,
-    ROWS,
     SPACES,
     Compiled,
     assert_close,
@@ -32,6 +31,7 @@ from tests.manifolds.spaces import (
     functions,
     points_like,
     random_setting,
+    rows,
     with_curvatures,
 )
 
@@ -64,7 +64,7 @@ def test_vmap_and_broadcasting_agree_with_batches(name):
             assert_close(actual, e, 1e-11, method)
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", rows(SPACES))
 def test_leading_axes_broadcast(name):
     space = SPACES[name]
     batches = ((4, 1), (3,), (2, 1, 1), (1, 3))  # of x, y, u, v
