@@ -25,26 +25,41 @@ Motion = tuple[Rotation, Vector]
 
 
 def SE3() -> Product:
-    """The manifold of rigid motions, ``Product(SO3(), Euclidean(3))``."""
+    """The manifold of rigid motions.
+
+    Returns:
+        ``Product(SO3(), Euclidean(3))``.
+    """
     return Product(SO3(), Euclidean(3))
 
 
 def apply(x: Motion, p: Vector) -> Vector:
-    """r p + s: the points p (..., 3), moved by x = (r, s)."""
-    r, s = map(jnp.asarray, x)
-    return dot(r, jnp.asarray(p)[..., None, :]) + s
+    """r p + s for x = (r, s).
+
+    Returns:
+        The points p (..., 3), moved.
+    """
+    r, s = x
+    return dot(r, p[..., None, :]) + s
 
 
 def compose(x: Motion, y: Motion) -> Motion:
-    """x y, the motion by y and then by x: (q r, q s + u) for x = (q, u) and y = (r, s)."""
-    (q, _), (r, s) = x, map(jnp.asarray, y)
-    return dot(jnp.asarray(q)[..., :, None, :], jnp.swapaxes(r, -1, -2)[..., None, :, :]), apply(
-        x, s
-    )
+    """(q r, q s + u) for x = (q, u) and y = (r, s).
+
+    Returns:
+        x y, the motion by y and then by x.
+    """
+    (q, _), (r, s) = x, y
+    columns = jnp.swapaxes(r, -1, -2)[..., None, :, :]
+    return dot(q[..., :, None, :], columns), apply(x, s)
 
 
 def inverse(x: Motion) -> Motion:
-    """The motion back: (r^T, -r^T s)."""
-    r, s = map(jnp.asarray, x)
+    """(r^T, -r^T s) for x = (r, s).
+
+    Returns:
+        The motion back.
+    """
+    r, s = x
     back = jnp.swapaxes(r, -1, -2)
     return back, -dot(back, s[..., None, :])

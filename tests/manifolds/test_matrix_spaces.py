@@ -380,7 +380,7 @@ def test_rigid_motions_are_four_by_four_matrices():
 
     np.testing.assert_allclose(matrix(se3.compose(x, y)), matrix(x) @ matrix(y), atol=1e-6)
     np.testing.assert_allclose(matrix(se3.inverse(x)), np.linalg.inv(matrix(x)), atol=1e-6)
-    p = np.array([1.0, 2.0, -0.5], np.float32)
+    p = jnp.array([1.0, 2.0, -0.5])
     np.testing.assert_allclose(se3.apply(x, p), (matrix(x) @ np.append(p, 1))[:3], atol=1e-6)
     moved = space.dist(se3.compose(z, x), se3.compose(z, y))
     np.testing.assert_allclose(moved, space.dist(x, y), rtol=1e-5)
