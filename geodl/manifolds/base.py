@@ -336,8 +336,8 @@ class ModuleManifold(Manifold):
         if function is None:
             return super().random_uniform(key, batch_shape, dtype)
         bound = {name: getattr(self, name) for name in _fields(type(self), function)}
-        shape = (*as_shape(batch_shape), *self.event_shape)
-        return function(key, shape, dtype=dtype, **bound)
+        bound |= {"shape": (*as_shape(batch_shape), *self.event_shape), "dtype": dtype}
+        return function(key, **bound)
 
 
 def _fields(cls: type, function: Callable[..., Any]) -> list[str]:
