@@ -107,7 +107,7 @@ def start_run(experiment: str, name: str, protocol: Mapping[str, Any], root: str
     path = folder / "config.json"
     values = _read_json(json.dumps(protocol, default=_plain))
     record = _read_json(path.read_text()) if path.exists() else {"config": values, "starts": []}
-    before, now = _flat(record["config"]), _flat(values)
+    before, now = flat(record["config"]), flat(values)
     changed = [k for k in sorted(before | now) if before.get(k, _ABSENT) != now.get(k, _ABSENT)]
     if changed:
         fields = ", ".join(
@@ -144,12 +144,12 @@ def _read_json(text: str) -> Any:
 _ABSENT = "absent"
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, with dotted names."""
     if not isinstance(tree, Mapping):
         return {prefix: tree}
     dotted = ((f"{prefix}.{key}" if prefix else str(key), value) for key, value in tree.items())
-    return {name: leaf for key, value in dotted for name, leaf in _flat(value, key).items()}
+    return {name: leaf for key, value in dotted for name, leaf in flat(value, key).items()}
 
 
 def provenance() -> dict[str, Any]:
