@@ -60,10 +60,10 @@ def minibatches(loss, params, optimizer, data, batch=16, convolutional=False):
     )
 
 
-def pvae_model(width=32, items=16):
+def pvae_model(width=32, items=16, family=distributions.RiemannianNormal):
     return vae.vae(
         PoincareBall(2, 1.2),
-        distributions.RiemannianNormal,
+        family,
         nn.mlp([items, width, 3]),
         vae.decoder(nn.Gyroplane, 2, [width, items]),
         vae.gaussian,
