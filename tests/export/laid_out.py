@@ -2,6 +2,8 @@
 
 from contextlib import contextmanager
 
+import jax
+import numpy as np
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from experiments import _devices
@@ -30,8 +32,9 @@ def laid_out(made, mesh):
     everywhere = NamedSharding(mesh, PartitionSpec())
     if isinstance(made, Evaluation):
         f, params, samples = made
-        rows = train.batch_sharding(mesh)
-        return f, (lowering.abstract(params, everywhere), lowering.abstract(samples, rows))
+        samples = jax.tree.map(lambda a: np.broadcast_to(a[:1], (mesh.size, *a.shape[1:])), samples)
+        rows = lowering.abstract(samples, train.batch_sharding(mesh))
+        return f, (lowering.abstract(params, everywhere), rows)
     step, state, data, _ = made
     layout = train.fully_sharded(mesh, state)
     arguments = lowering.abstract(state, layout), lowering.abstract(data, everywhere)

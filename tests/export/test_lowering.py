@@ -55,9 +55,11 @@ def test_faults_are_seen():
         summed, mesh=mesh, in_specs=rows.spec, out_specs=PartitionSpec("fsdp"), check_vma=False
     )
     found = {
-        name: lowering.lower(f, x, platform="tpu").faults()
-        for name, f in {"calls": calls, "mapped": mapped}.items()
+        name: lowering.lower(f, x, platform=platform).faults()
+        for name, f, platform in (("calls", calls, "cpu"), ("mapped", mapped, "tpu"))
     }
+    with pytest.raises(ValueError, match="lowering platform tpu"):
+        lowering.lower(calls, x, platform="tpu")
     with jax.enable_x64(True):
         wide = lowering.lower(lambda x: x.astype(jnp.float64), x, platform="cuda")
     assert found["calls"] == ["a callback of the host"]

@@ -252,6 +252,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@passed_over
 def test_a_full_disk_and_one_that_is_read_only(unbroken, small_disk):
     disk, mount = small_disk
     fit(RUN, disk, steps=10)
