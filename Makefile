@@ -95,7 +95,7 @@ test: setup  ## the tests
 	$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
 slow: setup  ## the tests that take minutes each
-	$(PY) -m pytest -m slow $(ARGS)
+	$(PY) -m pytest -m slow -n auto --dist loadfile $(ARGS)
 
 lower: setup  ## every flagship step lowered for TPU and CUDA, over 8 and 256 devices, from this machine
 	$(PY) -m tests.export $(ARGS)

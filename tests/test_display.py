@@ -2,8 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
+from geodl import counterfactual as cf
 from geodl import distributions, flows, generators, nn, vae
 from geodl.generators import Generator
 from geodl.manifolds import SO3, Box, Euclidean, Hyperboloid, PoincareBall, Product, Sphere, Torus
@@ -38,6 +40,9 @@ PRINTED = {
     ),
     "VonMisesFisher(loc float32[5, 3], concentration float32[5])": distributions.VonMisesFisher(
         jnp.tile(jnp.eye(3)[0], (5, 1)), jnp.ones(5)
+    ),
+    "Search(Generator(Sphere(dim=2) -> float32[], no encoder), confidence(0.99), 9 steps at most)": (
+        cf.Search(Generator(jnp.sum, Sphere(2)), jnp.sum, cf.confidence(), optax.sgd(0.1), steps=9)
     ),
     "SO3()": SO3(),
     "Hyperboloid(dim=2, c=0.5)": Hyperboloid(2, 0.5),

@@ -36,6 +36,9 @@ def traced(strict, f, *args):
         return jax.eval_shape(f, *args)
 
 
+@pytest.mark.quick(
+    *(f"{mode}-{name}" for mode in MODES for name in SPACES if name not in ("hyperboloid", "so3"))
+)
 @pytest.mark.parametrize("name", SPACES)
 def test_vocabulary(strict, name):
     """Values and derivatives of every function."""

@@ -135,6 +135,9 @@ class Search:
         for name in ("model", "penalty", "direction", "postprocess"):
             object.__setattr__(self, name, as_pytree(getattr(self, name)))
 
+    def __repr__(self) -> str:
+        return f"Search({self.generator}, {self.target}, {self.steps} steps at most)"
+
     def init(self, z: Any, goal: Any) -> State:
         """The searches at their starts.
 

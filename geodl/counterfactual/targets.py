@@ -26,6 +26,11 @@ class Target(NamedTuple):
     """(output, goal) to a boolean"""
     validate: Callable[[tuple[int, ...], Array], None]
     """(shape of the output, goals with a leading axis n); raises ``ValueError`` for what cannot be"""
+    name: str = "Target"
+    """what it prints"""
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 @functools.cache
@@ -40,7 +45,8 @@ def confidence(probability: float = 0.99) -> Target:
     """
     if not 0 < probability < 1:
         raise ValueError(f"confidence: a probability in (0, 1) is needed, got {probability}")
-    return _classes(jax.nn.logsumexp, math.log(probability) - math.log1p(-probability))
+    threshold = math.log(probability) - math.log1p(-probability)
+    return _classes(jax.nn.logsumexp, threshold, f"confidence({probability})")
 
 
 @functools.cache
@@ -50,10 +56,10 @@ def margin(size: float = 0.0) -> Target:
     Returns:
         The target; the same arguments give the same one.
     """
-    return _classes(jnp.max, size)
+    return _classes(jnp.max, size, f"margin({size})")
 
 
-def _classes(reduce, threshold):
+def _classes(reduce, threshold, name):
     """The goal's logit against the others', put into one number by ``reduce``."""
 
     def objective(logits, goal):
@@ -73,7 +79,9 @@ def _classes(reduce, threshold):
         exists = (goal >= 0) & (goal < shape[0])
         check(exists, f"target: a class among 0..{shape[0] - 1} is needed", goal)
 
-    return Target(objective, lambda logits, goal: objective(logits, goal) >= threshold, validate)
+    return Target(
+        objective, lambda logits, goal: objective(logits, goal) >= threshold, validate, name
+    )
 
 
 @functools.cache
@@ -97,6 +105,7 @@ def value(tolerance: float) -> Target:
         lambda y, goal: -jnp.square(_minus(y, goal)) / 2,
         lambda y, goal: jnp.abs(_minus(y, goal)) <= tolerance,
         validate,
+        f"value({tolerance})",
     )
 
 
@@ -122,7 +131,10 @@ def interval() -> Target:
         )
 
     return Target(
-        lambda y, goal: -outside(y, goal), lambda y, goal: outside(y, goal) <= 0, validate
+        lambda y, goal: -outside(y, goal),
+        lambda y, goal: outside(y, goal) <= 0,
+        validate,
+        "interval()",
     )
 
 
@@ -141,7 +153,12 @@ def reconstruction(error: float = 0.0) -> Target:
         if goal.shape[1:] != shape:
             raise ValueError(f"target: data of shape {shape} are needed, got {goal.shape[1:]}")
 
-    return Target(objective, lambda x, goal: objective(x, goal) >= -error, validate)
+    return Target(
+        objective,
+        lambda x, goal: objective(x, goal) >= -error,
+        validate,
+        f"reconstruction({error})",
+    )
 
 
 def _minus(y, goal):

@@ -1,7 +1,8 @@
 """Data sets: generated, bundled with a dependency, under GEODL_DATA, or fetched on request."""
 
 from geodl.datasets.branching import ENTROPY_FLOOR, BranchingDiffusion, branching_diffusion
-from geodl.datasets.earth import (
+from geodl.datasets.files import data_dir, fetch
+from geodl.datasets.geography import (
     Split,
     deduplicate,
     earth,
@@ -10,7 +11,6 @@ from geodl.datasets.earth import (
     split,
     to_latitude_longitude,
 )
-from geodl.datasets.files import data_dir, fetch
 from geodl.datasets.images import Images, digits, mnist, read_idx
 from geodl.datasets.spherical import (
     SPHERICAL_MIXTURE_ENTROPY,

@@ -6,7 +6,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from geodl.datasets.earth import from_latitude_longitude
+from geodl.datasets.geography import from_latitude_longitude
 
 
 # Nats: no model has a smaller expected negative log-likelihood (with respect to area).

@@ -177,7 +177,7 @@ class CoordinateLayer(nnx.Module):
         self.linear = linear(dim, features, rngs)
 
     def __call__(self, z, manifold: Manifold):
-        return self.linear(_coordinates(manifold, z))
+        return _affine(self, _coordinates(manifold, z), manifold)
 
 
 class LogmapLayer(nnx.Module):
@@ -193,7 +193,7 @@ class LogmapLayer(nnx.Module):
         self.linear = linear(dim, features, rngs)
 
     def __call__(self, z, manifold: Manifold):
-        return self.linear(manifold.normal_coordinates(z))
+        return _affine(self, manifold.normal_coordinates(z), manifold)
 
 
 class MobiusLayer(MobiusLinear):
@@ -219,6 +219,13 @@ class Decoder(nnx.Module):
 
     def __call__(self, z, manifold):
         return self.rest(jax.nn.relu(self.first(z, manifold)))
+
+
+def _affine(layer, a, manifold):
+    made_for, name = layer.linear.in_features, type(layer).__name__
+    if a.shape[-1] != made_for:
+        raise ValueError(f"{name}: made for {made_for} numbers, got {a.shape[-1]} from {manifold}")
+    return layer.linear(a)
 
 
 def _coordinates(manifold, z):

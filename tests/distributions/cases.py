@@ -14,6 +14,7 @@ from geodl.distributions import (
     WrappedNormal,
 )
 from geodl.manifolds import SO3, Euclidean, Hyperboloid, PoincareBall, Product, Sphere, Torus
+from tests.manifolds.foreign import HalfSpace
 
 
 # The compiler works fastest so, and compiling is what these tests spend their time on.
@@ -68,6 +69,7 @@ PLANE = {
     "wrapped sphere": located(WrappedNormal, Sphere(2), 1.7 * PER_DIRECTION),
     "wrapped torus": located(WrappedNormal, Torus(2), 2 * PER_DIRECTION),
     "riemannian hyperboloid": located(RiemannianNormal, Hyperboloid(2, 0.7), [1.3, 0.4]),
+    "wrapped foreign": located(WrappedNormal, HalfSpace(2), PER_DIRECTION),
     "von mises-fisher 2": von_mises_fisher(2, [0.3, 8.0]),
 }
 # other dimensions: by Monte Carlo

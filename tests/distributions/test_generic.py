@@ -103,7 +103,7 @@ def square_cell(a, _):
 
 
 @pytest.mark.parametrize("name", PLANE)
-@pytest.mark.quick("wrapped ball", "wrapped sphere", "wrapped torus", "riemannian hyperboloid")
+@pytest.mark.quick("wrapped sphere", "wrapped torus", "riemannian hyperboloid")
 def test_density_integrates_to_one_and_is_that_of_the_samples(name):
     case = PLANE[name]
     z, _, log_prob = sampled(name)
@@ -152,7 +152,7 @@ def reference(name, q):
 @pytest.mark.parametrize(
     "name", ["wrapped sphere 4", "wrapped so3", "riemannian ball 5", "von mises-fisher 5"]
 )
-@pytest.mark.quick("wrapped so3", "riemannian ball 5")
+@pytest.mark.quick("wrapped so3")
 def test_density_by_importance_sampling(name):
     case = DISTRIBUTIONS[name]
     z, _, log_prob = sampled(name)
@@ -172,7 +172,7 @@ def test_product_density_is_the_product_of_densities():
     z, log_p, _ = sampled("wrapped product")
     q = jit(case.make)(case.params)
     parts = [
-        WrappedNormal(factor, loc, q.scale).log_prob(point[:100])
+        jit(lambda q, z: q.log_prob(z))(WrappedNormal(factor, loc, q.scale), point[:100])
         for factor, loc, point in zip(q.manifold.factors, q.loc, z, strict=True)
     ]
     np.testing.assert_allclose(parts[0] + parts[1], log_p[:100], atol=1e-4)

@@ -68,6 +68,7 @@ def test_a_small_run_and_its_second_start(tmp_path, capsys, monkeypatch):
         learned.space_of("disk-2")
 
 
+@pytest.mark.slow
 def test_a_plane_and_its_gap(tmp_path):
     config = plane.Plane(
         graphs=("binary",), lengths=(3.0,), rows=60, dimensions=(2,), steps=20, root=str(tmp_path)

@@ -29,6 +29,7 @@ def test_random_fields_on_the_sphere_integrate_to_one():
     np.testing.assert_allclose(total, 1, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_random_fields_on_the_torus_integrate_to_one():
     angle = (np.arange(48) + 0.5) / 48 * 2 * np.pi - np.pi
     x = np.stack(np.meshgrid(angle, angle), -1).reshape(-1, 2).astype(np.float32)
@@ -36,6 +37,7 @@ def test_random_fields_on_the_torus_integrate_to_one():
     np.testing.assert_allclose(density.mean() * (2 * np.pi) ** 2, 1, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_random_fields_on_the_disk_integrate_to_one():
     """In geodesic polar coordinates, up to where the rest is below 1e-4."""
     flow = make_flow("ball")
@@ -182,6 +184,7 @@ def test_reverse_kl_of_a_still_field_is_that_of_the_base(key):
 SOLVERS = [flows.Tsit5(), flows.RK4(64)]
 
 
+@pytest.mark.quick("RK4")
 @pytest.mark.parametrize("solver", SOLVERS, ids=["Tsit5", "RK4"])
 def test_no_points(solver, key):
     """Empty batches in, empty batches out."""
@@ -193,6 +196,7 @@ def test_no_points(solver, key):
     assert flow.path(none, jnp.linspace(0.0, 1.0, 3)).shape == (3, 2, 0, 3)
 
 
+@pytest.mark.quick("RK4")
 @pytest.mark.parametrize("solver", SOLVERS, ids=["Tsit5", "RK4"])
 def test_single_precision_where_double_is_switched_on(solver, x64):
     flow, x = make_flow("sphere", solver=solver), points(Sphere(2), 3)
@@ -235,7 +239,7 @@ def test_integers_are_points():
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=["Tsit5", "RK4"])
 @pytest.mark.parametrize("name", ["sphere", "so3", "torus", "ball", "hyperboloid", "product"])
-@pytest.mark.quick("sphere-RK4")
+@pytest.mark.quick("torus-RK4")
 def test_parameters_that_are_no_numbers_are_seen(name, solver, key):
     """Samples, densities and gradients are NaN, not one healthy point; eagerly and under jit."""
     params = jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), random_field(name)[2])

@@ -152,7 +152,7 @@ class HalfSpace(Manifold):
 
     def transport(self, x, y, v):
         p, q, u = self.to_hyperboloid(x), self.to_hyperboloid(y), self._push(x, v)
-        signs = jnp.ones(self.dim + 1).at[0].set(-1)
+        signs = jnp.ones(self.dim + 1, p.dtype).at[0].set(-1)
         carried = u + (dot(signs * q, u) / (1 - dot(signs * p, q)))[..., None] * (p + q)
         return self._pull(q, carried)
 

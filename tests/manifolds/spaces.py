@@ -15,6 +15,7 @@ from geodl.manifolds import (
     Sphere,
     Torus,
 )
+from tests.manifolds.foreign import HalfSpace
 
 
 SPACES = {
@@ -28,6 +29,8 @@ SPACES = {
     "so3": SO3(),
     "product": Product(PoincareBall(3, 0.5), SO3()),
 }
+# What is asked of a user's manifold too: the geometry, not our promises about types, ranks and NaN.
+EVERY_SPACE = SPACES | {"foreign": HalfSpace(2)}
 
 # The compiler works fastest so, and compiling is what these tests spend their time on.
 FAST = {"xla_backend_optimization_level": 0}

@@ -90,11 +90,8 @@ def test_dist_everywhere(d, dtype):
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.quick(
     "float32-transport-10",
-    "float64-expmap-64",
     "float32-logmap-10",
     "float32-expmap-2",
-    "float64-transport-2",
-    "float32-expmap-10",
     "float64-logmap-2",
 )
 def test_maps(name, d, dtype):
@@ -185,12 +182,9 @@ def sheet_cases(d, dtype, kind, n=60):
 @pytest.mark.parametrize("d", [2, 10])
 @pytest.mark.quick(
     "float32-10-origin",
-    "float32-10-near",
     "float32-10-far",
     "float64-2-bulk",
     "float64-2-far and close",
-    "float32-2-far",
-    "float32-2-origin",
     "float32-2-near",
 )
 def test_hyperboloid(d, kind, dtype):
@@ -275,9 +269,7 @@ def test_gradients_of_two_steps_from_the_origin():
 
 
 @pytest.mark.parametrize("aim", ["any", "across", "to the origin", "past the origin"])
-@pytest.mark.quick(
-    "float32-any", "float32-across", "float32-to the origin", "float64-past the origin"
-)
+@pytest.mark.quick("float32-any", "float64-past the origin")
 def test_steps_from_far_out(aim, dtype):
     """expmap_frame, steps up to 15 long from points up to 25 far: the result, and its distance to the origin."""
     n, d = 60, 10
@@ -464,6 +456,7 @@ def test_hessian_of_sqdist_at_coincident_points(dtype):
 # ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick("float32")
 def test_flat_limit(dtype):
     """R^d with 4 times the Euclidean metric; derivatives in c have their limits too."""
     case = distinct_pairs(dtype)

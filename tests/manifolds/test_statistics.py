@@ -10,12 +10,11 @@ from scipy.optimize import least_squares
 
 from geodl.manifolds import SO3, Hyperboloid, PoincareBall, Product, Sphere, statistics
 from tests import _geomstats as geomstats
-from tests.manifolds.foreign import HalfSpace
-from tests.manifolds.spaces import SPACES, assert_close, components
+from tests.manifolds.spaces import EVERY_SPACE, SPACES, assert_close, components
 
 
-CURVED = {name: SPACES[name] for name in ("ball", "hyperboloid", "sphere", "so3", "product")}
-CURVED["foreign"] = HalfSpace(2)
+NAMES = ("ball", "hyperboloid", "sphere", "so3", "product", "foreign")
+CURVED = {name: EVERY_SPACE[name] for name in NAMES}
 
 
 def cloud(space, n, dtype=np.float64, seed=0, around=1.0, spread=0.9):
@@ -153,7 +152,7 @@ def test_principal_directions_of_a_cross(x64):
     np.testing.assert_allclose(np.abs(np.sum(found.directions * turn[order], -1)), 1, atol=1e-10)
 
 
-@pytest.mark.quick("foreign")
+@pytest.mark.quick("sphere")
 @pytest.mark.parametrize("name", CURVED)
 def test_a_geodesic_is_found_again(name, x64):
     space = CURVED[name]
@@ -167,6 +166,7 @@ def test_a_geodesic_is_found_again(name, x64):
     np.testing.assert_allclose(found.velocity, velocity, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_regression_with_noise_is_that_of_least_squares(x64):
     """On the sphere, by scipy and the textbook's formulas."""
     sphere, rng = Sphere(2), np.random.default_rng(0)

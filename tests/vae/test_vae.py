@@ -90,6 +90,17 @@ def test_decoders_that_need_hyperbolic_space(manifold):
             jax.eval_shape(lambda p, d=decoder: d.apply(p, manifold.origin(), manifold), params)
 
 
+@pytest.mark.parametrize("first", [vae.CoordinateLayer, vae.LogmapLayer])
+def test_layers_for_points_of_another_size(first):
+    decoder = vae.decoder(first, 4, [HIDDEN, ITEMS])
+    params = jax.eval_shape(decoder.init, jax.random.key(0))
+    space = PoincareBall(2)
+    with pytest.raises(
+        ValueError, match=r"Layer: made for 4 numbers, got 2 from PoincareBall\(dim=2"
+    ):
+        jax.eval_shape(lambda p: decoder.apply(p, space.origin(), space), params)
+
+
 def test_kl_is_that_of_quadrature():
     """Monte Carlo KL of Euclidean normals against its closed form."""
     model = make(Euclidean(2), first=vae.CoordinateLayer)

@@ -1,5 +1,4 @@
 import hashlib
-import importlib
 import re
 import subprocess
 import sys
@@ -9,11 +8,9 @@ import numpy as np
 import pytest
 
 from geodl import datasets
-from geodl.datasets import files, split
-from geodl.datasets.earth import SETS
+from geodl.datasets import files, geography, split
+from geodl.datasets.geography import SETS
 
-
-module = importlib.import_module("geodl.datasets.earth")  # the attribute is the function
 
 GOOD = "# a source\r\nLatitude,Longitude\r\n-30.2,-178.47\r\n\r\n 30.78, 130.28\r\n90,360"
 
@@ -104,7 +101,7 @@ def test_what_is_missing_is_downloaded(write, tmp_path, monkeypatch, with_root):
     root = tmp_path if with_root else None
     points = datasets.earth("flood", root, download=True)
     np.testing.assert_allclose(points, np.tile([0.0, 1, 0], (4875, 1)), atol=1e-15)
-    assert asked == [("earth/flood.csv", module._SHA256["flood.csv"], root)]
+    assert asked == [("earth/flood.csv", geography._SHA256["flood.csv"], root)]
 
 
 def test_latitude_and_longitude_are_points():
@@ -189,7 +186,7 @@ def test_the_script_writes_orders(tmp_path):
     """Not these orders: they are numpy's of the day, which is why they are in a file."""
     script = Path(__file__).with_name("make_earth_splits.py")
     subprocess.run([sys.executable, script, tmp_path / "made.npy"], check=True)
-    made, kept = np.load(tmp_path / "made.npy"), np.load(module._ORDERS)
+    made, kept = np.load(tmp_path / "made.npy"), np.load(geography._ORDERS)
     assert made.shape == kept.shape and made.dtype == kept.dtype
     np.testing.assert_array_equal(np.sort(made), np.sort(kept))
 
@@ -199,7 +196,7 @@ def test_the_real_files(data_dir, name):
     path = data_dir / "earth" / SETS[name].file
     if not path.exists():
         pytest.skip(f"no earth/{path.name} in GEODL_DATA")
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == module._SHA256[SETS[name].file]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == geography._SHA256[SETS[name].file]
     points = datasets.earth(name)
     assert points.shape == (SETS[name].events, 3)
     assert len(datasets.deduplicate(points)) == SETS[name].places
