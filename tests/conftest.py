@@ -56,6 +56,7 @@ QUICKLY_COMPILED = {
     "explain",
     "flows",
     "manifolds",
+    "multidevice",
     "nn",
     "optim",
     "plotting",
