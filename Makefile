@@ -21,7 +21,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-mnist gauge gauge-wind gauge-digits gauge-points trees trees-plane infinite-width infinite-emergence lattice lattice-u1 intuition test slow lint format typecheck docs bench clean
+.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-mnist gauge gauge-wind gauge-digits gauge-points trees trees-plane infinite-width infinite-emergence lattice lattice-u1 intuition test slow lower report lint format typecheck docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,6 +123,12 @@ test: setup  ## the tests
 
 slow: setup  ## the tests that take minutes each
 	$(PY) -m pytest -m slow -n auto --dist loadfile $(ARGS)
+
+lower: setup  ## every flagship step lowered for TPU and CUDA, over 8 and 256 devices, from this machine
+	$(PY) -m tests.export $(ARGS)
+
+report: setup  ## all runs on one page, runs/report.html
+	$(PY) -m experiments.report $(ARGS)
 
 lint: $(VENV)/.lint-$(VERSION)  ## ruff: rules and format, changes nothing
 	$(PY) -m ruff check .

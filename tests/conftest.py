@@ -57,6 +57,7 @@ QUICKLY_COMPILED = {
     "flows",
     "infinite",
     "manifolds",
+    "multidevice",
     "nn",
     "optim",
     "plotting",

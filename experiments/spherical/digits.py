@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import _grid, _images
+from experiments import _devices, _grid, _images
 from experiments._run import Run, markdown_table, mean_and_error
+from experiments._training import by_batches, on_minibatches
 from experiments.spherical import data, models
 from geodl import equivariant, nn, train
 from geodl.equivariant import harmonics
@@ -147,29 +148,28 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
     optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, total))
     if cell.model == "planar":
         optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate / 5, total))
+    optimizer = _devices.optimizer(optimizer)
     key = jax.random.key(cell.seed)
     state = train.init(net.init(key), optimizer, jax.random.fold_in(key, 1), len(rows[0]))
 
     # The network's tables are data of the step, so that they are no constants of its program.
     def step(state, data):
         apply, rows = data
-        of_batch = train.make_step(partial(loss, apply, cell.model == "turned"), optimizer)
-        return train.on_minibatches(of_batch, config.batch)(state, rows)
+        of_batch = _devices.make_step(partial(loss, apply, cell.model == "turned"), optimizer)
+        return on_minibatches(of_batch, config.batch)(state, rows)
 
     start = time.process_time()
-    run = train.chunked(step, convolutional=cell.model == "planar")
+    convolutional = cell.model == "planar"
     apply = jax.tree_util.Partial(net.apply) if cell.model == "planar" else net.apply
     chunk = max(1, total // config.epochs)
-    state, _ = train.fit(run, state, (apply, rows), total, folder, chunk=chunk, save_every=5)
+    options: dict[str, Any] = {"chunk": chunk, "save_every": 5, "convolutional": convolutional}
+    state, _ = _devices.fit(step, state, (apply, rows), total, folder, **options)
     seconds = time.process_time() - start
     predict = jax.jit(lambda apply, params, x: jnp.argmax(apply(params, x), -1))
 
     def accuracy(sphere):
-        hits = [
-            predict(apply, state.params, x) == labels
-            for x, labels in _batches(sphere.images, sphere.labels, 100)
-        ]
-        return 100 * float(jnp.mean(jnp.concatenate(hits)))
+        found = by_batches(lambda x, _: predict(apply, state.params, x), sphere.images, 100)
+        return 100 * float(np.mean(found == np.asarray(sphere.labels)))
 
     gap = equivariant.equivariance_gap(
         jax.tree_util.Partial(_applied, apply, state.params), pictures.plain.images[:32], key
@@ -186,11 +186,6 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
 
 def _applied(apply, params, x):
     return apply(params, x)
-
-
-def _batches(images, labels, size):
-    for i in range(0, len(images), size):
-        yield images[i : i + size], labels[i : i + size]
 
 
 def loss(apply, turned, params, batch, key):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments import _devices
 from experiments._run import Run, markdown_table, mean_and_error
 from experiments.trees import data, metrics, pictures
 from geodl import optim, train
@@ -139,6 +140,7 @@ def _train(space, steps, negatives, learning_rate, pairs, related, start, key):
         learning_rate / 10, learning_rate, steps // 20, steps, learning_rate / 100
     )
     optimizer = optim.adam(space, rate, b2=0.99)
+    pairs, related = _devices.over_devices((pairs, related))
 
     def step(carry, i):
         points, state = carry
