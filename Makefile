@@ -21,7 +21,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-mnist gauge gauge-wind gauge-digits gauge-points trees trees-plane infinite-width infinite-emergence lattice lattice-u1 intuition test slow lower report lint format typecheck docs bench clean
+.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-segments spherical-grids spherical-fisheye spherical-mnist gauge gauge-wind gauge-digits gauge-points trees trees-plane infinite-width infinite-emergence lattice lattice-u1 intuition test slow lower report lint format typecheck docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,15 @@ cf-clever-hans: setup  ## a classifier that reads a watermark, found out by its 
 
 spherical: setup  ## digits on the sphere: equivariant and planar networks, unrotated and rotated, in minutes
 	$(PY) -m experiments.spherical quick $(ARGS)
+
+spherical-segments: setup  ## which digit each point of a sphere belongs to, equivariant and planar networks, in minutes
+	$(PY) -m experiments.spherical segments $(ARGS)
+
+spherical-grids: setup  ## how far nonlinearities on grids are from commuting with rotations: a minute
+	$(PY) -m experiments.spherical grids $(ARGS)
+
+spherical-fisheye: setup  ## a fisheye camera's image on the sphere and back: seconds
+	$(PY) -m experiments.spherical fisheye $(ARGS)
 
 spherical-mnist: setup  ## MNIST on the sphere, the protocol of the papers
 	$(PY) -m experiments.spherical mnist $(ARGS)
