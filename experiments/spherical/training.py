@@ -11,6 +11,8 @@ import numpy as np
 import optax
 from jax.tree_util import Partial
 
+from experiments import _devices
+from experiments._training import on_minibatches
 from experiments.spherical import data
 from geodl import datasets, nn, train
 from geodl.equivariant.harmonics import Grid
@@ -88,6 +90,7 @@ def fit(
         convolutional: whether the network is a planar one.
     """
     optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
+    optimizer = _devices.optimizer(optimizer)
     key = jax.random.key(seed)
     state = train.init(net.init(key), optimizer, jax.random.fold_in(key, 1), len(rows[0]))
 
@@ -98,14 +101,13 @@ def fit(
         def of_batch(params, batch, key):
             return loss(apply, params, batch, key)
 
-        of_step = train.make_step(of_batch, optimizer)
-        return train.on_minibatches(of_step, batch)(state, rows)
+        of_step = _devices.make_step(of_batch, optimizer)
+        return on_minibatches(of_step, batch)(state, rows)
 
     apply = net.apply if isinstance(net.apply, Partial) else Partial(net.apply)
     start = time.process_time()
-    run = train.chunked(step, convolutional=convolutional)
-    chunk = max(1, steps // 10)
-    state, _ = train.fit(run, state, (apply, rows), steps, folder, chunk=chunk, save_every=5)
+    options: dict[str, Any] = {"chunk": max(1, steps // 10), "convolutional": convolutional}
+    state, _ = _devices.fit(step, state, (apply, rows), steps, folder, save_every=5, **options)
     return apply, state.params, time.process_time() - start
 
 
