@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from geodl.equivariant.harmonics import Grid
 from geodl.manifolds import SO3
@@ -82,8 +83,8 @@ def sample(picture: Array, grid: Grid, x: Array) -> Array:
 
 def on_sphere(
     key: Array,
-    images: Array,
-    labels: Array,
+    images: ArrayLike,
+    labels: ArrayLike,
     grid: Grid,
     rotated: bool,
     digits: int = 1,
@@ -106,8 +107,8 @@ def on_sphere(
     """
     if not 1 <= digits <= 4:
         raise ValueError(f"on_sphere: 1 to 4 digits are possible, got {digits}")
-    x, keys = jnp.asarray(points(grid), jnp.float32), jax.random.split(key, len(images))
     images, labels = jnp.asarray(images, jnp.float32), jnp.asarray(labels)
+    x, keys = jnp.asarray(points(grid), jnp.float32), jax.random.split(key, len(images))
 
     @jax.jit
     def draw(key, i, images, labels):

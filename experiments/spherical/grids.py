@@ -1,5 +1,6 @@
 """How far nonlinearities on grids are from commuting with rotations, on SO(3) and on the sphere; no training."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -147,8 +148,8 @@ def sphere_rows(images, grid, turns):
         (f"Gauss-Legendre, {n} rings", harmonics.gauss_legendre(degrees, n)) for n in (16, 20, 28)
     ]
     grids += [(f"Driscoll-Healy, {n} degrees", harmonics.driscoll_healy(n)) for n in (16, 20)]
-    cases = [
-        (name, np.prod(grid.shape), harmonics.sphere_transform(degrees, grid, np.float32))
+    cases: list[tuple[str, int, Any]] = [
+        (name, math.prod(grid.shape), harmonics.sphere_transform(degrees, grid, np.float32))
         for name, grid in grids
     ]
     for nside in (8, 12, 16):

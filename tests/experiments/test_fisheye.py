@@ -17,8 +17,8 @@ GRID = harmonics.gauss_legendre(64)
 def test_pixels_and_rays_are_inverse():
     rays, seen = CAMERA.rays()
     np.testing.assert_allclose(np.linalg.norm(rays, axis=-1), 1, atol=1e-6)
-    found = np.stack(CAMERA.pixels(rays), -1)
-    expected = np.stack(np.mgrid[:97, :129], -1)
+    found = jnp.stack(CAMERA.pixels(rays), -1)
+    expected = np.moveaxis(np.mgrid[:97, :129], 0, -1)
     np.testing.assert_allclose(found[seen], expected[seen], atol=1e-3)
     # The angle is numpy's root of the polynomial.
     theta = CAMERA.angle(jnp.array([3.0, 20.0, 45.0]))
