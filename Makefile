@@ -21,7 +21,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-mnist gauge gauge-wind gauge-digits gauge-points trees trees-plane test slow lint format typecheck docs bench clean
+.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-segments spherical-grids spherical-fisheye spherical-mnist gauge gauge-wind gauge-digits gauge-points trees trees-plane infinite-width infinite-emergence lattice lattice-u1 intuition test slow lower report lint format typecheck docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,15 @@ cf-clever-hans: setup  ## a classifier that reads a watermark, found out by its 
 spherical: setup  ## digits on the sphere: equivariant and planar networks, unrotated and rotated, in minutes
 	$(PY) -m experiments.spherical quick $(ARGS)
 
+spherical-segments: setup  ## which digit each point of a sphere belongs to, equivariant and planar networks, in minutes
+	$(PY) -m experiments.spherical segments $(ARGS)
+
+spherical-grids: setup  ## how far nonlinearities on grids are from commuting with rotations: a minute
+	$(PY) -m experiments.spherical grids $(ARGS)
+
+spherical-fisheye: setup  ## a fisheye camera's image on the sphere and back: seconds
+	$(PY) -m experiments.spherical fisheye $(ARGS)
+
 spherical-mnist: setup  ## MNIST on the sphere, the protocol of the papers
 	$(PY) -m experiments.spherical mnist $(ARGS)
 
@@ -102,12 +111,33 @@ trees: setup  ## embeddings of a taxonomy that are learned, hyperbolic beside Eu
 trees-plane: setup  ## trees in the plane by construction, of any depth in float32
 	$(PY) -m experiments.trees plane $(ARGS)
 
+lattice: setup  ## a scalar field on a lattice, sampled by an equivariant flow, beside Hamiltonian Monte Carlo
+	$(PY) -m experiments.lattice phi4 $(ARGS)
+
+lattice-u1: setup  ## U(1) gauge theory on a lattice, likewise, in every gauge the same
+	$(PY) -m experiments.lattice u1 $(ARGS)
+
+intuition: setup  ## formulas of convex polyhedra, found by attribution
+	$(PY) -m experiments.intuition $(ARGS)
+
+infinite-width: setup  ## kernels of finite networks, and how fast they become those of infinite width
+	$(PY) -m experiments.infinite width $(ARGS)
+
+infinite-emergence: setup  ## ensembles trained on all turned images become equivariant: the theorem, and baselines
+	$(PY) -m experiments.infinite emergence $(ARGS)
+
 
 test: setup  ## the tests
 	$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
 slow: setup  ## the tests that take minutes each
 	$(PY) -m pytest -m slow -n auto --dist loadfile $(ARGS)
+
+lower: setup  ## every flagship step lowered for TPU and CUDA, over 8 and 256 devices, from this machine
+	$(PY) -m tests.export $(ARGS)
+
+report: setup  ## all runs on one page, runs/report.html
+	$(PY) -m experiments.report $(ARGS)
 
 lint: $(VENV)/.lint-$(VERSION)  ## ruff: rules and format, changes nothing
 	$(PY) -m ruff check .

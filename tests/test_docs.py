@@ -68,8 +68,8 @@ EXAMPLES = """
 geodl.counterfactual.Search geodl.counterfactual.run geodl.generators.Generator geodl.generators.from_bijector
 geodl.distributions.RiemannianNormal geodl.distributions.VonMisesFisher geodl.distributions.WrappedNormal
 geodl.explain.integrated_gradients geodl.flows.ContinuousFlow geodl.flows.glow geodl.flows.matching_loss
-geodl.flows.realnvp geodl.flows.vector_field geodl.manifolds.Hyperboloid geodl.manifolds.PoincareBall
-geodl.manifolds.Sphere
+geodl.flows.realnvp geodl.flows.vector_field geodl.infinite.kernels geodl.manifolds.Hyperboloid
+geodl.manifolds.PoincareBall geodl.manifolds.Sphere
 geodl.manifolds.poincare.dist geodl.manifolds.poincare.expmap geodl.manifolds.poincare.logmap geodl.nn.mlp
 geodl.train.fit geodl.vae.elbo geodl.vae.iwae geodl.vae.vae
 """.split()

@@ -35,7 +35,7 @@ ALLOWED = {
     # They see a generator through its contract, and never a concrete model.
     "counterfactual": {"manifolds", "generators", "optim"},
     "explain": {"manifolds", "generators"},
-    "infinite": {"manifolds", "nn"},
+    "infinite": {"nn", "equivariant"},
     # They know no model.
     "train": set(),
     "datasets": {"manifolds", "distributions"},
@@ -55,6 +55,7 @@ CONFINED = {
     "diffrax": {"flows"},
     "tyro": set(),
     "geomstats": set(),
+    "blackjax": set(),
     "experiments": set(),
     "tests": set(),
 }

@@ -10,7 +10,10 @@ import pytest
 from experiments._run import main
 
 
-@pytest.mark.parametrize("family", ["pvae", "flows", "counterfactuals", "spherical", "trees"])
+@pytest.mark.parametrize(
+    "family",
+    ["pvae", "flows", "counterfactuals", "spherical", "trees", "lattice", "infinite"],
+)
 def test_every_command_says_what_it_does(family, monkeypatch, capsys):
     module = importlib.import_module(f"experiments.{family}.__main__")
     monkeypatch.setattr("sys.argv", [family, "--help"])

@@ -1,0 +1,1 @@
+"""Networks of infinite width, and what finite ones have to do with them."""
