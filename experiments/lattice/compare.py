@@ -41,10 +41,10 @@ class Gauge:
     """U(1) gauge theory, likewise; its exact means are known."""
 
     name: str = "default"
-    sizes: tuple[int, ...] = (8, 16)
+    sizes: tuple[int, ...] = (8,)
     beta: float = 4.0
     start: float = 3.0
-    """beta of the independent plaquettes with which the flow begins; from 0 it keeps too many charges"""
+    """beta of the independent plaquettes with which the flow begins; from 0 it has too many charges"""
     recipe: Recipe = field(default_factory=lambda: Recipe(steps=200))
     transfer_steps: int = 30
     samples: int = 2048
@@ -59,16 +59,15 @@ class Gauge:
 def run(config: Scalar | Gauge) -> list[dict[str, Any]]:
     """Train on the first lattice, transfer to the others, sample by both; tables and pictures land in the folder."""
     kind = "phi4" if isinstance(config, Scalar) else "u1"
-    theories = [
-        config.theory(size) for size in config.sizes
-    ]  # bad sizes raise before anything runs
+    # bad sizes raise before anything runs
+    theories = [config.theory(size) for size in config.sizes]
     run = Run(f"lattice-{kind}", config, free=("sizes",))
-    rows, logs, params = [], {}, None
+    rows, logs = [], {}
+    params: Any = None
     for k, (before, theory) in enumerate(zip([None, *theories], theories, strict=False)):
         recipe = config.recipe
-        where = run.folder / "-".join(
-            map(str, config.sizes[: k + 1])
-        )  # what a flow has been through
+        # a folder says what its flow has been through
+        where = run.folder / "-".join(map(str, config.sizes[: k + 1]))
         if before is None:
             still = sampling.start(theory, recipe, jax.random.key(0))
             still["kernel"] = jnp.zeros_like(still["kernel"])
@@ -83,7 +82,7 @@ def run(config: Scalar | Gauge) -> list[dict[str, Any]]:
         rows.append(
             of_flow(config, theory, params, seconds, f"{recipe.steps} steps", where / "samples")
         )
-        rows.append(of_chains_of(config, theory))
+        rows.append(of_hmc(config, theory))
     pictures.comparison(run.folder, rows, logs, theories)
     run.finish(tables(rows, theories), {"rows": rows})
     return rows
@@ -110,7 +109,7 @@ def of_flow(
     }
 
 
-def of_chains_of(config: Scalar | Gauge, theory: Phi4 | U1) -> dict[str, Any]:
+def of_hmc(config: Scalar | Gauge, theory: Phi4 | U1) -> dict[str, Any]:
     """What Hamiltonian Monte Carlo finds; an independent sample is one of the slowest observable but |M|."""
     found = sampling.hamiltonian(theory, config.hmc, jax.random.key(3))
     estimates = {name: of_chains(values) for name, values in found.observables.items()}
@@ -127,7 +126,7 @@ def of_chains_of(config: Scalar | Gauge, theory: Phi4 | U1) -> dict[str, Any]:
     }
 
 
-def tables(rows: list[dict[str, Any]], theories: list[Phi4] | list[U1]) -> str:
+def tables(rows: list[dict[str, Any]], theories: list[Phi4 | U1]) -> str:
     """Samplers beside each other, and of phi^4 the two-point functions."""
     text = [
         f"{asdict(theories[0])}: effective sample size of the flow's samples; means of the observables, of the flow "

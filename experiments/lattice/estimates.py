@@ -34,7 +34,8 @@ def effective_sample_size(log_weight: np.ndarray, seed: int = 0) -> Estimate:
     w = weights(log_weight)
     share = np.sum(w) ** 2 / (len(w) * np.sum(w**2))
     again = [w[i] for i in _resampled(len(w), seed)]
-    return Estimate(share, np.std([np.sum(v) ** 2 / (len(v) * np.sum(v**2)) for v in again]))
+    error = np.std([np.sum(v) ** 2 / (len(v) * np.sum(v**2)) for v in again])
+    return Estimate(np.asarray(share), np.asarray(error))
 
 
 def reweighted(log_weight: np.ndarray, values: np.ndarray, seed: int = 0) -> Estimate:

@@ -80,6 +80,6 @@ def deviations(ax: Any, rows: list[dict[str, Any]], exact: dict[int, dict[str, f
         place = np.arange(len(names)) + 0.1 * (k - len(rows) / 2)
         ax.plot(place, off, "o", ms=5, label=f"{row['size']} x {row['size']}, {row['sampler']}")
     ax.axhspan(-2, 2, color="0.9", zorder=0)
-    ax.set_xticks(range(len(names)), names)
-    ax.set(ylabel="(mean - exact) / standard error", ylim=(-5, 5))
+    ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+    ax.set(ylabel="(mean - exact) / standard error", xlim=(-0.6, len(names) - 0.4), ylim=(-5, 5))
     ax.legend(frameon=False, fontsize="x-small")

@@ -20,7 +20,7 @@ class IndependentPlaquettes(distrax.Distribution):
     P' = P - r / V with P independent, of a density f that is exp(beta cos P) up to a factor, and r the sum of P,
     wrapped. The change of variables from P to (P', r) has determinant 1, so that the density of P' is the integral of
     prod_x f(P'_x + r / V) over r in [-pi, pi], here by quadrature. It has all symmetries of the lattice, and charges Q
-    as the theory has them: a continuous flow hardly changes those.
+    as the theory has them.
     """
 
     def __init__(self, size: int, beta: float):

@@ -149,7 +149,7 @@ def hamiltonian(theory: Theory, config: HMC, key: jax.Array) -> Chains:
     of_start, of_warmup, of_steps = jax.random.split(key, 3)
     start = theory.base().sample(seed=of_start, sample_shape=config.chains)
     mass = jnp.ones(theory.manifold.dim)
-    kernel = blackjax.hmc(
+    kernel: Any = blackjax.hmc(
         lambda x: -theory.action(x), config.step_size, mass, num_integration_steps=config.leapfrogs
     )
 

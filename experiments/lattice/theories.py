@@ -141,7 +141,7 @@ class U1:
         one = c ** (volume - 1)
         squares = volume * (one * second + (volume - 1) * c ** (volume - 2) * first**2)
         means = np.array([np.sum(one * cosine), np.sum(squares) / (4 * np.pi**2 * volume)])
-        plaquette, susceptibility = means.real / np.sum(c**volume).real
+        plaquette, susceptibility = np.real(means) / np.real(np.sum(c**volume))
         return {"plaquette": float(plaquette), "topological susceptibility": float(susceptibility)}
 
 

@@ -134,13 +134,13 @@ class GaugeCoupling(distrax.Bijector):
         super().__init__(event_ndims_in=3)
         self._direction, self._offset, self._conditioner = direction, offset, conditioner
 
-    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(self, x: ArrayLike) -> tuple[Array, Array]:
         """The moved links (..., 2, n, m), and the log-determinant (...)."""
-        return self._move(x, "forward_and_log_det")
+        return self._move(jnp.asarray(x), "forward_and_log_det")
 
-    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(self, y: ArrayLike) -> tuple[Array, Array]:
         """The links that are moved to y, and the log-determinant of the inverse."""
-        return self._move(y, "inverse_and_log_det")
+        return self._move(jnp.asarray(y), "inverse_and_log_det")
 
     def _move(self, theta, way):
         p = wrap(plaquettes(theta))

@@ -151,6 +151,7 @@ def test_lattices_that_are_none():
         Phi4(8, lam=-1)
 
 
+@pytest.mark.quick("phi4")
 @pytest.mark.parametrize("kind", [compare.Scalar, compare.Gauge], ids=["phi4", "u1"])
 def test_a_small_run(kind, tmp_path, capsys):
     config = kind(
