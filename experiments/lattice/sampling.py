@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments import _devices
 from experiments.lattice import fields
 from experiments.lattice.theories import U1, Phi4
 from geodl import flows, train
@@ -80,9 +81,11 @@ def fit(
     if params is None:
         params = start(theory, recipe, of_params)
 
+    samples = _devices.rows(recipe.batch)
+
     def excess(params, key, solver_steps):
         flow = make_flow(theory, recipe, params, solver_steps)
-        return flows.reverse_kl(flow, lambda x: -theory.action(x), key, recipe.batch)
+        return flows.reverse_kl(flow, lambda x: -theory.action(x), key, samples)
 
     def loss(params, _, key):
         values = excess(params, key, recipe.solver_steps)
@@ -97,10 +100,10 @@ def fit(
         0.0, recipe.learning_rate, recipe.steps // 20, recipe.steps, recipe.learning_rate / 100
     )
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
-    run = train.chunked(train.make_step(loss, optimizer))
+    optimizer = _devices.optimizer(optimizer)
     state = train.init(params, optimizer, of_steps)
-    state, log = train.fit(
-        run,
+    state, log = _devices.fit(
+        _devices.make_step(loss, optimizer),
         state,
         None,
         recipe.steps,
@@ -109,10 +112,7 @@ def fit(
         evaluate=lambda state: {"accurate": accurately(state.params)},
         best="accurate",
     )
-    best = train.restore(folder / "best", state)
-    if best is None:
-        raise FloatingPointError(f"{folder}: no evaluation has found a finite loss")
-    return best[1].params, log
+    return state.params, log
 
 
 def draw(theory: Theory, recipe: Recipe, params: Any, count: int, folder: Path) -> Samples:
