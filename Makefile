@@ -13,7 +13,7 @@ export GEODL_DATA
 
 # Huge pages for the large buffers of convolutional networks, kept when they are freed: without them much of a training
 # step on the CPU goes to page faults (Linux with glibc 2.35 or later; ignored elsewhere).
-cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans bench: \
+cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans gauge gauge-wind gauge-digits bench: \
   export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592
 
 # More arguments for the command that a target runs, as in `make test ARGS="-k poincare"`.
@@ -21,7 +21,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-mnist trees trees-plane infinite-width infinite-emergence test slow lint format typecheck docs bench clean
+.PHONY: help setup demo pvae-branching pvae-mnist-quick pvae-mnist flow-vmf flow-torus flow-hyperbolic flow-so3 flow-earth-quick flow-earth cf-toy cf-mnist-flow cf-mnist cf-crowd cf-faces cf-clever-hans spherical spherical-segments spherical-grids spherical-fisheye spherical-mnist gauge gauge-wind gauge-digits gauge-points trees trees-plane infinite-width infinite-emergence lattice lattice-u1 intuition test slow lower report lint format typecheck docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,14 +81,44 @@ cf-clever-hans: setup  ## a classifier that reads a watermark, found out by its 
 spherical: setup  ## digits on the sphere: equivariant and planar networks, unrotated and rotated, in minutes
 	$(PY) -m experiments.spherical quick $(ARGS)
 
+spherical-segments: setup  ## which digit each point of a sphere belongs to, equivariant and planar networks, in minutes
+	$(PY) -m experiments.spherical segments $(ARGS)
+
+spherical-grids: setup  ## how far nonlinearities on grids are from commuting with rotations: a minute
+	$(PY) -m experiments.spherical grids $(ARGS)
+
+spherical-fisheye: setup  ## a fisheye camera's image on the sphere and back: seconds
+	$(PY) -m experiments.spherical fisheye $(ARGS)
+
 spherical-mnist: setup  ## MNIST on the sphere, the protocol of the papers
 	$(PY) -m experiments.spherical mnist $(ARGS)
+
+gauge: setup  ## tangent vectors on a torus and a mesh: gauge-equivariant and other networks, in minutes
+	$(PY) -m experiments.gauge fields $(ARGS)
+
+gauge-wind: setup  ## wind from geopotential on the globe, likewise; ARGS="--data era" for ERA-Interim's
+	$(PY) -m experiments.gauge wind $(ARGS)
+
+gauge-digits: setup  ## digits on the sphere at scattered points, a gauge network beside a planar one
+	$(PY) -m experiments.gauge digits $(ARGS)
+
+gauge-points: setup  ## how the error of a gauge convolution falls with the number of points
+	$(PY) -m experiments.gauge points $(ARGS)
 
 trees: setup  ## embeddings of a taxonomy that are learned, hyperbolic beside Euclidean: minutes
 	$(PY) -m experiments.trees learned $(ARGS)
 
 trees-plane: setup  ## trees in the plane by construction, of any depth in float32
 	$(PY) -m experiments.trees plane $(ARGS)
+
+lattice: setup  ## a scalar field on a lattice, sampled by an equivariant flow, beside Hamiltonian Monte Carlo
+	$(PY) -m experiments.lattice phi4 $(ARGS)
+
+lattice-u1: setup  ## U(1) gauge theory on a lattice, likewise, in every gauge the same
+	$(PY) -m experiments.lattice u1 $(ARGS)
+
+intuition: setup  ## formulas of convex polyhedra, found by attribution
+	$(PY) -m experiments.intuition $(ARGS)
 
 infinite-width: setup  ## kernels of finite networks, and how fast they become those of infinite width
 	$(PY) -m experiments.infinite width $(ARGS)
@@ -102,6 +132,12 @@ test: setup  ## the tests
 
 slow: setup  ## the tests that take minutes each
 	$(PY) -m pytest -m slow -n auto --dist loadfile $(ARGS)
+
+lower: setup  ## every flagship step lowered for TPU and CUDA, over 8 and 256 devices, from this machine
+	$(PY) -m tests.export $(ARGS)
+
+report: setup  ## all runs on one page, runs/report.html
+	$(PY) -m experiments.report $(ARGS)
 
 lint: $(VENV)/.lint-$(VERSION)  ## ruff: rules and format, changes nothing
 	$(PY) -m ruff check .

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from experiments._run import Run, provenance, write_json
+from geodl import train
 
 
 class Cell(Protocol):
@@ -46,9 +47,12 @@ def fill(
         ValueError: a result that is there was measured by another protocol.
     """
     cells, store = list(cells), store or run.folder / "results"
-    for cell in cells:
-        path = store / f"{cell.folder}.json"
-        if path.exists():
+    paths = {cell: store / f"{cell.folder}.json" for cell in cells}
+    # looked up before the first is scored, so that all processes of a run score the same cells
+    done = [cell for cell, path in paths.items() if path.exists()]
+    train.wait_for_all()
+    for cell, path in paths.items():
+        if cell in done:
             measured = json.loads(path.read_text())["protocol"]
             if measured != run.protocol:
                 raise ValueError(
@@ -62,6 +66,7 @@ def fill(
         write_json(path, asdict(cell) | {"protocol": run.protocol} | provenance() | dict(result))
         if shown:
             print(f"{cell.folder}: {shown} {result[shown]:z.3f}", flush=True)
+    train.wait_for_all()
     kinds = {type(cell) for cell in cells}
     return results(kinds.pop(), store) if kinds else {}
 

@@ -8,16 +8,19 @@ import dataclasses
 import json
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 import tyro
 from scipy.stats import binomtest
 
+from experiments import _devices
+from geodl import train
 from geodl.train import write_text
 
 
@@ -33,11 +36,20 @@ def main(family: str, description: str | None, commands: Commands, words: dict[s
         commands: by name the default configuration, and what runs one of its type.
         words: what each command does.
     """
-    defaults = {name: config for name, (config, _) in commands.items()}
-    command = tyro.extras.subcommand_type_from_defaults(defaults, words)
-    config = tyro.cli(command, description=description, prog=f"python -m {family}")
+    calls = {name: _call(config) for name, (config, _) in commands.items()}
+    command = tyro.extras.subcommand_type_from_defaults(calls, words)
+    call: Any = tyro.cli(command, description=description, prog=f"python -m {family}")
+    _devices.use(call.devices)
     runs = {type(default): run for default, run in commands.values()}
-    runs[type(config)](config)
+    runs[type(call.config)](call.config)
+
+
+def _call(config: Any) -> Any:
+    """What a command line says: the configuration, and where it runs."""
+    unnamed = tyro.conf.arg(name="")
+    fields = {"config": config, "devices": _devices.Devices()}
+    annotated = [(name, Annotated[type(d), unnamed], d) for name, d in fields.items()]
+    return dataclasses.make_dataclass("Call", annotated, frozen=True)()
 
 
 class Run:
@@ -59,10 +71,16 @@ class Run:
 
         Raises:
             TypeError: JSON cannot hold a field; tuples and arrays become lists, NaN and infinities their names.
+            RuntimeError: the run is going on in another process.
             ValueError: the run was started with another protocol; the message names the fields.
         """
         asked = dataclasses.asdict(config) | found
         protocol = {k: v for k, v in asked.items() if k not in (*free, "name", "root")}
+        protocol |= _devices.asked.protocol()
+        folder = Path(config.root) / experiment / config.name
+        holding = train.lock(folder / ".lock", f"the run {folder}")
+        holding.__enter__()
+        weakref.finalize(self, holding.__exit__, None, None, None)
         self.folder = start_run(experiment, config.name, protocol, config.root)
         self.protocol: dict[str, Any] = _read_json(json.dumps(protocol, default=_plain))
 
@@ -75,6 +93,8 @@ class Run:
             folder: of the files, where a run has several tables; by default the run's own.
         """
         folder = folder or self.folder
+        if jax.process_index() != 0:
+            return
         write_text(folder / "table.md", table + "\n")
         if result is not None:
             write_json(folder / "result.json", provenance() | result)
@@ -87,7 +107,7 @@ def start_run(experiment: str, name: str, protocol: Mapping[str, Any], root: str
     path = folder / "config.json"
     values = _read_json(json.dumps(protocol, default=_plain))
     record = _read_json(path.read_text()) if path.exists() else {"config": values, "starts": []}
-    before, now = _flat(record["config"]), _flat(values)
+    before, now = flat(record["config"]), flat(values)
     changed = [k for k in sorted(before | now) if before.get(k, _ABSENT) != now.get(k, _ABSENT)]
     if changed:
         fields = ", ".join(
@@ -124,12 +144,12 @@ def _read_json(text: str) -> Any:
 _ABSENT = "absent"
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, with dotted names."""
     if not isinstance(tree, Mapping):
         return {prefix: tree}
     dotted = ((f"{prefix}.{key}" if prefix else str(key), value) for key, value in tree.items())
-    return {name: leaf for key, value in dotted for name, leaf in _flat(value, key).items()}
+    return {name: leaf for key, value in dotted for name, leaf in flat(value, key).items()}
 
 
 def provenance() -> dict[str, Any]:
@@ -141,7 +161,7 @@ def provenance() -> dict[str, Any]:
         "revision": _git_revision(),
         "python": sys.version.split()[0],
         "jax": jax.__version__,
-        "device": f"{jax.device_count()} x {device.device_kind}",
+        "device": f"{_devices.count()} x {device.device_kind}",
         "processes": jax.process_count(),
     }
 

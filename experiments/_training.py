@@ -10,7 +10,9 @@ import numpy as np
 import optax
 from jax import Array
 
+from experiments import _devices
 from geodl import train
+from geodl.train.loop import Step
 
 
 def minimize(
@@ -50,10 +52,16 @@ def minimize(
         return means.pop("loss"), means
 
     data = jax.tree.map(jnp.asarray, data)
-    step = train.on_minibatches(train.make_step(mean, optimizer), batch)
+    optimizer = _devices.optimizer(optimizer)
+    step = on_minibatches(_devices.make_step(mean, optimizer), batch)
     state = train.init(params, optimizer, key, len(jax.tree.leaves(data)[0]))
-    run = train.chunked(step, convolutional=convolutional)
-    return train.fit(run, state, data, steps, folder, chunk=max(1, min(chunk, steps)))
+    chunk = max(1, min(chunk, steps))
+    return _devices.fit(step, state, data, steps, folder, chunk=chunk, convolutional=convolutional)
+
+
+def on_minibatches(step: Step, batch: int, drop_last: bool = False) -> Step:
+    """``train.on_minibatches``, its batches over the devices in use."""
+    return train.on_minibatches(step, _devices.rows(batch), drop_last, _devices.batches())
 
 
 def by_batches(
@@ -65,8 +73,9 @@ def by_batches(
 ) -> Any:
     """``f(batch, number of its first sample)`` of all samples, a pytree of arrays of leading axis n.
 
-    All batches have one size, for one compilation: the last is filled up from its own start. With a ``folder`` there is
-    a bar, and a killed run keeps the finished batches (``train.cached_map``).
+    All batches have one size, for one compilation: the last is filled up from its own start. The processes of a run
+    share the batches, the devices of each their samples. With a ``folder`` there is a bar, and a killed run keeps the
+    finished batches (``train.cached_map``).
     """
     count = len(jax.tree.leaves(samples)[0])
     size = min(size, count)
@@ -77,8 +86,12 @@ def by_batches(
 
     def one(chunk):
         some, first = chunk
-        return jax.tree.map(lambda a: np.asarray(a)[: count - first], f(some, first))
+        found = f(_devices.split(some), first)
+        return jax.tree.map(lambda a: np.asarray(a)[: count - first], found)
 
     chunks = [batch(first) for first in range(0, count, size)]
-    parts = train.cached_map(one, chunks, folder, depends) if folder else map(one, chunks)
+    if folder:
+        parts = train.cached_map(one, chunks, folder, depends)
+    else:
+        parts = train.shared_map(one, chunks)
     return jax.tree.map(lambda *rows: np.concatenate(rows), *parts)

@@ -16,6 +16,10 @@ cancels, and a path in a tree does not; so the distance of a pair, 2 asinh |b| o
 relative precision of the floats at any radius. Products over 2^k edges upwards from each node are tabulated, so that a
 pair costs the logarithm of the depth.
 
+In more dimensions edges leave in the directions of the biorthogonal code, the rows of a Hadamard matrix and their
+negatives, all at right angles: a node of degree up to 2 dim loses no more than one of degree 4, and edges can be short.
+Isometries are matrices of SO(1, dim) there, scaled in the same way.
+
 Sources: Sarkar, *Low Distortion Delaunay Embedding of Trees in Hyperbolic Plane* (2011); Sala et al., *Representation
 Tradeoffs for Hyperbolic Embeddings* (2018), for the lengths and the angles by codes.
 """
@@ -31,12 +35,21 @@ from jax.typing import ArrayLike
 
 from geodl._core.checks import as_floats, check_positive
 from geodl._core.records import register_record
-from geodl._core.reductions import binade, safe_sqrt
+from geodl._core.reductions import binade, dot, safe_sqrt
 from geodl._core.special import asinhc
 from geodl.manifolds import poincare
 
 
-__all__ = ["Drawing", "Tree", "degrees", "edge_length", "embed", "equal_angles", "from_edges"]
+__all__ = [
+    "Drawing",
+    "Tree",
+    "code_directions",
+    "degrees",
+    "edge_length",
+    "embed",
+    "equal_angles",
+    "from_edges",
+]
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -143,22 +156,25 @@ def degrees(tree: Tree) -> np.ndarray:
     return np.bincount(tree.parents[~root], minlength=len(root)) + ~root
 
 
-def edge_length(tree: Tree, distortion: float) -> float:
+def edge_length(tree: Tree, distortion: float, dim: int = 2) -> float:
     """A length of edges with which the ratio of distances to the tree's varies by no more than the distortion.
 
     Between edges that meet at the angle 2 pi / k a path loses at most delta = -2 log sin(pi / k): m edges of length tau
-    are m tau long or up to (m - 1) delta less, so that tau = delta distortion / (distortion - 1) will do.
+    are m tau long or up to (m - 1) delta less, so that tau = delta distortion / (distortion - 1) will do. In more
+    dimensions, by :func:`code_directions`, they meet at right angles at the least.
 
     Args:
-        tree: whose largest degree k decides.
+        tree: whose largest degree k decides, in the plane.
         distortion: largest over smallest ratio, above 1.
+        dim: dimension of the hyperbolic space.
 
     Returns:
         The length, in units of the curvature's radius.
     """
     if not distortion > 1:
         raise ValueError(f"edge_length: the distortion is above 1, got {distortion}")
-    loss = -2 * math.log(math.sin(math.pi / max(3, int(degrees(tree).max()))))
+    most = max(3, int(degrees(tree).max())) if dim == 2 else 4
+    loss = -2 * math.log(math.sin(math.pi / most))
     return loss * distortion / (distortion - 1)
 
 
@@ -168,27 +184,99 @@ def equal_angles(tree: Tree) -> np.ndarray:
     Returns:
         Radians (n,), the root's own is 0.
     """
-    order = np.argsort(tree.parents, kind="stable")
-    order = order[tree.depths[order] > 0]
-    owners = tree.parents[order]
-    _, first, counts = np.unique(owners, return_index=True, return_counts=True)
-    place = np.arange(len(order)) - np.repeat(first, counts) + 1
-    upwards = tree.depths[owners] > 0
+    nodes, place, siblings = _siblings(tree)
+    upwards = tree.depths[tree.parents[nodes]] > 0
     angles = np.zeros(len(tree.parents))
-    angles[order] = np.pi + 2 * np.pi * place / (np.repeat(counts, counts) + upwards)
+    angles[nodes] = np.pi + 2 * np.pi * (place + 1) / (siblings + upwards)
     return angles
 
 
+def _siblings(tree):
+    """The nodes but the root, which of its siblings each is, from 0, and how many they are."""
+    order = np.argsort(tree.parents, kind="stable")
+    order = order[tree.depths[order] > 0]
+    _, first, counts = np.unique(tree.parents[order], return_index=True, return_counts=True)
+    return order, np.arange(len(order)) - np.repeat(first, counts), np.repeat(counts, counts)
+
+
+def code_directions(tree: Tree, dim: int) -> np.ndarray:
+    """Directions of the edges to the nodes in dim > 2 dimensions, at right angles or opposite; that upwards is -e_1.
+
+    The biorthogonal code h_1, ..., h_dim, -h_1, ..., -h_dim of the rows of a Hadamard matrix (Sala et al. 2018), in the
+    basis of its rows, where it is there in any dimension.
+
+    Returns:
+        Unit vectors (n, dim), the root's own is e_1.
+
+    Raises:
+        ValueError: dim < 3, or a node has more than 2 dim edges.
+    """
+    most = int(degrees(tree).max())
+    if dim < 3 or most > 2 * dim:
+        raise ValueError(
+            f"code_directions: dim is at least 3 and half of the largest degree {most}, got {dim}"
+        )
+    nodes, place, _ = _siblings(tree)
+    code = np.zeros((2 * dim, dim))  # e_1, e_2, -e_2, ..., e_dim, -e_dim, -e_1
+    code[0, 0], code[-1, 0] = 1, -1
+    axes = np.arange(1, dim)
+    code[2 * axes - 1, axes], code[2 * axes, axes] = 1, -1
+    directions = np.zeros((len(tree.parents), dim))
+    directions[:, 0] = 1
+    directions[nodes] = code[place]
+    return directions
+
+
 # ---------------------------------------------------------------------------------------------------------------
-# Isometries of the disk: (a, b) = e^s (re a, im a, re b, im b), as arrays (..., 5) that end with s
+# Isometries, as arrays (..., width) that end with the logarithm s of a scale: of the disk (a, b) = e^s (re a, im a,
+# re b, im b), width 5; in more dimensions the (dim + 1)^2 entries of a matrix of SO(1, dim)
 # ---------------------------------------------------------------------------------------------------------------
 
-
-def _identity(shape, dtype):
-    return jnp.broadcast_to(jnp.asarray([1, 0, 0, 0, 0], dtype), (*shape, 5))
+_PLANE = 5
 
 
-def _edge(length, angle):
+def _identity(shape, width, dtype):
+    entries = [1, 0, 0, 0] if width == _PLANE else np.eye(math.isqrt(width)).ravel()
+    return jnp.broadcast_to(jnp.asarray([*entries, 0], dtype), (*shape, width))
+
+
+def _edge(length, direction):
+    """Along an angle (...) or a unit vector (..., dim), in length's axes (...)."""
+    if direction.ndim > length.ndim:
+        return _edge_in_space(length, direction)
+    return _edge_in_plane(length, direction)
+
+
+def _edge_in_space(length, direction):
+    """A boost along e_1, and then the shortest rotation of e_1 to the direction, by half a turn to -e_1."""
+    dim = direction.shape[-1]
+    first = jnp.eye(1, dim, dtype=length.dtype)[0]
+    back = direction[..., 0] < -0.999
+    middle = first + direction
+    weight = 1 / jnp.where(back, 1.0, 1 + direction[..., 0])
+    turn = (
+        jnp.eye(dim, dtype=length.dtype)
+        - weight[..., None, None] * middle[..., :, None] * middle[..., None, :]
+        + 2 * direction[..., :, None] * first
+    )
+    half_turn = jnp.diag(jnp.where(jnp.arange(dim) < 2, -1, 1)).astype(length.dtype)
+    turn = jnp.where(back[..., None, None], half_turn, turn)
+    small = jnp.exp(-2 * length)
+    cosh, sinh, rest = (1 + small) / 2, -jnp.expm1(-2 * length) / 2, jnp.exp(-length)
+    along = cosh[..., None] * first + rest[..., None] * (
+        1 - first
+    )  # the boost's diagonal, in space
+    columns = turn * along[..., None, :]
+    top = jnp.concatenate([cosh[..., None], sinh[..., None] * first], -1)
+    left = sinh[..., None] * turn[..., :, 0]
+    below = jnp.concatenate([left[..., None], columns], -1)
+    matrix = jnp.concatenate([top[..., None, :], below], -2)
+    return jnp.concatenate(
+        [matrix.reshape(*matrix.shape[:-2], (dim + 1) ** 2), length[..., None]], -1
+    )
+
+
+def _edge_in_plane(length, angle):
     small = jnp.exp(-length)
     cos, sin = jnp.cos(angle / 2), jnp.sin(angle / 2)
     a, b = (1 + small) / 2, -jnp.expm1(-length) / 2
@@ -196,6 +284,17 @@ def _edge(length, angle):
 
 
 def _times(p, q):
+    if p.shape[-1] == _PLANE:
+        return _times_in_plane(p, q)
+    n = math.isqrt(p.shape[-1])
+    a, b = (m[..., :-1].reshape(*m.shape[:-1], n, n) for m in (p, q))
+    product = jnp.sum(a[..., :, :, None] * b[..., None, :, :], -2)
+    product = product.reshape(*product.shape[:-2], n * n)
+    power = binade(product)[..., None]
+    return jnp.concatenate([product / power, p[..., -1:] + q[..., -1:] + jnp.log(power)], -1)
+
+
+def _times_in_plane(p, q):
     """(a, b) (c, d) = (a c + b \\bar d, a d + b \\bar c), its size brought back to 1 by a power of two."""
     (a, x, b, y, s), (c, z, d, w, t) = (jnp.moveaxis(m, -1, 0) for m in (p, q))
     product = [
@@ -209,6 +308,22 @@ def _times(p, q):
 
 
 def _distance(p, q):
+    if p.shape[-1] == _PLANE:
+        return _distance_in_plane(p, q)
+    n = math.isqrt(p.shape[-1])
+    x, y = (m[..., : n * n : n] for m in (p, q))  # the points, at which the frames are
+    cosh, log = x[..., 0] * y[..., 0] - dot(x[..., 1:], y[..., 1:]), p[..., -1] + q[..., -1]
+    near = log < 1
+    inside = (cosh * jnp.exp(jnp.where(near, log, 0.0)) - 1) / 2
+    inside = jnp.where(near & (inside > 0), inside, 0.0)
+    close = 2 * safe_sqrt(inside) * asinhc(inside)
+    beyond = jnp.where(near, 2.0, cosh)
+    small = jnp.exp(-jnp.where(near, 1.0, log))
+    root = beyond + jnp.sqrt(jnp.maximum((beyond - small) * (beyond + small), 0.0))
+    return jnp.where(near, close, log + jnp.log(root))
+
+
+def _distance_in_plane(p, q):
     """2 asinh |b| of p^{-1} q, (a, b)^{-1} = (\\bar a, -b)."""
     (a, x, b, y, s), (c, z, d, w, t) = (jnp.moveaxis(m, -1, 0) for m in (p, q))
     re = a * d + x * w - b * c - y * z
@@ -230,12 +345,12 @@ def _distance(p, q):
 @register_record
 @dataclass(frozen=True)
 class Drawing:
-    """A tree in the hyperbolic plane of curvature -1, by the isometries over 1, 2, 4, ... edges up from each node."""
+    """A tree in hyperbolic space of curvature -1, by the isometries over 1, 2, 4, ... edges up from each node."""
 
     up: Array
     """(k, n), the node 2^k edges above, or the root"""
     paths: Array
-    """(k, n, 5), from the frame there to that at the node; where the root has come before, from the root's"""
+    """(k, n, width), from the frame there to that at the node; where the root has come before, from the root's"""
     depths: Array
     """(n,)"""
 
@@ -245,7 +360,7 @@ class Drawing:
         lower = self.depths[i] >= self.depths[j]
         i, j = jnp.where(lower, i, j), jnp.where(lower, j, i)
         ahead = self.depths[i] - self.depths[j]
-        p = q = _identity(i.shape, self.paths.dtype)
+        p = q = self._identity(i.shape)
         for k in range(len(self.up)):  # to one depth
             i, p = self._climb(k, i, p, (ahead >> k) & 1 == 1)
         for k in reversed(range(len(self.up))):  # below the node where the paths meet
@@ -259,8 +374,11 @@ class Drawing:
         longer = _times(self.paths[k, node], path)
         return jnp.where(where, self.up[k, node], node), jnp.where(where[..., None], longer, path)
 
+    def _identity(self, shape):
+        return _identity(shape, self.paths.shape[-1], self.paths.dtype)
+
     def _from_root(self):
-        path = _identity(self.depths.shape, self.paths.dtype)
+        path = self._identity(self.depths.shape)
         node = jnp.arange(len(self.depths))
         for k in range(len(self.up)):
             node, path = self._climb(k, node, path, (self.depths >> k) & 1 == 1)
@@ -269,26 +387,33 @@ class Drawing:
     def radii(self) -> Array:
         """Distances (n,) of the nodes from the root, which is at the origin."""
         path = self._from_root()
-        return _distance(_identity(self.depths.shape, path.dtype), path)
+        return _distance(self._identity(self.depths.shape), path)
 
     def to_disk(self) -> Array:
-        """The nodes (n, 2) in the Poincaré disk, curvature -1, the root at 0.
+        """The nodes (n, dim) in the Poincaré disk or ball, curvature -1, the root at 0.
 
         Those at :meth:`radii` above 15.2 (float64: 35.4) do not fit: they lie on the rim, in the right direction.
         """
-        a, x, b, y, _ = jnp.moveaxis(self._from_root(), -1, 0)  # b / \bar a
+        path = self._from_root()
+        if path.shape[-1] != _PLANE:
+            n = math.isqrt(path.shape[-1])
+            x = path[..., : n * n : n]
+            z = x[..., 1:] / (jnp.exp(-path[..., -1:]) + x[..., :1])
+            return poincare.project(z, 1.0)
+        a, x, b, y, _ = jnp.moveaxis(path, -1, 0)  # b / \bar a
         z = jnp.stack([b * a - y * x, b * x + y * a], -1) / (a * a + x * x)[:, None]
         return poincare.project(z, 1.0)
 
 
 def embed(tree: Tree, length: ArrayLike, angles: ArrayLike | None = None) -> Drawing:
-    """The tree in the hyperbolic plane of curvature -1: a pure function of lengths and angles.
+    """The tree in the hyperbolic plane or space of curvature -1: a pure function of lengths and angles.
 
     Args:
         tree: with static structure.
         length: of all edges, or (n,) of the edge above each node, in units of the curvature's radius; its dtype is
             that of the distances.
-        angles: (n,) in radians, as :func:`equal_angles` gives them by default.
+        angles: (n,) in radians, as :func:`equal_angles` gives them by default; or unit vectors (n, dim), as
+            :func:`code_directions` gives them, for edges of length 1 or more (short ones lose digits).
 
     Returns:
         The drawing, whose distances are of the dtype of the lengths.
@@ -302,7 +427,8 @@ def embed(tree: Tree, length: ArrayLike, angles: ArrayLike | None = None) -> Dra
     depths = jnp.asarray(tree.depths, jnp.int32)
     up = [np.asarray(tree.parents, np.int32)]
     root = jnp.asarray(tree.depths == 0)[:, None]
-    paths = [jnp.where(root, _identity((), length.dtype), _edge(length, angles))]
+    edges = _edge(length, angles)
+    paths = [jnp.where(root, _identity((), edges.shape[-1], length.dtype), edges)]
     for k in range(int(tree.depths.max()).bit_length() - 1):
         paths.append(_times(paths[k][up[k]], paths[k]))
         up.append(up[k][up[k]])

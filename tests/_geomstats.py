@@ -13,10 +13,22 @@ os.environ.setdefault("GEOMSTATS_BACKEND", "numpy")
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    from geomstats.geometry.grassmannian import Grassmannian
     from geomstats.geometry.hyperboloid import Hyperboloid
     from geomstats.geometry.hypersphere import Hypersphere
     from geomstats.geometry.invariant_metric import BiInvariantMetric
     from geomstats.geometry.poincare_ball import PoincareBall
+    from geomstats.geometry.spd_matrices import SPDMatrices
     from geomstats.geometry.special_orthogonal import SpecialOrthogonal
+    from geomstats.geometry.stiefel import Stiefel
 
-__all__ = ["BiInvariantMetric", "Hyperboloid", "Hypersphere", "PoincareBall", "SpecialOrthogonal"]
+__all__ = [
+    "BiInvariantMetric",
+    "Grassmannian",
+    "Hyperboloid",
+    "Hypersphere",
+    "PoincareBall",
+    "SPDMatrices",
+    "SpecialOrthogonal",
+    "Stiefel",
+]

@@ -55,6 +55,7 @@ CONFINED = {
     "diffrax": {"flows"},
     "tyro": set(),
     "geomstats": set(),
+    "blackjax": set(),
     "experiments": set(),
     "tests": set(),
 }

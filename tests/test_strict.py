@@ -14,7 +14,7 @@ from geodl import bijectors, distributions, explain, flows, nn, train, vae
 from geodl import counterfactual as cf
 from geodl.manifolds import Euclidean, PoincareBall, Sphere
 from geodl.nn import mlp
-from tests.manifolds.spaces import SPACES, evaluate, random_setting
+from tests.manifolds.spaces import INFINITE, NEWER, SPACES, evaluate, random_setting
 
 
 MODES = {
@@ -37,7 +37,12 @@ def traced(strict, f, *args):
 
 
 @pytest.mark.quick(
-    *(f"{mode}-{name}" for mode in MODES for name in SPACES if name not in ("hyperboloid", "so3"))
+    *(
+        f"{mode}-{name}"
+        for mode in MODES
+        for name in SPACES
+        if name not in ("hyperboloid", "so3", *NEWER)
+    )
 )
 @pytest.mark.parametrize("name", SPACES)
 def test_vocabulary(strict, name):
@@ -56,7 +61,8 @@ def test_vocabulary(strict, name):
 def test_origin_and_draws(strict, name):
     space = SPACES[name]
     traced(strict, space.origin)
-    traced(strict, lambda key: space.random_uniform(key, (N,)), jax.random.key(0))
+    if name not in INFINITE:
+        traced(strict, lambda key: space.random_uniform(key, (N,)), jax.random.key(0))
 
 
 DISTRIBUTIONS = {
@@ -68,8 +74,8 @@ DISTRIBUTIONS = {
     "kernel density": lambda m: distributions.KernelDensity(m.origin()[None], 3.0),
 }
 CASES = [
-    *(("wrapped normal", name) for name in SPACES if name != "box"),
-    *(("wrapped normals", name) for name in SPACES if name != "box"),
+    *(("wrapped normal", name) for name in SPACES if name not in ("box", "so", "grassmann")),
+    *(("wrapped normals", name) for name in SPACES if name not in ("box", *NEWER)),
     *(("Riemannian normal", name) for name in ("ball", "hyperboloid")),
     *(("uniform", name) for name in ("sphere", "torus", "so3", "box")),
     ("von Mises-Fisher", "sphere"),

@@ -53,6 +53,57 @@ def hops(edges, n):
     return d
 
 
+def test_directions_of_a_code_in_more_dimensions():
+    """Against Lorentz matrices of many digits, with what the edge length promises; gradients are finite."""
+    edges, n, dim = random_tree(60, reach=8), 60, 6
+    tree = trees.from_edges(edges)
+    directions = trees.code_directions(tree, dim)
+    for node in range(n):
+        away = directions[(tree.parents == node) & (tree.depths > 0)]
+        if tree.depths[node]:
+            away = np.append(away, -np.eye(1, dim), 0)
+        assert np.max(away @ away.T - np.eye(len(away))) <= 0
+    length = trees.edge_length(tree, 1.05, dim)
+    assert length < trees.edge_length(tree, 1.05)
+    i, j = np.triu_indices(n, 1)
+
+    @jax.jit
+    def measured(length):
+        drawing = trees.embed(tree, length, directions)
+        return drawing.dist(i, j), drawing.to_disk()
+
+    found, points = measured(jnp.float32(length))
+    ratio = np.asarray(found) / (hops(edges, n)[i, j] * length)
+    assert ratio.max() / ratio.min() <= 1.05
+    with mp.workdps(200):
+        boost = mp.eye(dim + 1)
+        boost[0, 0] = boost[1, 1] = mp.cosh(mp.mpf(float(np.float32(length))))
+        boost[0, 1] = boost[1, 0] = mp.sinh(mp.mpf(float(np.float32(length))))
+        frames = {}
+        for v in np.argsort(tree.depths, kind="stable"):
+            if tree.depths[v] == 0:
+                frames[v] = mp.eye(dim + 1)
+                continue
+            e, u = np.eye(dim)[0], directions[v]
+            turn = np.diag(np.where(np.arange(dim) < 2, -1.0, 1.0))
+            if u[0] >= 0:
+                turn = np.eye(dim) + 2 * np.outer(u, e) - np.outer(e + u, e + u) / (1 + u[0])
+            whole = mp.eye(dim + 1)
+            whole[1:, 1:] = mp.matrix(turn.tolist())
+            frames[v] = frames[tree.parents[v]] * whole * boost
+        x = [[frames[v][k, 0] for k in range(dim + 1)] for v in range(n)]
+        exact = [
+            float(mp.acosh(x[a][0] * x[b][0] - mp.fdot(x[a][1:], x[b][1:])))
+            for a, b in zip(i, j, strict=True)
+        ]
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+    assert np.all(np.sum(np.square(points), -1) < 1)
+    slope = jax.jit(jax.grad(lambda length: jnp.sum(measured(length)[0])))(jnp.float32(length))
+    np.testing.assert_allclose(slope, hops(edges, n)[i, j].sum(), rtol=0.05)
+    with pytest.raises(ValueError, match="half of the largest degree"):
+        trees.code_directions(trees.from_edges([[0, k] for k in range(1, 9)]), 3)
+
+
 @pytest.mark.quick("float32-1e-06-0.05", "float32-1e-06-9.0", "float64-1e-14-3.0")
 @pytest.mark.parametrize("length", [0.05, 3.0, 9.0])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-6), (np.float64, 1e-14)])

@@ -17,6 +17,7 @@ import optax
 from jax import Array
 from jax.tree_util import Partial
 
+from experiments import _devices
 from experiments._training import by_batches
 from experiments.counterfactuals import models
 from geodl import counterfactual as cf
@@ -85,7 +86,9 @@ def search(rule: cf.Search, z: Any, goal: np.ndarray, folder: Path, batch: int =
     """
 
     def one(chunk, _):
-        state, _ = cf.run(rule, rule.init(*chunk), max_concurrent=64)
+        # one device: no more work than there is; several: every sample on its own one, to the end
+        concurrent = 64 if _devices.count() == 1 else None
+        state, _ = cf.run(rule, rule.init(*chunk), max_concurrent=concurrent)
         measures = cf.evaluation.search_metrics(rule.generator.manifold, state)
         kept = {"x": state.best.x, "start": state.start.x, "z": state.best.z}
         return kept | measures | {"status": state.status}

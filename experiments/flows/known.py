@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import _grid
+from experiments import _devices, _grid
 from experiments._run import Run, date_and_revision, markdown_table
 from experiments._training import by_batches
 from experiments.flows import pictures, training
@@ -224,7 +224,7 @@ def objective(
     config: Known, recipe: Recipe, model: Model, target: Target, cell: Cell
 ) -> training.Loss:
     """The loss of a cell."""
-    solver = flows.RK4(config.solver_steps)
+    solver, batch = flows.RK4(config.solver_steps), _devices.rows(recipe.batch)
 
     def draw(_, key, n):
         return target.distribution.sample(seed=key, sample_shape=n)
@@ -236,12 +236,12 @@ def objective(
         return target.distribution.log_prob(y) + log_det
 
     def likelihood(params, _, key):
-        x = model.to_chart(draw(None, key, recipe.batch))
+        x = _devices.over_batch(model.to_chart(draw(None, key, batch)))
         return jnp.mean(flows.nll(model.flow(params, solver), x)), {}
 
     def reverse_kl(params, _, key):
         flow = model.flow(params, solver)
-        return jnp.mean(flows.reverse_kl(flow, log_density, key, recipe.batch)), {}
+        return jnp.mean(_devices.over_batch(flows.reverse_kl(flow, log_density, key, batch))), {}
 
     matching = training.matching(model, draw, recipe.batch)
     return {"matching": matching, "likelihood": likelihood, "reverse KL": reverse_kl}[

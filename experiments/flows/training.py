@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from jax import Array
 
+from experiments import _devices
 from experiments._training import by_batches
 from geodl import flows, train
 from geodl.distributions import WrappedNormal
@@ -97,11 +98,14 @@ Loss = Callable[[Any, Any, Array], tuple[Array, dict[str, Array]]]
 def matching(model: Model, draw: Draw, batch: int) -> Loss:
     """Flow matching on points that ``draw`` takes from the data."""
 
+    batch = _devices.rows(batch)
+
     def loss(params, data, key):
         key_base, key_data, key_time = jax.random.split(key, 3)
         x0 = model.base.sample(seed=key_base, sample_shape=batch)
         x1 = model.to_chart(draw(data, key_data, batch))
         t = flows.random_times(key_time, batch)
+        t, x0, x1 = _devices.over_batch((t, x0, x1))
 
         def field(t, x):
             return model.field.apply(params, t, x)
@@ -129,12 +133,13 @@ def fit(
     validation: Point | None = None,
 ) -> Trained:
     """Train; with ``validation`` points the parameters of largest likelihood there are taken, else the last."""
-    optimizer = recipe.optimizer()
-    run = train.chunked(train.make_step(loss, optimizer))
+    optimizer = _devices.optimizer(recipe.optimizer())
+    step = _devices.make_step(loss, optimizer)
     state = train.init(model.field.init(key), optimizer, key)
 
     @jax.jit
     def score(params, x):
+        x = _devices.over_devices(x)
         return -jnp.mean(model.distribution(params).log_prob(x))
 
     def evaluate(state):
@@ -144,14 +149,7 @@ def fit(
     selection: dict[str, Any] = {}
     if validation is not None:
         selection = {"evaluate": evaluate, "best": "validation"}
-    state, history = train.fit(run, state, data, recipe.steps, folder, chunk=chunk, **selection)
-    if selection:
-        restored = train.restore(folder / "best", state)
-        if restored is None:
-            raise FloatingPointError(
-                f"{folder}: no evaluation has found a finite validation likelihood"
-            )
-        _, state = restored
+    state, history = _devices.fit(step, state, data, recipe.steps, folder, chunk=chunk, **selection)
     cpu_seconds = sum(record["cpu_seconds"] for record in history)
     return Trained(state.opt_state.average, history, cpu_seconds)
 

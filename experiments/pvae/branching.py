@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.decomposition import PCA
 
+from experiments import _devices
 from experiments._run import Run, markdown_table, mean_and_error
+from experiments._training import on_minibatches
 from experiments.pvae import baselines, models, pictures
 from geodl import datasets, plotting, train, vae
 from geodl.datasets.branching import DIM
@@ -117,20 +119,21 @@ def train_cell(config: Branching, cell: Cell, trees, keys, folder: Path):
         metrics = {name: jnp.mean(value) for name, value in bound._asdict().items()}
         return -jnp.sum(bound.elbo), metrics
 
-    optimizer = models.optimizer(config.learning_rate)
-    step = train.on_minibatches(train.make_step(loss, optimizer), config.batch, drop_last=True)
+    optimizer = _devices.optimizer(models.optimizer(config.learning_rate))
+    step = on_minibatches(_devices.make_step(loss, optimizer), config.batch, drop_last=True)
     items = trees.train.shape[1]
     states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key, items))(keys)
     per_epoch = train.steps_per_epoch(items, config.batch, drop_last=True)
-    run, steps = train.chunked(jax.vmap(step)), config.epochs * per_epoch
-    states, _ = train.fit(
-        run, states, trees.train, steps, folder, chunk=50 * per_epoch, save_every=5
+    steps, chunk = config.epochs * per_epoch, 50 * per_epoch
+    states, _ = _devices.fit(
+        jax.vmap(step), states, trees.train, steps, folder, chunk=chunk, save_every=5
     )
 
     chunk = max(n for n in range(1, 101) if config.samples % n == 0)
 
     @jax.jit
     def evaluate(params, test, key):
+        test = _devices.over_devices(test)
         return {"loss": -jnp.mean(vae.iwae(model, params, test, key, config.samples, chunk))}
 
     everything = states.params, trees.test, keys

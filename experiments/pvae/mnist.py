@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import _grid, _images
+from experiments import _devices, _grid, _images
 from experiments._run import Run
-from experiments._training import by_batches, minimize
+from experiments._training import by_batches, minimize, on_minibatches
 from experiments.pvae import models, pictures
 from experiments.pvae.mnist_tables import DIMS, Cell, results_tables
 from geodl import datasets, nn, plotting, train, vae
@@ -142,13 +142,12 @@ def train_cell(config: Mnist, cell: Cell, images: datasets.Images, folder: Path)
     data = jnp.asarray(images.train_images)
     epoch = train.steps_per_epoch(len(data), config.batch)
     steps = config.epochs * epoch
-    optimizer = models.optimizer(config.learning_rate, steps, config.decay)
-    step = train.on_minibatches(train.make_step(loss, optimizer), config.batch)
+    optimizer = _devices.optimizer(models.optimizer(config.learning_rate, steps, config.decay))
+    step = on_minibatches(_devices.make_step(loss, optimizer), config.batch)
     states = jax.vmap(lambda key: train.init(model.init(key), optimizer, key, len(data)))(
         seed_keys(config)
     )
-    run = train.chunked(jax.vmap(step, (0, None)))
-    states, _ = train.fit(run, states, data, steps, folder, chunk=epoch)
+    states, _ = _devices.fit(jax.vmap(step, (0, None)), states, data, steps, folder, chunk=epoch)
     return states.params
 
 

@@ -71,6 +71,15 @@ def project(canvas: Array, x: Array) -> Array:
     return bilinear(canvas, rows, columns)
 
 
+def sample(picture: Array, grid: Grid, x: Array) -> Array:
+    """A picture (rings, longitudes) between its grid's points, at unit vectors (..., 3); constant beyond the rings."""
+    beta = jnp.arctan2(jnp.linalg.norm(x[..., :2], axis=-1), x[..., 2])
+    turn = jnp.arctan2(x[..., 1], x[..., 0]) / (2 * np.pi) % 1
+    rows = jnp.interp(beta, jnp.array(grid.betas), jnp.arange(len(grid.betas), dtype=x.dtype))
+    around = jnp.concatenate([picture, picture[:, :1]], 1)
+    return bilinear(around, rows, turn * grid.longitudes)
+
+
 def on_sphere(
     key: Array,
     images: Array,
@@ -89,8 +98,7 @@ def on_sphere(
         grid: where the pictures are sampled.
         rotated: whether each picture is rotated at random; else all digits are at the south pole.
         digits: 1 to 4 on each sphere: with more than one, each takes a quarter of a canvas of twice the side, the
-            first is
-            the image's own and the others are drawn from all images.
+            first is the image's own and the others are drawn from all images.
         batch: pictures made at a time.
 
     Raises:

@@ -1,10 +1,9 @@
 """Classes of digits on the sphere: trained unrotated or rotated, tested both ways; equivariant against planar."""
 
-import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +12,8 @@ import optax
 
 from experiments import _grid, _images
 from experiments._run import Run, markdown_table, mean_and_error
-from experiments.spherical import data, models
-from geodl import equivariant, nn, train
+from experiments.spherical import models, training
+from geodl import equivariant, nn
 from geodl.equivariant import harmonics
 from geodl.manifolds import SO3
 
@@ -42,25 +41,42 @@ class Digits:
     """whether the training images are rotated, each at random"""
     sizes: tuple[int, ...] = (0,)
     """numbers of training images; 0: all"""
-    copies: int = 1
-    """of each training image, each with a rotation of its own"""
+    pictures: int = 8192
+    """to learn from, all training images in turn; rotated, each has a rotation of its own"""
     seeds: tuple[int, ...] = (0,)
-    bands: tuple[int, ...] = (30, 10, 6)
-    channels: tuple[int, ...] = (1, 20, 40)
+    bands: tuple[int, ...] = (16, 8, 5)
+    channels: tuple[int, ...] = (1, 16, 32)
+    betas: tuple[float, ...] = (np.pi / 4, np.pi / 3)
+    """size of the equivariant network's kernels"""
     widths: tuple[int, ...] = (16, 32, 64)
     """channels of the planar network"""
     hidden: int = 64
-    """units of its dense layer"""
-    epochs: int = 40
+    """units of the last dense layer but one, of either"""
+    steps: int = 400
+    planar_steps: int = 2000
+    """more, as each costs less"""
     batch: int = 32
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
+    planar_learning_rate: float = 1e-3
     test: int = 0
     """number of test images; 0: all"""
     root: str = "runs"
 
 
 QUICK = Digits()
-MNIST = Digits(name="paper", data="mnist", epochs=20, seeds=(0, 1, 2), sizes=(1000, 6000, 0))
+MNIST = Digits(
+    name="paper",
+    data="mnist",
+    sizes=(1000, 6000, 0),
+    pictures=60_000,
+    seeds=(0, 1, 2),
+    bands=(30, 10, 6),
+    channels=(1, 20, 40),
+    betas=(np.pi / 8, np.pi / 8),
+    steps=20_000,
+    planar_steps=40_000,
+    learning_rate=5e-3,
+)
 
 
 @dataclass(frozen=True)
@@ -82,10 +98,10 @@ def cells(config: Digits) -> list[Cell]:
     """Every network asked for; rotated images make no difference to one whose coefficients are."""
     return [
         Cell(model, rotated, size, seed)
+        for seed in config.seeds
         for size in config.sizes
         for model in config.models
         for rotated in config.rotated
-        for seed in config.seeds
         if not (model == "turned" and rotated)
     ]
 
@@ -101,78 +117,44 @@ def run(config: Digits) -> dict[Cell, dict[str, Any]]:
     return scored
 
 
-class Task(NamedTuple):
-    """Pictures to learn from, and to be tested by, unrotated and rotated."""
-
-    train: data.Sphere
-    plain: data.Sphere
-    rotated: data.Sphere
-
-
-def task(config: Digits, images, cell: Cell) -> Task:
-    """The pictures of a cell, standardized by those to learn from; the test pictures are the same in all cells."""
-    grid = harmonics.gauss_legendre(config.bands[0])
-    of_train, of_test = jax.random.key(cell.seed), jax.random.key(99)
-    size = cell.size or len(images.train_images)
-    x, labels = (np.concatenate([a[:size]] * config.copies) for a in images[:2])
-    test, test_labels = (a[: config.test or None] for a in images[2:])
-
-    def make(key, images, labels, rotated):
-        return data.on_sphere(key, images / np.float32(255), labels, grid, rotated)
-
-    pictures = (
-        make(of_train, x, labels, cell.rotated),
-        make(of_test, test, test_labels, False),
-        make(of_test, test, test_labels, True),
-    )
-    # Without the common mean, which is most of the mean over SO(3), the equivariant network learns in fewer steps.
-    mean, scale = jnp.mean(pictures[0].images), jnp.std(pictures[0].images)
-    return Task(*(p._replace(images=(p.images - mean) / scale) for p in pictures))
-
-
 def network(config: Digits, model: Model) -> nn.Net:
     """Of one kind."""
-    if model != "planar":
-        betas = [np.pi / 8] * (len(config.bands) - 1)
-        return equivariant.spherical_classifier(10, config.bands, config.channels, betas)
-    grid = harmonics.gauss_legendre(config.bands[0])
-    return nn.conv_classifier((*grid.shape, 1), 10, config.widths, config.hidden)
+    if model == "planar":
+        grid = harmonics.gauss_legendre(config.bands[0])
+        return nn.conv_classifier((*grid.shape, 1), 10, config.widths, config.hidden)
+    return equivariant.spherical_classifier(
+        10, config.bands, config.channels, config.betas, normalized=True, hidden=config.hidden
+    )
 
 
 def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
     """Train one network and test it both ways, in per cent."""
-    net, pictures = network(config, cell.model), task(config, images, cell)
-    rows = (pictures.train.images, pictures.train.labels)
-    total = config.epochs * train.steps_per_epoch(len(rows[0]), config.batch)
-    optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, total))
-    if cell.model == "planar":
-        optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate / 5, total))
-    key = jax.random.key(cell.seed)
-    state = train.init(net.init(key), optimizer, jax.random.fold_in(key, 1), len(rows[0]))
-
-    # The network's tables are data of the step, so that they are no constants of its program.
-    def step(state, data):
-        apply, rows = data
-        of_batch = train.make_step(partial(loss, apply, cell.model == "turned"), optimizer)
-        return train.on_minibatches(of_batch, config.batch)(state, rows)
-
-    start = time.process_time()
-    run = train.chunked(step, convolutional=cell.model == "planar")
-    apply = jax.tree_util.Partial(net.apply) if cell.model == "planar" else net.apply
-    chunk = max(1, total // config.epochs)
-    state, _ = train.fit(run, state, (apply, rows), total, folder, chunk=chunk, save_every=5)
-    seconds = time.process_time() - start
-    predict = jax.jit(lambda apply, params, x: jnp.argmax(apply(params, x), -1))
+    net, grid = network(config, cell.model), harmonics.gauss_legendre(config.bands[0])
+    pictures = training.task(
+        images, grid, cell.size, config.pictures, cell.rotated, cell.seed, config.test
+    )
+    planar = cell.model == "planar"
+    apply, params, seconds = training.fit(
+        net,
+        partial(loss, cell.model == "turned"),
+        (pictures.train.images, pictures.train.labels),
+        config.planar_steps if planar else config.steps,
+        config.planar_learning_rate if planar else config.learning_rate,
+        config.batch,
+        cell.seed,
+        folder,
+        planar,
+    )
 
     def accuracy(sphere):
-        hits = [
-            predict(apply, state.params, x) == labels
-            for x, labels in _batches(sphere.images, sphere.labels, 100)
-        ]
-        return 100 * float(jnp.mean(jnp.concatenate(hits)))
+        classes = training.results(partial(jnp.argmax, axis=-1), apply, params, sphere.images)
+        return 100 * float(jnp.mean(jnp.concatenate(list(classes)) == sphere.labels))
 
     gap = equivariant.equivariance_gap(
-        jax.tree_util.Partial(_applied, apply, state.params), pictures.plain.images[:32], key
+        jax.tree_util.Partial(_applied, apply, params),
+        pictures.plain.images[:32],
+        jax.random.key(cell.seed),
+        degrees=config.bands[:1],
     )
     return {
         "parameters": models.count(net),
@@ -188,12 +170,7 @@ def _applied(apply, params, x):
     return apply(params, x)
 
 
-def _batches(images, labels, size):
-    for i in range(0, len(images), size):
-        yield images[i : i + size], labels[i : i + size]
-
-
-def loss(apply, turned, params, batch, key):
+def loss(turned, apply, params, batch, key):
     """Cross-entropy; where asked for, of the batch rotated at random in its coefficients."""
     images, labels = batch.data
     logits = apply(params, images, SO3().random_uniform(key)) if turned else apply(params, images)

@@ -14,10 +14,12 @@ from geodl import nn
 from geodl.nn.conv import relu
 
 
-Size = Literal["218k", "1M", "5.5M"]
+Size = Literal["80k", "218k", "1M", "5.5M"]
 
-# Channels, sides of the kernels, strides: Gerken et al. (2022), chosen by them as the best of twenty random ones.
+# Channels, sides of the kernels, strides. All but the smallest, for pictures of 32 x 32 pixels, are of Gerken et al.
+# (2022), chosen by them as the best of twenty random ones.
 ENCODERS: dict[Size, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
+    "80k": ((20, 40, 80), (5, 3, 3), (1, 2, 2)),
     "218k": ((13, 15, 22, 31, 141), (5, 3, 9, 7, 3), (1, 1, 1, 1, 2)),
     "1M": ((12, 13, 16, 77, 96, 163), (3, 3, 5, 5, 3, 5), (1, 1, 1, 2, 1, 1)),
     "5.5M": ((12, 15, 16, 85, 141, 191, 1100), (3, 5, 3, 7, 5, 3, 3), (1, 1, 1, 2, 1, 1, 2)),

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments import _devices
 from experiments._run import Run, markdown_table, mean_and_error
 from experiments.trees import data, metrics, pictures
 from geodl import optim, train
@@ -139,6 +140,7 @@ def _train(space, steps, negatives, learning_rate, pairs, related, start, key):
         learning_rate / 10, learning_rate, steps // 20, steps, learning_rate / 100
     )
     optimizer = optim.adam(space, rate, b2=0.99)
+    pairs, related = _devices.over_devices((pairs, related))
 
     def step(carry, i):
         points, state = carry
@@ -168,10 +170,20 @@ def table(results: dict[str, Any], found: str, taxonomy: data.Taxonomy) -> str:
         for space, each in results.items()
     ]
     seeds = len(next(iter(results.values())))
+    broken = {
+        space: [i for i, one in enumerate(each) if not np.isfinite(one["points"]).all()]
+        for space, each in results.items()
+    }
+    warnings = [
+        f"\n\n**{space}: seeds {', '.join(map(str, which))} ended with points that are not finite.**"
+        for space, which in broken.items()
+        if which
+    ]
     return (
         f"Reconstruction of the {len(taxonomy.pairs)} pairs of {len(taxonomy.names)} names ({found}): mean average "
         f"precision and mean rank of a name's ancestors among all names; mean of {seeds} seeds ± its standard error\n\n"
         + markdown_table(rows)
+        + "".join(warnings)
     )
 
 

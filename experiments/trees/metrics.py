@@ -5,6 +5,8 @@
 - Rank (Nickel & Kiela 2017): for a and b in N, 1 + the number of nodes outside N that are nearer to a than b; the mean.
 - Distortion: worst is max / min of d / d_graph over pairs; mean is that of |d / (s d_graph) - 1|, with s the length of
   an edge where there is one, or else the s that makes it least in the squares.
+
+A distance that is NaN makes them NaN.
 """
 
 from typing import NamedTuple
@@ -29,7 +31,7 @@ class Ranking(NamedTuple):
 
     @property
     def rank(self) -> float:
-        return self.ranks / self.neighbors
+        return self.ranks / self.neighbors + 0 * self.precision
 
 
 def ranking(distances: np.ndarray, neighbors: np.ndarray, own: np.ndarray) -> Ranking:
@@ -42,6 +44,7 @@ def ranking(distances: np.ndarray, neighbors: np.ndarray, own: np.ndarray) -> Ra
             mine, all_sorted = np.sort(row[near]), np.sort(row)
             inside = np.searchsorted(mine, mine, "right")
             precision = np.mean(inside / np.searchsorted(all_sorted, mine, "right"))
+            precision = np.nan if np.isnan(row).any() else precision  # they are sorted last
             others = np.searchsorted(np.sort(row[~near]), mine, "left")
             total += Ranking(float(precision), 1, float(np.sum(1 + others)), len(mine))
     return total
@@ -57,15 +60,15 @@ class Distortion(NamedTuple):
 
     def __add__(self, other):  # type: ignore[override]
         return Distortion(
-            max(self.largest, other.largest),
-            min(self.smallest, other.smallest),
+            float(np.maximum(self.largest, other.largest)),
+            float(np.minimum(self.smallest, other.smallest)),
             self.deviation + other.deviation,
             self.pairs + other.pairs,
         )
 
     @property
     def worst(self) -> float:
-        return self.largest / self.smallest if self.smallest > 0 else float("inf")
+        return float("inf") if self.smallest == 0 else self.largest / self.smallest
 
     @property
     def mean(self) -> float:

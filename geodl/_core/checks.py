@@ -59,32 +59,34 @@ def primitive(
     *points: str,
     validate: Callable[..., None] | None = None,
     store: Callable[..., Array] | None = None,
+    static: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Make a formula a public function: one dtype inside, the inputs' dtype outside, clear errors.
 
     ``points`` names the arguments whose last axis holds coordinates: their lengths must agree. Inputs are
     promoted to one floating dtype; half precision is computed in float32 and returned as it came.
     ``validate(**arguments)`` sees them as NumPy arrays when all are concrete. ``store(result, dtype, **arguments)``,
-    where given, rounds the result to the inputs' dtype.
+    where given, rounds the result to the inputs' dtype. ``static`` names arguments that are no arrays.
     """
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
         signature = inspect.signature(function)
         # Operation by operation an eager call takes milliseconds; inside a traced function nothing is left of it.
-        compiled = jax.jit(function, inline=True)
+        compiled = jax.jit(function, inline=True, static_argnames=static)
 
         @functools.wraps(function)
         def wrapper(*args, **kwargs) -> T:
             arguments = signature.bind(*args, **kwargs).arguments
+            fixed = {name: arguments.pop(name) for name in static}
             arrays = {name: jnp.asarray(a) for name, a in arguments.items()}
             _check_last_axes(function.__name__, {n: arrays[n] for n in points if n in arrays})
             dtype = jnp.result_type(float_dtype(*arrays.values()))
             inside = jnp.float32 if dtype.itemsize < 4 else dtype
             arrays = {n: lax.convert_element_type(a, inside) for n, a in arrays.items()}
             if validate is not None and is_concrete(*arrays.values()):
-                validate(**{n: np.asarray(a) for n, a in arrays.items()})
+                validate(**{n: np.asarray(a) for n, a in arrays.items()}, **fixed)
             with jax.numpy_rank_promotion("allow"):  # leading axes broadcast in any mode
-                result = compiled(**arrays)
+                result = compiled(**arrays, **fixed)
                 if store is not None:
                     return store(result, dtype, **arrays)  # type: ignore
             return jax.tree.map(lambda a: lax.convert_element_type(a, dtype), result)  # type: ignore

@@ -25,7 +25,7 @@ def even(
         small = q < radius
         near = jnp.where(small, q, 0.0)
         taylor = functools.reduce(lambda total, a: total * near + a, series[:terms][::-1])
-        return jnp.where(small, taylor, closed(jnp.sqrt(jnp.where(small, 1.0, q))))
+        return jnp.where(small, taylor, closed(jnp.sqrt(jnp.where(small, 0.25, q))))
 
     return phi
 
@@ -40,6 +40,13 @@ asinhc = even(  # asinh(r)/r
     lambda r: jnp.log1p(r + r * r / (1 + jnp.sqrt(1 + r * r))) / r,
     (1, -1 / 6, 3 / 40, -5 / 112, 35 / 1152, -63 / 2816, 231 / 13312, -143 / 10240, 6435 / 557056),
 )
+
+
+asinc = even(  # asin(r)/r
+    lambda r: jnp.arcsin(r) / r,
+    (1, 1 / 6, 3 / 40, 5 / 112, 35 / 1152, 63 / 2816, 231 / 13312, 143 / 10240, 6435 / 557056),
+)
+atanhc = even(lambda r: jnp.arctanh(r) / r, tuple(1 / (2 * k + 1) for k in range(9)))  # atanh(r)/r
 
 
 def _log_series(series: tuple[Fraction, ...]) -> tuple[float, ...]:

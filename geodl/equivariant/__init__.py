@@ -2,10 +2,19 @@
 
 ``harmonics`` has the transforms, ``spherical`` the layers and networks on the sphere, ``checks`` says how equivariant
 any network is. ``groups`` and ``fields`` say what channels are, ``steerable`` has layers of images and nonlinearities,
-``gauge`` those of manifolds, ``meshes`` triangle meshes for them.
+``gauge`` those of manifolds, ``meshes`` triangle meshes for them, ``lattice`` those of U(1) fields on lattices.
 """
 
-from geodl.equivariant import checks, gauge, groups, harmonics, meshes, spherical, steerable
+from geodl.equivariant import (
+    checks,
+    gauge,
+    groups,
+    harmonics,
+    lattice,
+    meshes,
+    spherical,
+    steerable,
+)
 from geodl.equivariant.checks import EquivarianceGap, equivariance_gap
 from geodl.equivariant.fields import FieldType
 from geodl.equivariant.gauge import (
@@ -53,6 +62,7 @@ __all__ = [
     "harmonics",
     "holonomy",
     "invariants",
+    "lattice",
     "meshes",
     "neighborhoods",
     "parallel_transport",

@@ -31,168 +31,47 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from scipy.special import beta
 
-from geodl._core.checks import check, check_positive, is_concrete
+from geodl._core.checks import check, check_positive
 from geodl._core.records import register_record
+from geodl.equivariant._frames import (
+    change_gauge,
+    compose,
+    gauge_of_vectors,
+    holonomy,
+    on_frames,
+    on_points,
+    own_gauge,
+    parallel_transport,
+    random_gauge,
+    transport_matrices,
+)
 from geodl.equivariant.fields import FieldType
 from geodl.equivariant.groups import Group
 from geodl.equivariant.steerable import Gated, InvariantBias, Kernel, kernel_basis
-from geodl.manifolds import Manifold, Point, Tangent
+from geodl.manifolds import Manifold, Point
 from geodl.nn.net import Net, functional
 
 
-# -------------------------------------------------------------------------------------------------
-# Gauges
-# -------------------------------------------------------------------------------------------------
-
-
-def own_gauge(manifold: Manifold, points: Point) -> Array:
-    """The manifold's own frames at points (..., *event_shape): identity matrices (..., d, d).
-
-    Returns:
-        The gauge (..., d, d).
-    """
-    dtype = jnp.result_type(*jax.tree.leaves(points))
-    return jnp.broadcast_to(
-        jnp.eye(manifold.dim, dtype=dtype), (*manifold.batch_shape(points), *[manifold.dim] * 2)
-    )
-
-
-def random_gauge(manifold: Manifold, points: Point, group: Group, key: Array) -> Array:
-    """The manifold's own frames at points, each turned by a random element of the group.
-
-    Args:
-        manifold: The space.
-        points: (..., *event_shape).
-        group: The structure group, which acts on the d dimensions of the manifold.
-        key: Of the random numbers.
-
-    Returns:
-        The gauge (..., d, d).
-    """
-    dtype = jnp.result_type(*jax.tree.leaves(points))
-    return group.random(key, manifold.batch_shape(points), dtype)
-
-
-def gauge_of_vectors(manifold: Manifold, points: Point, vectors: Tangent) -> Array:
-    """The gauge of given orthonormal vectors.
-
-    Args:
-        manifold: The space.
-        points: (..., *event_shape).
-        vectors: d tangent vectors (..., d, *event_shape) at each point.
-
-    Returns:
-        The gauge (..., d, d).
-
-    Raises:
-        ValueError: The vectors are not orthonormal.
-    """
-    rows = manifold.to_frame(_with_axis(manifold, points), vectors)
-    if is_concrete(rows):
-        a = np.asarray(rows, np.float64)
-        off = np.max(np.abs(a @ np.swapaxes(a, -1, -2) - np.eye(manifold.dim)), (-2, -1))
-        check(~(off > 1e-3), "gauge_of_vectors: vectors must be orthonormal, off by", off)
-    return jnp.swapaxes(rows, -1, -2)
-
-
-def change_gauge(field_type: FieldType, features: Array, old: Array, new: Array) -> Array:
-    """Features given in one gauge, written in another: rho(new^T old) f.
-
-    Args:
-        field_type: Type of the fields.
-        features: (..., dim), in the frames ``old``.
-        old: Gauge (..., d, d) in which they are given.
-        new: Gauge (..., d, d) in which they are wanted.
-
-    Returns:
-        The features (..., dim) in the frames ``new``.
-
-    Raises:
-        ValueError: new^T old is not an element of the fields' group.
-    """
-    return field_type.transform(_product(jnp.swapaxes(new, -1, -2), old), features)
-
-
-def on_frames(field_type: FieldType, features: Array, gauge: Array) -> Callable[[Array], Array]:
-    """The function F of frames e (..., d, d) of a field: its features in e.
-
-    It has F(e k) = rho(k)^-1 F(e). Sections of the associated bundle and such functions on the frame bundle are the
-    same thing; :func:`on_points` is the inverse.
-
-    Args:
-        field_type: Type of the fields.
-        features: (..., dim), in the gauge.
-        gauge: (..., d, d).
-
-    Returns:
-        The function: frames (..., d, d) -> features (..., dim).
-    """
-    return lambda frames: change_gauge(field_type, features, gauge, frames)
-
-
-def on_points(function: Callable[[Array], Array], gauge: Array) -> Array:
-    """Features in a gauge (..., d, d) of an equivariant function on frames: its values there.
-
-    Returns:
-        The features (..., dim).
-    """
-    return function(gauge)
-
-
-def _product(a, b):
-    """Of small matrices, elementwise: never in bf16 or TF32."""
-    return jnp.sum(a[..., :, :, None] * b[..., None, :, :], -2)
-
-
-def _with_axis(manifold, points):
-    """Points with an axis before the coordinates, for a frame's vectors."""
-    return jax.tree.map(
-        lambda p, shape: jnp.expand_dims(p, p.ndim - len(shape)), points, manifold.event_shape
-    )
-
-
-# -------------------------------------------------------------------------------------------------
-# Parallel transport
-# -------------------------------------------------------------------------------------------------
-
-
-def parallel_transport(manifold: Manifold, path: Point, v: Tangent) -> Tangent:
-    """A tangent vector at the first point of a path of geodesics, transported to the last one.
-
-    Args:
-        manifold: The space.
-        path: The corners (n, *event_shape).
-        v: Tangent vectors (..., *event_shape) at the first corner.
-
-    Returns:
-        Tangent vectors (..., *event_shape) at the last corner.
-    """
-
-    def step(v, ends):
-        here, there = ends
-        return manifold.transport(here, there, v), None
-
-    starts, stops = jax.tree.map(lambda p: p[:-1], path), jax.tree.map(lambda p: p[1:], path)
-    return jax.lax.scan(step, v, (starts, stops))[0]
-
-
-def holonomy(manifold: Manifold, loop: Point) -> Array:
-    """What transport once around a loop does to vectors: an orthogonal matrix in the manifold's frame.
-
-    On a surface it is the rotation by the curvature that the loop encloses, for a loop that is counterclockwise in the
-    frame (Gauss & Bonnet).
-
-    Args:
-        manifold: The space.
-        loop: The corners (n, *event_shape) of a polygon of geodesics; the last one is joined to the first.
-
-    Returns:
-        (d, d), components at the first corner.
-    """
-    start = jax.tree.map(lambda p: p[0], loop)
-    closed = jax.tree.map(lambda p: jnp.concatenate([p, p[:1]]), loop)
-    around = parallel_transport(manifold, closed, manifold.tangent_basis(start))
-    return manifold.to_frame(_with_axis(manifold, start), around).T
+__all__ = [
+    "GaugeConv",
+    "GaugeNet",
+    "Neighborhoods",
+    "Stencil",
+    "change_gauge",
+    "gauge_conv",
+    "gauge_net",
+    "gauge_of_vectors",
+    "gauge_pool",
+    "holonomy",
+    "neighborhoods",
+    "on_frames",
+    "on_points",
+    "own_gauge",
+    "parallel_transport",
+    "polar_neighborhoods",
+    "random_gauge",
+    "stencil",
+]
 
 
 # -------------------------------------------------------------------------------------------------
@@ -227,9 +106,9 @@ class Neighborhoods(NamedTuple):
             The neighborhoods, with log maps and transport in the other frames.
         """
         here = jnp.swapaxes(gauge if centers is None else centers, -1, -2)[:, None]
-        log = _product(here, self.log[..., None])[..., 0]
+        log = compose(here, self.log[..., None])[..., 0]
         return self._replace(
-            log=log, transport=_product(_product(here, self.transport), gauge[self.indices])
+            log=log, transport=compose(compose(here, self.transport), gauge[self.indices])
         )
 
 
@@ -274,14 +153,7 @@ def neighborhoods(
 def _geometry(manifold, x, y):
     """Normal coordinates of y around x, transport from y to x, the Jacobian of the exponential map."""
     log = manifold.logmap_frame(x, y)
-    return log, _transport(manifold, x, y), jnp.exp(manifold.logdetexp_frame(x, log))
-
-
-def _transport(manifold, x, y):
-    """The matrices (..., d, d) of transport from y to x, in the manifold's frames."""
-    x_rows, y_rows = _with_axis(manifold, x), _with_axis(manifold, y)
-    columns = manifold.transport(y_rows, x_rows, manifold.tangent_basis(y))
-    return jnp.swapaxes(manifold.to_frame(x_rows, columns), -1, -2)
+    return log, transport_matrices(manifold, x, y), jnp.exp(manifold.logdetexp_frame(x, log))
 
 
 _BLOCK = 256  # points whose distances to all others are in memory at once
@@ -350,7 +222,9 @@ def polar_neighborhoods(
             index = jax.lax.top_k(-distance, nearest)[1]
             share = 1 / (jnp.square(distance[index]) + jnp.finfo(distance.dtype).tiny ** 0.5)
             there = jax.tree.map(lambda p: jnp.asarray(p)[index], points)
-            carried = _product(_transport(manifold, x, node), _transport(manifold, node, there))
+            carried = compose(
+                transport_matrices(manifold, x, node), transport_matrices(manifold, node, there)
+            )
             return index, share / jnp.sum(share), jnp.broadcast_to(log, (nearest, 2)), carried
 
         dtype = jnp.result_type(*jax.tree.leaves(x))

@@ -14,42 +14,39 @@ Kernels k with k(g x) = rho_out(g) k(x) rho_in(g)^-1 are sums of harmonic polyno
 (:meth:`PlanarGroup.intertwiners`), which are known in closed form.
 """
 
-import functools
-import itertools
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
-from scipy.linalg import block_diag
 
 from geodl._core.checks import as_shape, check, is_concrete
+from geodl.equivariant._representations import REAL, Group, Irrep, Representation
 from geodl.manifolds import SO3
 
 
-_REAL, _IMAGINARY, _COMPLEX = (0,), (1,), (0, 1)
+__all__ = [
+    "Group",
+    "Irrep",
+    "PlanarGroup",
+    "Representation",
+    "SpaceRotations",
+    "cyclic",
+    "dihedral",
+    "o2",
+    "so2",
+    "so3",
+]
 
 
-class Irrep(NamedTuple):
-    """An irreducible representation: its frequency (a degree l on SO(3)), and which of its coordinates it has.
-
-    For groups of the plane ``part`` says which of (Re, Im) there are; SO(3) has all 2 l + 1 coordinates.
-    """
-
-    frequency: int
-    part: tuple[int, ...]
-
-    @property
-    def dim(self) -> int:
-        """Number of real coordinates."""
-        return len(self.part)
+_IMAGINARY, _COMPLEX = (1,), (0, 1)
 
 
 @dataclass(frozen=True)
-class PlanarGroup:
+class PlanarGroup(Group):
     """C_N, D_N (``order`` = N rotations), SO(2) or O(2) (``order`` = None), with or without reflections.
 
     Made by :func:`cyclic`, :func:`dihedral`, :func:`so2` and :func:`o2`.
@@ -85,16 +82,6 @@ class PlanarGroup:
     def random(
         self, key: Array, shape: int | tuple[int, ...] = (), dtype: DTypeLike | None = None
     ) -> Array:
-        """Random elements, uniform on the group.
-
-        Args:
-            key: Of the random numbers.
-            shape: How many of them.
-            dtype: Of floats; JAX's default one by default.
-
-        Returns:
-            The matrices (*shape, 2, 2).
-        """
         dtype = jnp.zeros((), dtype).dtype
         of_angle, of_sign = jax.random.split(key)
         if self.order is None:
@@ -110,7 +97,6 @@ class PlanarGroup:
         return turn * jnp.stack([jnp.ones_like(sign), sign], -1)[..., None, :]
 
     def validate(self, g: Any) -> None:
-        """``ValueError`` where concrete matrices g (..., 2, 2) are not elements; nothing under ``jit``."""
         if jnp.shape(g)[-2:] != (2, 2):
             raise ValueError(f"{self}: elements have shape (..., 2, 2), got {jnp.shape(g)}")
         if is_concrete(g):
@@ -135,9 +121,9 @@ class PlanarGroup:
             bound = "" if self.order is None else f" to {self.order // 2}"
             raise ValueError(f"{self} has frequencies from 0{bound}, got {frequency}")
         splits = frequency == 0 or 2 * frequency == self.order
-        return tuple(Irrep(frequency, p) for p in ((_REAL, _IMAGINARY) if splits else (_COMPLEX,)))
+        return tuple(Irrep(frequency, p) for p in ((REAL, _IMAGINARY) if splits else (_COMPLEX,)))
 
-    def irrep(self, frequency: int, odd: bool = False) -> "Representation":
+    def irrep(self, frequency: int, odd: bool = False) -> Representation:
         """The irreducible representation of a frequency; ``odd`` where a reflection changes a number's sign."""
         parts = self.parts(frequency)
         if odd and (not self.reflections or len(parts) == 1):
@@ -145,16 +131,14 @@ class PlanarGroup:
         return Representation(self, (parts[odd],))
 
     @property
-    def trivial(self) -> "Representation":
-        """Scalars: nothing changes."""
+    def trivial(self) -> Representation:
         return self.irrep(0)
 
     @property
-    def vector(self) -> "Representation":
-        """Vectors v -> g v of the plane."""
+    def vector(self) -> Representation:
         return Representation(self, self.parts(1 % (self.order or 2)))
 
-    def band_limited(self, frequency: int) -> "Representation":
+    def band_limited(self, frequency: int) -> Representation:
         """Fourier coefficients of the functions on the group up to a frequency.
 
         Each irreducible part is there as often as in the regular representation, in the place of which SO(2) and O(2)
@@ -164,11 +148,11 @@ class PlanarGroup:
             self, tuple(i for i, _ in self._functions(PlanarGroup(1, False), frequency))
         )
 
-    def regular(self) -> "Representation":
+    def regular(self) -> Representation:
         """Functions on the group, values at :meth:`elements`: g moves them."""
         return self.quotient(PlanarGroup(1, False))
 
-    def quotient(self, subgroup: "PlanarGroup") -> "Representation":
+    def quotient(self, subgroup: "PlanarGroup") -> Representation:
         """Functions on the cosets of C_K or D_K (which keeps the first axis).
 
         Coordinates are the values at the cosets of the first rotations and, if only the group has reflections, of the
@@ -204,7 +188,7 @@ class PlanarGroup:
         cosets = np.concatenate([turns, turns * [1, -1]]) if both else turns
         return self._values(self._functions(subgroup, rotations // 2), cosets)
 
-    def samples(self, representation: "Representation", rotations: int) -> np.ndarray:
+    def samples(self, representation: Representation, rotations: int) -> np.ndarray:
         """Values (n, d) at n elements of the functions on the group whose Fourier coefficients are a sum of irreps.
 
         The columns are orthonormal where ``rotations`` > 2 m, m the highest frequency.
@@ -234,16 +218,6 @@ class PlanarGroup:
         return np.concatenate(columns, -1)
 
     def act(self, irrep: Irrep, g: Any, f: Any) -> Any:
-        """rho(g) f, n vectors f side by side.
-
-        Args:
-            irrep: The representation rho, of dimension d.
-            g: Elements (..., 2, 2).
-            f: Coordinates (..., d, n); leading axes broadcast.
-
-        Returns:
-            Coordinates (..., d, n).
-        """
         xp = g.__array_namespace__()
         z, s = _power(g, irrep.frequency)
         c, s = z[..., None], s[..., None]
@@ -265,7 +239,6 @@ class PlanarGroup:
             rows += [x[..., 0] * re - x[..., 1] * im, x[..., 0] * im + x[..., 1] * re]
         return xp.stack(rows, -1)
 
-    @functools.cache  # noqa: B019 - a few small arrays for each group
     def intertwiners(self, of: Irrep, to: Irrep, degree: int) -> tuple[np.ndarray, np.ndarray]:
         """A basis of the equivariant kernels k(x): V_of -> V_to that are harmonic polynomials up to a degree.
 
@@ -328,7 +301,7 @@ def _complex_product(j, imaginary, conjugate, degree):
 
 
 @dataclass(frozen=True)
-class SpaceRotations:
+class SpaceRotations(Group):
     """SO(3), made by :func:`so3`.
 
     Degree 1 has the coordinates (x, y, z): vectors v -> g v.
@@ -342,20 +315,9 @@ class SpaceRotations:
     def random(
         self, key: Array, shape: int | tuple[int, ...] = (), dtype: DTypeLike | None = None
     ) -> Array:
-        """Random rotations, uniform on the group.
-
-        Args:
-            key: Of the random numbers.
-            shape: How many of them.
-            dtype: Of floats; JAX's default one by default.
-
-        Returns:
-            The matrices (*shape, 3, 3).
-        """
         return SO3().random_uniform(key, shape, dtype)
 
     def validate(self, g: Any) -> None:
-        """``ValueError`` where concrete matrices g (..., 3, 3) are not rotations; nothing under ``jit``."""
         if jnp.shape(g)[-2:] != (3, 3):
             raise ValueError(f"{self}: elements have shape (..., 3, 3), got {jnp.shape(g)}")
         if is_concrete(g):
@@ -365,33 +327,21 @@ class SpaceRotations:
             det = np.linalg.det(g)
             check(~(det < 0), f"{self} has no reflections: det", det)
 
-    def irrep(self, degree: int) -> "Representation":
+    def irrep(self, degree: int) -> Representation:
         """The irreducible representation of a degree: 0 (scalars) or 1 (vectors)."""
         if degree not in (0, 1):
             raise ValueError(f"{self}: degrees 0 and 1 are there, got {degree}")
         return Representation(self, (Irrep(degree, tuple(range(2 * degree + 1))),))
 
     @property
-    def trivial(self) -> "Representation":
-        """Scalars."""
+    def trivial(self) -> Representation:
         return self.irrep(0)
 
     @property
-    def vector(self) -> "Representation":
-        """Vectors v -> g v."""
+    def vector(self) -> Representation:
         return self.irrep(1)
 
     def act(self, irrep: Irrep, g: Any, f: Any) -> Any:
-        """rho(g) f, n vectors f side by side.
-
-        Args:
-            irrep: The representation rho, of dimension d = 1 (scalars) or 3 (vectors).
-            g: Rotations (..., 3, 3).
-            f: Coordinates (..., d, n); leading axes broadcast.
-
-        Returns:
-            Coordinates (..., d, n).
-        """
         if irrep.frequency == 0:
             return (0 * g[..., 0, :1] + 1)[..., None] * f
         return (g[..., None] * f[..., None, :, :]).sum(-2)
@@ -407,7 +357,6 @@ class SpaceRotations:
             rows.append((square[..., None, :, :] * xp.asarray(_TRACELESS, x.dtype)).sum((-2, -1)))
         return xp.concatenate(rows[: degree + 1], -1)
 
-    @functools.cache  # noqa: B019
     def intertwiners(self, of: Irrep, to: Irrep, degree: int) -> tuple[np.ndarray, np.ndarray]:
         """As :meth:`PlanarGroup.intertwiners`, for scalars and vectors: 1, x, <x, v>, v, x cross v, (x x^T)_0 v."""
         found = []
@@ -437,81 +386,6 @@ _TRACELESS = np.array(
         np.diag([1, 1, -2]) / np.sqrt(3),
     ]
 ) / np.sqrt(2)
-
-Group: TypeAlias = PlanarGroup | SpaceRotations
-
-
-@dataclass(frozen=True)
-class Representation:
-    """A direct sum of irreps, or functions on the cosets of a subgroup, which elements of the group permute.
-
-    Made by methods of a group: ``irrep``, ``trivial``, ``vector``, ``band_limited``, ``regular``, ``quotient``.
-    """
-
-    group: Group
-    irreps: tuple[Irrep, ...]
-    subgroup: PlanarGroup | None = None
-
-    def __str__(self):
-        if self.subgroup is not None:
-            return f"functions on {self.group}/{self.subgroup}"
-        return f"frequencies {', '.join(str(i.frequency) for i in self.irreps)} of {self.group}"
-
-    @property
-    def dim(self) -> int:
-        """Number of coordinates."""
-        return sum(irrep.dim for irrep in self.irreps)
-
-    @property
-    def permutes(self) -> bool:
-        """Whether elements only permute the coordinates, so that a function may be applied to each of them."""
-        return self.subgroup is not None or all(
-            i.frequency == 0 and i.part == _REAL for i in self.irreps
-        )
-
-    @property
-    def slices(self) -> tuple[slice, ...]:
-        """Of the irreps' coordinates."""
-        ends = np.cumsum([0, *(irrep.dim for irrep in self.irreps)]).tolist()
-        return tuple(slice(a, b) for a, b in itertools.pairwise(ends))
-
-    @property
-    def basis(self) -> np.ndarray:
-        """The orthogonal matrix Q with rho(g) = Q (sum of irreps)(g) Q^T."""
-        return _basis(self)
-
-    def act(self, g: Array, f: Array) -> Array:
-        """rho(g) f of coordinates f (..., d, n), n vectors side by side; leading axes broadcast."""
-        q = None if self.subgroup is None else jnp.asarray(self.basis, f.dtype)
-        f = f if q is None else _matmul(q.T, f)
-        parts = [
-            self.group.act(i, g, f[..., s, :])
-            for i, s in zip(self.irreps, self.slices, strict=True)
-        ]
-        f = jnp.concatenate(parts, -2)
-        return f if q is None else _matmul(q, f)
-
-    def origins(self, g: np.ndarray) -> np.ndarray:
-        """The indices i (d,) with (rho(g) f)_h = f_{i_h}, where elements permute the coordinates."""
-        blocks = [self.group.act(i, g, np.eye(i.dim)) for i in self.irreps]
-        return np.argmax(self.basis @ block_diag(*blocks) @ self.basis.T, -1)
-
-    def matrix(self, g: Array) -> Array:
-        """rho(g) (..., d, d)."""
-        g = jnp.asarray(g)
-        self.group.validate(g)
-        return self.act(g, jnp.eye(self.dim, dtype=g.dtype))
-
-
-def _matmul(matrix, f):
-    return jnp.einsum("ij,...jn->...in", matrix, f, precision="highest")
-
-
-@functools.cache
-def _basis(representation):
-    if representation.subgroup is None:
-        return np.eye(representation.dim)
-    return representation.group.coset_basis(representation.subgroup)
 
 
 def cyclic(order: int) -> PlanarGroup:

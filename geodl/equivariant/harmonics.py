@@ -25,9 +25,7 @@ Sources: Driscoll & Healy, *Computing Fourier transforms and convolutions on the
 Rockmore, *FFTs on the rotation group* (2008), for the recurrence; Gorski et al., *HEALPix* (2005).
 """
 
-import math
 from dataclasses import dataclass, field
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +36,24 @@ from jaxtyping import Float
 
 from geodl._core.checks import check_dim
 from geodl._core.records import register_record
-from geodl._core.reductions import safe_norm
 from geodl.equivariant import _wigner
+from geodl.equivariant._coefficients import (
+    checked,
+    compiled,
+    rotation_pack,
+    rotation_rows,
+    rotation_unpack,
+    sphere_pack,
+    sphere_unpack,
+)
+from geodl.equivariant._grids import (
+    Grid,
+    driscoll_healy,
+    gauss_legendre,
+    healpix_centers,
+    healpix_rings,
+)
+from geodl.equivariant._rotator import Rotator, euler_angles, rotator
 from geodl.equivariant._wigner import along, default_dtype, wigner_d
 
 
@@ -64,99 +78,6 @@ __all__ = [
     "wigner_d",
 ]
 
-# Operation by operation an eager call takes milliseconds; inside a traced function nothing is left of it.
-_compiled = partial(jax.jit, inline=True)
-
-
-# -------------------------------------------------------------------------------------------------
-# Grids
-# -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Rings of points on the sphere: colatitudes, quadrature weights, and longitudes 2 pi j / n on each of them.
-
-    Attributes:
-        name: of the kind of grid.
-        degrees: L, for which it is exact: products of two functions of degrees below L are integrated without error.
-        betas: colatitudes of the rings, symmetric about the equator.
-        weights: of the rings, with sum 2 (they integrate over cos beta).
-        longitudes: n, the number of points on a ring.
-    """
-
-    name: str
-    degrees: int
-    betas: tuple[float, ...]
-    weights: tuple[float, ...]
-    longitudes: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Of an image on the grid, (rings, longitudes)."""
-        return len(self.betas), self.longitudes
-
-
-def gauss_legendre(degrees: int, rings: int | None = None) -> Grid:
-    """The grid of L Gauss-Legendre rings of 2 L points, half as many as Driscoll and Healy's, and as exact.
-
-    Args:
-        degrees: L.
-        rings: more rings than L, each of 2 ``rings`` points, for what is not linear (ReLU on the grid aliases less).
-
-    Returns:
-        The grid, of shape (L, 2 L), or (``rings``, 2 ``rings``).
-
-    Raises:
-        ValueError: Fewer rings than degrees.
-    """
-    check_dim("gauss_legendre: degrees", degrees)
-    rings = degrees if rings is None else rings
-    if rings < degrees:
-        raise ValueError(f"gauss_legendre: {degrees} degrees need as many rings, got {rings}")
-    z, weights = _legendre_nodes(rings)
-    return Grid("gauss_legendre", degrees, _tuple(np.arccos(z)), _tuple(weights), 2 * rings)
-
-
-def driscoll_healy(degrees: int) -> Grid:
-    """The equiangular grid of 2 L rings at (2k + 1) pi / 4L, of 2 L points each (Driscoll & Healy 1994).
-
-    Args:
-        degrees: L.
-
-    Returns:
-        The grid, exact for degrees below L.
-    """
-    check_dim("driscoll_healy: degrees", degrees)
-    b = degrees
-    betas = (2 * np.arange(2 * b) + 1) * np.pi / (4 * b)
-    odd = 2 * np.arange(b) + 1
-    weights = (2 / b) * np.sin(betas) * (np.sin(np.outer(betas, odd)) / odd).sum(-1)
-    return Grid("driscoll_healy", degrees, _tuple(betas), _tuple(weights), 2 * b)
-
-
-def _tuple(values):
-    return tuple(map(float, values))
-
-
-def _legendre_nodes(n):
-    """Nodes cos beta from the north on, and weights; in extended precision, which weights next to the poles need."""
-    z = np.polynomial.legendre.leggauss(n)[0][::-1].astype(np.longdouble)
-    for _ in range(2):
-        p, before = _legendre(n, z)
-        z = z - p * (1 - z * z) / (n * (before - z * p))
-    z = (z - z[::-1]) / 2
-    return z, 2 * (1 - z * z) / (n * _legendre(n, z)[1]) ** 2
-
-
-def _legendre(n, z):
-    """P_n and P_(n-1)."""
-    before, p = np.ones_like(z), z
-    for l in range(1, n):
-        before, p = p, ((2 * l + 1) * z * p - l * before) / (l + 1)
-    return p, before
-
-
 # -------------------------------------------------------------------------------------------------
 # The sphere
 # -------------------------------------------------------------------------------------------------
@@ -177,24 +98,24 @@ class SphereTransform:
     grid: Grid = field(metadata={"static": True})
     degrees: int = field(metadata={"static": True})
 
-    @_compiled
+    @compiled
     def analysis(self, f: ArrayLike) -> Float[Array, "*batch LL"]:
         """The coefficients (..., L^2) of a function (..., rings, longitudes): exact for one of degrees below L.
 
         Raises:
             ValueError: Not an image on the grid; or its type is not the tables'.
         """
-        f = _checked("analysis", f, self.grid.shape, self.fourier)
+        f = checked("analysis", f, self.grid.shape, self.fourier)
         return sphere_pack(self.analyze(jnp.moveaxis(f, (-1, -2), (0, 1))))
 
-    @_compiled
+    @compiled
     def synthesis(self, coefficients: ArrayLike) -> Float[Array, "*batch rings longitudes"]:
         """The function (..., rings, longitudes) with these coefficients (..., L^2).
 
         Raises:
             ValueError: Not L^2 coefficients; or their type is not the tables'.
         """
-        x = _checked("synthesis", coefficients, (self.degrees**2,), self.fourier)
+        x = checked("synthesis", coefficients, (self.degrees**2,), self.fourier)
         return jnp.moveaxis(self.synthesize(sphere_unpack(x, self.degrees)), (0, 1), (-1, -2))
 
     def analyze(self, f: Float[Array, "longitudes rings *rest"]) -> Float[Array, "L L 2 *rest"]:
@@ -245,88 +166,14 @@ def _grid(name, degrees, grid):
     return grid
 
 
-def _checked(name, x, shape, table):
-    """x as an array, if it has the trailing shape and the tables' type."""
-    x = jnp.asarray(x)
-    if x.shape[x.ndim - len(shape) :] != shape:
-        raise ValueError(f"{name}: the shape must end in {shape}, got {x.shape}")
-    if x.dtype != table.dtype:
-        raise ValueError(f"{name}: the transform was made for {table.dtype}, got {x.dtype}")
-    return x
-
-
 def orthonormal(degrees):
     """What makes harmonics Y_lm of the table's functions: 2 sqrt((2l + 1) / 4 pi)."""
     return np.sqrt((2 * np.arange(degrees) + 1) / np.pi)
 
 
-def sphere_pack(x: Float[Array, "L L 2 *rest"]) -> Float[Array, "*rest LL"]:
-    """Packed coefficients from those in the order of the computation.
-
-    Args:
-        x: coefficients (m, l, cosine or sine, ...), of shape (L, L, 2, ...).
-
-    Returns:
-        Packed coefficients (..., L^2).
-    """
-    rows = x.reshape(-1, *x.shape[3:])[_sphere_rows(len(x))]
-    return jnp.moveaxis(rows, 0, -1)
-
-
-def sphere_unpack(packed: Float[Array, "*rest LL"], degrees: int) -> Float[Array, "L L 2 *rest"]:
-    """Coefficients in the order of the computation from packed ones.
-
-    Args:
-        packed: coefficients (..., L^2).
-        degrees: L.
-
-    Returns:
-        Coefficients (m, l, cosine or sine, ...), of shape (L, L, 2, ...); 0 where there is none.
-    """
-    rows = jnp.moveaxis(packed, -1, 0)
-    x = jnp.zeros((2 * degrees**2, *rows.shape[1:]), packed.dtype)
-    x = x.at[_sphere_rows(degrees)].set(rows, unique_indices=True)
-    return x.reshape(degrees, degrees, 2, *rows.shape[1:])
-
-
-def _sphere_rows(degrees):
-    l = np.repeat(np.arange(degrees), 2 * np.arange(degrees) + 1)
-    m = np.arange(degrees**2) - l**2 - l
-    return (abs(m) * degrees + l) * 2 + (m < 0)
-
-
 # -------------------------------------------------------------------------------------------------
 # HEALPix
 # -------------------------------------------------------------------------------------------------
-
-
-def healpix_centers(
-    nside: int,
-) -> tuple[Float[np.ndarray, " pixels"], Float[np.ndarray, " pixels"]]:
-    """Where the centers of HEALPix's pixels are, in ring order (Gorski et al. 2005, section 4).
-
-    Args:
-        nside: pixels along the edge of one of the twelve large ones.
-
-    Returns:
-        Colatitudes (12 nside^2,) and longitudes (12 nside^2,).
-    """
-    betas, starts, counts = _healpix_rings(nside)
-    j = np.concatenate([np.arange(count) for count in counts])
-    alphas = np.repeat(starts, counts) + 2 * np.pi * j / np.repeat(counts, counts)
-    return np.repeat(betas, counts), alphas
-
-
-def _healpix_rings(nside):
-    """Colatitude, first longitude and number of the pixels of each ring."""
-    check_dim("healpix: nside", nside)
-    i = np.arange(1, 4 * nside)
-    north = np.minimum(i, 4 * nside - i)  # a ring's number from its own pole
-    cap = north < nside
-    counts = 4 * np.minimum(north, nside)
-    z = np.where(cap, 1 - north**2 / (3 * nside**2), (4 - 2 * north / nside) / 3)
-    shifted = cap | ((i - nside) % 2 == 0)
-    return np.arccos(np.where(i <= 2 * nside, z, -z)), np.pi / counts * shifted, counts
 
 
 @register_record
@@ -345,14 +192,14 @@ class HealpixTransform:
     nside: int = field(metadata={"static": True})
     degrees: int = field(metadata={"static": True})
 
-    @_compiled
+    @compiled
     def analysis(self, f: ArrayLike) -> Float[Array, "*batch LL"]:
         """The coefficients (..., L^2) whose function is nearest to f (..., 12 nside^2), in ring order.
 
         Raises:
             ValueError: Not as many pixels; or their type is not the tables'.
         """
-        f = _checked("analysis", f, (12 * self.nside**2,), self.fourier)
+        f = checked("analysis", f, (12 * self.nside**2,), self.fourier)
         adjoint = jax.linear_transpose(
             self.synthesis, jnp.zeros((*f.shape[:-1], self.degrees**2), f.dtype)
         )
@@ -365,20 +212,20 @@ class HealpixTransform:
         tol = float(jnp.finfo(f.dtype).eps)
         return jax.scipy.sparse.linalg.cg(normal, start, start, tol=tol, maxiter=40)[0]
 
-    @_compiled
+    @compiled
     def synthesis(self, coefficients: ArrayLike) -> Float[Array, "*batch pixels"]:
         """The function (..., 12 nside^2) at the centers, in ring order, with these coefficients (..., L^2).
 
         Raises:
             ValueError: Not L^2 coefficients; or their type is not the tables'.
         """
-        c = _checked("synthesis", coefficients, (self.degrees**2,), self.fourier)
+        c = checked("synthesis", coefficients, (self.degrees**2,), self.fourier)
         x = sphere_unpack(c, self.degrees)
         x = x * along(orthonormal(self.degrees), x, 1)
         waves = jnp.moveaxis(self.table.to_betas(x[:, None])[:, 0], (1, 2), (0, 1))
         flat = waves.reshape(*self.fourier.shape[:2], -1)
         y = lax.dot_general(self.fourier, flat, (((1,), (1,)), ((0,), (0,))), precision="highest")
-        counts = _healpix_rings(self.nside)[2]
+        counts = healpix_rings(self.nside)[2]
         rows = np.concatenate([r * 4 * self.nside + np.arange(n) for r, n in enumerate(counts)])
         y = y.reshape(-1, *waves.shape[3:])[rows]
         return jnp.moveaxis(y, 0, -1)
@@ -402,7 +249,7 @@ def healpix_transform(degrees: int, nside: int, dtype: DTypeLike | None = None) 
         Gorski et al., *HEALPix: a framework for high-resolution discretization* (2005).
     """
     check_dim("healpix_transform: degrees", degrees)
-    betas, starts, counts = _healpix_rings(nside)
+    betas, starts, counts = healpix_rings(nside)
     if degrees > 2 * nside:
         raise ValueError(
             f"healpix_transform: nside {nside} carries {2 * nside} degrees, asked for {degrees}"
@@ -465,9 +312,9 @@ class RotationTransform:
     @property
     def size(self) -> int:
         """Number of packed coefficients."""
-        return len(_rotation_rows(self.degrees, self.orders))
+        return len(rotation_rows(self.degrees, self.orders))
 
-    @_compiled
+    @compiled
     def analysis(self, f: ArrayLike) -> Float[Array, "*batch size"]:
         """Packed coefficients F^l_mn (..., size) of a function (..., rings, longitudes, turns).
 
@@ -476,17 +323,17 @@ class RotationTransform:
         Raises:
             ValueError: Not a function on the grid; or its type is not the tables'.
         """
-        f = _checked("analysis", f, self.shape, self.of_alpha)
+        f = checked("analysis", f, self.shape, self.of_alpha)
         return rotation_pack(self.analyze(jnp.moveaxis(f, (-2, -1, -3), (0, 1, 2))))
 
-    @_compiled
+    @compiled
     def synthesis(self, coefficients: ArrayLike) -> Float[Array, "*batch rings longitudes turns"]:
         """The function (..., rings, longitudes, turns) with these coefficients.
 
         Raises:
             ValueError: Not as many coefficients; or their type is not the tables'.
         """
-        x = _checked("synthesis", coefficients, (self.size,), self.of_alpha)
+        x = checked("synthesis", coefficients, (self.size,), self.of_alpha)
         f = self.synthesize(rotation_unpack(x, self.degrees, self.orders))
         return jnp.moveaxis(f, (0, 1, 2), (-2, -1, -3))
 
@@ -503,6 +350,15 @@ class RotationTransform:
         f = f * along(weights, f, 2)
         return self._to_degrees(_wigner.sines(f, self.of_alpha, self.of_gamma))
 
+    def analyze_spins(
+        self, f: Float[Array, "longitudes 2 N1 rings *rest"]
+    ) -> Float[Array, "L N1 L 2 2 *rest"]:
+        """:meth:`analyze` of sum_n f_0n cos(n gamma) + f_1n sin(n gamma), f by (alpha, t, n, beta, ...)."""
+        weights = np.asarray(self.grid.weights) / (2 * self.grid.longitudes)
+        means = np.where(np.arange(self.orders + 1) == 0, 1, 0.5)  # of cos^2
+        f = f * along(weights, f, 3) * along(means, f, 2)
+        return self._to_degrees(_wigner.matmul(self.of_alpha, f))
+
     def _to_degrees(self, waves):
         u, v = _wigner.split(waves)
         v = jnp.flip(v, 2)  # the grid is its own mirror image
@@ -513,10 +369,25 @@ class RotationTransform:
         self, x: Float[Array, "L N1 L 2 2 *rest"]
     ) -> Float[Array, "longitudes turns rings *rest"]:
         """:meth:`synthesis` in the order of the computation."""
+        return _wigner.sines_transposed(self._to_waves(x), self.of_alpha, self.of_gamma)
+
+    def synthesize_spins(
+        self, x: Float[Array, "L N1 L 2 2 *rest"]
+    ) -> Float[Array, "longitudes 2 N1 rings *rest"]:
+        """The spin-weighted parts of :meth:`synthesize`: f of sum_n f_0n cos(n gamma) + f_1n sin(n gamma).
+
+        The pair (f_0n, f_1n) is a field of spin n on the sphere: where the frame turns by an angle, it turns by n times
+        that angle.
+
+        Returns:
+            The parts by (alpha, t, n, beta, ...).
+        """
+        return _wigner.matmul(self.of_alpha, self._to_waves(x), transposed=True)
+
+    def _to_waves(self, x):
         u, v = _wigner.join_transposed(x * along(2 * np.arange(self.degrees) + 1, x, 2))
         y = self.table.to_betas(jnp.stack([u, _wigner.mirrored(v)], 3))
-        waves = _wigner.split_transposed(y[:, :, :, 0], jnp.flip(y[:, :, :, 1], 2))
-        return _wigner.sines_transposed(waves, self.of_alpha, self.of_gamma)
+        return _wigner.split_transposed(y[:, :, :, 0], jnp.flip(y[:, :, :, 1], 2))
 
 
 def rotation_transform(
@@ -566,174 +437,3 @@ def rotation_transform(
         orders,
         turns,
     )
-
-
-def rotation_pack(x: Float[Array, "L N1 L 2 2 *rest"]) -> Float[Array, "*rest size"]:
-    """Packed coefficients from those in the order of the computation.
-
-    Args:
-        x: coefficients (m, n, l, s, t, ...), of shape (L, N + 1, L, 2, 2, ...).
-
-    Returns:
-        Packed coefficients (..., size).
-    """
-    rows = x.reshape(-1, *x.shape[5:])[_rotation_rows(x.shape[0], x.shape[1] - 1)]
-    return jnp.moveaxis(rows, 0, -1)
-
-
-def rotation_unpack(
-    packed: Float[Array, "*rest size"], degrees: int, orders: int
-) -> Float[Array, "L N1 L 2 2 *rest"]:
-    """Coefficients in the order of the computation from packed ones.
-
-    Args:
-        packed: coefficients (..., size).
-        degrees: L.
-        orders: N, the largest |n|.
-
-    Returns:
-        Coefficients (m, n, l, s, t, ...), of shape (L, N + 1, L, 2, 2, ...); 0 where there is none.
-    """
-    rows = jnp.moveaxis(packed, -1, 0)
-    shape = (degrees, orders + 1, degrees, 2, 2)
-    x = jnp.zeros((math.prod(shape), *rows.shape[1:]), packed.dtype)
-    x = x.at[_rotation_rows(degrees, orders)].set(rows, unique_indices=True)
-    return x.reshape(*shape, *rows.shape[1:])
-
-
-def _rotation_rows(degrees, orders):
-    rows = []
-    for l in range(degrees):
-        m, n = np.ogrid[-l : l + 1, -min(l, orders) : min(l, orders) + 1]
-        rows.append((((abs(m) * (orders + 1) + abs(n)) * degrees + l) * 2 + (m < 0)) * 2 + (n < 0))
-    return np.concatenate([row.ravel() for row in rows])
-
-
-# -------------------------------------------------------------------------------------------------
-# Rotations of coefficients
-# -------------------------------------------------------------------------------------------------
-
-
-@register_record
-@dataclass(frozen=True)
-class Rotator:
-    """Rotations of coefficients of degrees below L, exact; made by :func:`rotator`.
-
-    With J = D^l of the quarter turn about y, and diagonal Z about z:
-    D(alpha, beta, gamma) = Z(alpha + pi/2) J Z(beta) J^T Z(gamma - pi/2), every factor orthogonal.
-    """
-
-    quarter: Array  # J of the cosines, and of the sines: (2, l, m, n)
-
-    @property
-    def degrees(self) -> int:
-        """L."""
-        return self.quarter.shape[1]
-
-    @_compiled
-    def sphere(self, coefficients: ArrayLike, rotation: ArrayLike) -> Float[Array, "*batch LL"]:
-        """Coefficients of x -> f(R^-1 x), from those (..., L^2) of f; leading axes broadcast.
-
-        Raises:
-            ValueError: Not L^2 coefficients.
-        """
-        c = _checked("sphere", coefficients, (self.degrees**2,), self.quarter)
-        c, angles = _broadcast(c, rotation)
-        return sphere_pack(self.rotate(sphere_unpack(c, self.degrees), angles))
-
-    @_compiled
-    def left(self, coefficients: ArrayLike, rotation: ArrayLike) -> Float[Array, "*batch size"]:
-        """Packed coefficients of Q -> f(R^-1 Q), a function on SO(3) with all orders; leading axes broadcast.
-
-        Raises:
-            ValueError: Not L (4 L^2 - 1) / 3 coefficients.
-        """
-        degrees = self.degrees
-        size = degrees * (4 * degrees**2 - 1) // 3
-        c, angles = _broadcast(_checked("left", coefficients, (size,), self.quarter), rotation)
-        x = rotation_unpack(c, degrees, degrees - 1)
-        return rotation_pack(self.rotate_left(x, angles))
-
-    def rotate_left(
-        self, x: Float[Array, "L N1 L 2 2 *rest"], angles: tuple[Array, Array, Array]
-    ) -> Float[Array, "L N1 L 2 2 *rest"]:
-        """:meth:`left` in the order of the computation, by Euler angles that broadcast against the rest."""
-        moved = jnp.moveaxis(x, (1, 4), (3, 4))
-        return jnp.moveaxis(self.rotate(moved, angles), (3, 4), (1, 4))
-
-    def rotate(
-        self, x: Float[Array, "L L 2 *rest"], angles: tuple[Array, Array, Array]
-    ) -> Float[Array, "L L 2 *rest"]:
-        """:meth:`sphere` in the order of the computation, by Euler angles that broadcast against the rest."""
-        alpha, beta, gamma = angles
-        x = _about_z(x, gamma - np.pi / 2)
-        x = jnp.einsum("slnm,nls...->mls...", self.quarter, x, precision="highest")
-        x = _about_z(x, beta)
-        x = jnp.einsum("slmn,nls...->mls...", self.quarter, x, precision="highest")
-        return _about_z(x, alpha + np.pi / 2)
-
-
-def rotator(degrees: int, dtype: DTypeLike | None = None) -> Rotator:
-    """The tables with which coefficients of degrees below L are rotated.
-
-    Args:
-        degrees: L.
-        dtype: of the coefficients that it takes, by default JAX's default.
-
-    Returns:
-        The rotator, for coefficients of functions on the sphere or on SO(3).
-
-    Reference:
-        Pinchon & Hoggan, *Rotation matrices for real spherical harmonics* (2007).
-    """
-    check_dim("rotator: degrees", degrees)
-    table = _wigner.tabulated(degrees, degrees - 1, [np.pi / 2])
-    d = np.moveaxis(table[..., 0], 2, 0)  # (l, m, n)
-    mirror = _wigner.sign(sum(np.ogrid[:degrees, :degrees, :degrees])) * d
-    quarter = np.stack([d + mirror, d - mirror])
-    return Rotator(jnp.asarray(quarter, default_dtype(dtype)))
-
-
-def _about_z(x, angle):
-    """Rotation about z of coefficients (m, l, s, ...) by an angle that broadcasts against the rest."""
-    angle = jnp.asarray(angle, x.dtype)
-    turns = jnp.arange(len(x), dtype=x.dtype).reshape(-1, 1, *(1,) * (x.ndim - 3)) * angle
-    c, s = jnp.cos(turns), jnp.sin(turns)
-    return jnp.stack([c * x[:, :, 0] - s * x[:, :, 1], s * x[:, :, 0] + c * x[:, :, 1]], 2)
-
-
-def _broadcast(coefficients, rotation):
-    """Coefficients and Euler angles with all leading axes."""
-    rotation = jnp.asarray(rotation, coefficients.dtype)
-    batch = jnp.broadcast_shapes(coefficients.shape[:-1], rotation.shape[:-2])
-    coefficients = jnp.broadcast_to(coefficients, (*batch, coefficients.shape[-1]))
-    alpha, beta, gamma = (jnp.broadcast_to(a, batch) for a in euler_angles(rotation))
-    return coefficients, (alpha, beta, gamma)
-
-
-def euler_angles(rotation: ArrayLike) -> tuple[Array, Array, Array]:
-    """Angles (alpha, beta, gamma) of rotations R_z(alpha) R_y(beta) R_z(gamma).
-
-    gamma is alpha + gamma less alpha in the north, and alpha less alpha - gamma in the south, so that near the poles,
-    where alpha and gamma are ill determined by themselves, the rotation is still right to rounding. At a pole alpha
-    is 0.
-
-    Args:
-        rotation: matrices (..., 3, 3).
-
-    Returns:
-        alpha, beta and gamma, each (...), with 0 <= beta <= pi.
-    """
-    r = jnp.asarray(rotation)
-    x, y, z = r[..., 0, 2], r[..., 1, 2], r[..., 2, 2]
-    alpha = _atan2(y, x)
-    beta = jnp.arctan2(safe_norm(jnp.stack([x, y], -1)), z)
-    both = _atan2(r[..., 1, 0] - r[..., 0, 1], r[..., 0, 0] + r[..., 1, 1])
-    difference = _atan2(-r[..., 1, 0] - r[..., 0, 1], r[..., 1, 1] - r[..., 0, 0])
-    return alpha, beta, jnp.where(z >= 0, both - alpha, alpha - difference)
-
-
-def _atan2(y, x):
-    """arctan2, with derivative 0 and not NaN at the origin."""
-    origin = (x == 0) & (y == 0)
-    return jnp.arctan2(jnp.where(origin, 0.0, y), jnp.where(origin, 1.0, x))

@@ -19,20 +19,33 @@ spherical CNNs* (2020).
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.tree_util import Partial
 from jax.typing import DTypeLike
-from jaxtyping import Float
 
 from geodl._core.records import register_record
-from geodl.equivariant import _wigner, harmonics
+from geodl.equivariant._sphere_kernels import (
+    RotationKernel,
+    SphereKernel,
+    rotation_kernel,
+    sphere_kernel,
+)
+from geodl.equivariant._sphere_layers import (
+    convolve,
+    integrate,
+    lift,
+    magnitudes,
+    normalized,
+    pointwise,
+    powers,
+    to_sphere,
+)
 from geodl.equivariant.harmonics import (
     Grid,
     RotationTransform,
@@ -49,299 +62,22 @@ from geodl.nn.conv import check_images, relu
 from geodl.nn.net import Params
 
 
-_STEP = 8  # degrees that share one padded product of matrices
-
-
-# -------------------------------------------------------------------------------------------------
-# Kernels
-# -------------------------------------------------------------------------------------------------
-
-
-@register_record
-@dataclass(frozen=True)
-class SphereKernel:
-    """Kernels on the sphere, weights (betas, alphas, in, out) of taps about the pole; by :func:`sphere_kernel`."""
-
-    table: Array
-    of_alpha: Array
-    betas: tuple[float, ...] = field(metadata={"static": True})
-
-    def init(self, key: Array, channels_in: int, channels_out: int) -> Array:
-        """Standard normal parameters of the weights.
-
-        Args:
-            key: of the random numbers.
-            channels_in: number of channels of the functions that are convolved.
-            channels_out: number of channels of the result.
-
-        Returns:
-            Parameters (betas, alphas, in, out).
-        """
-        taps = (len(self.betas), self.of_alpha.shape[-1])
-        return jax.random.normal(key, (*taps, channels_in, channels_out), self.table.dtype)
-
-    def spectrum(self, parameters: Float[Array, "betas alphas n k"]) -> Float[Array, "L L 2 n k"]:
-        """sum_i w_i Y_ln(x_i), by (n, l, t, in, out)."""
-        x = jnp.moveaxis(
-            _wigner.matmul(self.of_alpha, jnp.swapaxes(_scaled(parameters), 0, 1)), 0, 2
-        )
-        x = _wigner.batched(self.table[:, None], x[:, None], 3)[:, 0]
-        return x * _wigner.along(harmonics.orthonormal(len(x)), x, 1)
-
-
-def sphere_kernel(
-    degrees: int,
-    max_beta: float,
-    betas: int = 3,
-    alphas: int = 8,
-    dtype: DTypeLike | None = None,
-) -> SphereKernel:
-    """Taps on rings about the north pole, for :func:`lift`.
-
-    Args:
-        degrees: L, of the functions that are convolved.
-        max_beta: colatitude of the outermost ring; the rings are equally far apart.
-        betas: number of rings.
-        alphas: taps on a ring.
-        dtype: of the weights, by default JAX's default.
-
-    Returns:
-        The kernels' taps and tables; their weights are parameters, (betas, alphas, in, out).
-
-    Raises:
-        ValueError: ``max_beta`` is not in (0, pi].
-    """
-    rings = _rings(max_beta, betas)
-    table = _wigner.tabulated(degrees, 0, rings)[:, 0]
-    dtype = _wigner.default_dtype(dtype)
-    return SphereKernel(
-        jnp.asarray(table, dtype), _wigner.fourier(degrees, alphas, dtype), tuple(rings)
-    )
-
-
-def _rings(max_beta, betas):
-    if not 0 < max_beta <= np.pi:
-        raise ValueError(f"the kernel's max_beta must be in (0, pi], got {max_beta}")
-    return max_beta * np.arange(1, betas + 1) / betas
-
-
-def _scaled(parameters):
-    """Weights of parameters of order 1 (*taps, in, out): they keep the mean square of positive features (He 2015)."""
-    return parameters * np.sqrt(2 / np.prod(parameters.shape[:-1])).astype(parameters.dtype)
-
-
-@register_record
-@dataclass(frozen=True)
-class RotationKernel:
-    """Kernels on SO(3): weights (betas, alphas, gammas, in, out) of taps; made by :func:`rotation_kernel`."""
-
-    plus: Array  # the small d of (m, n) at the taps' beta, and of (m, -n)
-    minus: Array
-    of_alpha: Array
-    of_gamma: Array
-    betas: tuple[float, ...] = field(metadata={"static": True})
-
-    @property
-    def degrees(self) -> int:
-        """L."""
-        return self.plus.shape[2]
-
-    def init(self, key: Array, channels_in: int, channels_out: int) -> Array:
-        """Standard normal parameters of the weights.
-
-        Args:
-            key: of the random numbers.
-            channels_in: number of channels of the functions that are convolved.
-            channels_out: number of channels of the result.
-
-        Returns:
-            Parameters (betas, alphas, gammas, in, out).
-        """
-        taps = (len(self.betas), self.of_alpha.shape[-1], self.of_gamma.shape[-1])
-        return jax.random.normal(key, (*taps, channels_in, channels_out), self.plus.dtype)
-
-    def spectrum(self, parameters: Float[Array, "betas alphas gammas n k"]) -> tuple[Array, ...]:
-        """sum_i w_i D^l_nk(R_i) as :func:`convolve` needs it: (l, (t, k, in), (s, n, out)) by blocks of degrees."""
-        waves = _wigner.sines(jnp.moveaxis(_scaled(parameters), 0, 2), self.of_alpha, self.of_gamma)
-        u, v = _wigner.split(waves)
-        blocks = []
-        for low, high in _steps(self.degrees):
-            cut = np.s_[:high, : min(high, self.plus.shape[1])]
-            tables = self.plus[cut][:, :, low:high], self.minus[cut][:, :, low:high]
-            x = _wigner.join(*map(_wigner.batched, tables, (u[cut], v[cut]), (3, 3)))
-            x = jnp.transpose(x, (2, 4, 1, 5, 3, 0, 6))  # (l, t, k, in, s, n, out)
-            blocks.append(x.reshape(high - low, 2 * x.shape[2] * x.shape[3], -1))
-        return tuple(blocks)
-
-    def column(
-        self, parameters: Float[Array, "betas alphas gammas n k"]
-    ) -> Float[Array, "N1 L 2 n k"]:
-        """sum_i w_i sum_n v_n D^l_nk(R_i), by (k, l, t, in, out), as :func:`to_sphere` needs it.
-
-        v_0 = 1, v_n = sqrt(2) for even n > 0: the sum over the even orders, which for complex coefficients too is the
-        real one (Gerken et al. 2022).
-        """
-        waves = _wigner.sines(jnp.moveaxis(_scaled(parameters), 0, 2), self.of_alpha, self.of_gamma)
-        even = slice(0, None, 2)
-        factors = np.where(np.arange(0, len(self.plus), 2) == 0, 1, np.sqrt(2))
-        sums = []
-        for table, x in zip((self.plus, self.minus), _wigner.split(waves), strict=True):
-            x = x[even] * _wigner.along(factors, x[even], 0)
-            sums.append(jnp.einsum("nkli,nkitab->kltab", table[even], x, precision="highest"))
-        u, v = sums
-        return jnp.stack([u[:, :, 0] + v[:, :, 0], v[:, :, 1] - u[:, :, 1]], 2)
-
-
-def rotation_kernel(
-    degrees: int,
-    max_beta: float,
-    orders: int | None = None,
-    betas: int = 3,
-    alphas: int = 8,
-    gammas: int = 8,
-    dtype: DTypeLike | None = None,
-) -> RotationKernel:
-    """Taps R_z(alpha) R_y(beta) R_z(gamma) with small beta, for :func:`convolve` and :func:`to_sphere`.
-
-    The angles alpha and gamma are equally spaced, so that alpha + gamma, by which a tap of small beta differs from
-    the identity, takes each value as often.
-
-    Args:
-        degrees: L, of the functions that are convolved.
-        max_beta: the largest beta; the values are equally far apart.
-        orders: N, of the functions, by default L - 1.
-        betas: number of values of beta.
-        alphas: number of values of alpha.
-        gammas: number of values of gamma.
-        dtype: of the weights, by default JAX's default.
-
-    Returns:
-        The kernels' taps and tables; their weights are parameters, (betas, alphas, gammas, in, out).
-
-    Raises:
-        ValueError: ``max_beta`` is not in (0, pi].
-    """
-    rings = _rings(max_beta, betas)
-    orders = degrees - 1 if orders is None else orders
-    rows = slice(None, orders + 1)
-    plus = _wigner.tabulated(degrees, orders, rings)[rows]
-    minus = _wigner.mirrored(_wigner.tabulated(degrees, orders, np.pi - rings))[rows]
-    dtype = _wigner.default_dtype(dtype)
-    return RotationKernel(
-        jnp.asarray(plus, dtype),
-        jnp.asarray(minus, dtype),
-        _wigner.fourier(orders + 1, alphas, dtype),
-        _wigner.fourier(orders + 1, gammas, dtype),
-        tuple(rings),
-    )
-
-
-# -------------------------------------------------------------------------------------------------
-# Convolutions
-# -------------------------------------------------------------------------------------------------
-
-
-def lift(f: Array, spectrum: Array) -> Array:
-    """From the sphere to SO(3): F^l_mn = f_lm psi_ln / (2l + 1), the coefficients of sum_i w_i f(R x_i).
-
-    Args:
-        f: coefficients (m, l, s, batch, in).
-        spectrum: of the kernel, :meth:`SphereKernel.spectrum`, of as many degrees; its first N + 1 orders where the
-            result shall have no more.
-
-    Returns:
-        Coefficients (m, n, l, s, t, batch, out).
-    """
-    f = f / _wigner.along(2 * np.arange(len(f)) + 1, f, 1)
-    return jnp.einsum("mlsbi,nltio->mnlstbo", f, spectrum, precision="highest")
-
-
-def convolve(f: Array, spectrum: tuple[Array, ...]) -> Array:
-    """From SO(3) to SO(3): Z^l = F^l (Psi^l)^T, the coefficients of sum_i w_i f(R R_i).
-
-    Args:
-        f: coefficients (m, n, l, s, t, batch, in).
-        spectrum: of the kernel, :meth:`RotationKernel.spectrum`, of as many degrees and orders.
-
-    Returns:
-        Coefficients (m, n, l, s, t, batch, out).
-    """
-    parts = []
-    for (low, high), psi in zip(_steps(len(f)), spectrum, strict=True):
-        x = _rows(f, low, high)
-        z = jnp.matmul(x, psi, precision="highest")
-        n = min(high, f.shape[1])
-        z = z.reshape(high - low, high, 2, f.shape[5], 2, n, -1)
-        z = jnp.transpose(z, (1, 5, 0, 2, 4, 3, 6))
-        parts.append(jnp.pad(z, [(0, len(f) - high), (0, f.shape[1] - n), *[(0, 0)] * 5]))
-    return jnp.concatenate(parts, 2)
-
-
-def to_sphere(f: Array, column: Array) -> Array:
-    """From SO(3) to the sphere: f_lm = sqrt(4 pi (2l + 1)) sum_k F^l_mk c^l_k, the form of all maps that commute.
-
-    Args:
-        f: coefficients (m, n, l, s, t, batch, in).
-        column: c (n, l, t, in, out), as :meth:`RotationKernel.column`.
-
-    Returns:
-        Coefficients (m, l, s, batch, out).
-    """
-    parts = []
-    for low, high in _steps(len(f)):
-        x = _rows(f, low, high)
-        c = jnp.transpose(column[: min(high, f.shape[1]), low:high], (1, 2, 0, 3, 4))
-        z = jnp.matmul(x, c.reshape(high - low, x.shape[-1], -1), precision="highest")
-        z = jnp.moveaxis(z.reshape(high - low, high, 2, f.shape[5], -1), 0, 1)
-        parts.append(jnp.pad(z, [(0, len(f) - high), *[(0, 0)] * 4]))
-    z = jnp.concatenate(parts, 1)
-    return z * _wigner.along(np.sqrt(4 * np.pi * (2 * np.arange(len(f)) + 1)), z, 1)
-
-
-def _rows(f, low, high):
-    """Coefficients of the degrees from low to high as matrices (l, (m, s, batch), (t, n, in))."""
-    x = f[:high, : min(high, f.shape[1]), low:high]
-    x = jnp.transpose(x, (2, 0, 3, 5, 4, 1, 6))
-    return x.reshape(high - low, high * 2 * x.shape[3], -1)
-
-
-def _steps(degrees):
-    return [(low, min(low + _STEP, degrees)) for low in range(0, degrees, _STEP)]
-
-
-def pointwise(
-    transform: RotationTransform, f: Array, function: Callable[[Array], Array], degrees: int
-) -> Array:
-    """A function of the values: sampled on the grid, and back.
-
-    Args:
-        transform: of a grid that carries the degrees of f, and ``degrees``.
-        f: coefficients (m, n, l, s, t, batch, channel).
-        function: of arrays whose last axis is the channel.
-        degrees: of the result.
-
-    Returns:
-        Coefficients (m, n, l, s, t, batch, channel) of the result.
-    """
-    values = function(transform.below(len(f)).synthesize(f))
-    return transform.below(degrees).analyze(values)
-
-
-def integrate(f: Array) -> Array:
-    """Means over SO(3), which no rotation changes.
-
-    Args:
-        f: coefficients (m, n, l, s, t, batch, channel).
-
-    Returns:
-        Means (batch, channel).
-    """
-    return f[0, 0, 0, 0, 0]
-
-
-# -------------------------------------------------------------------------------------------------
-# Networks
-# -------------------------------------------------------------------------------------------------
+__all__ = [
+    "RotationKernel",
+    "SphereKernel",
+    "convolve",
+    "integrate",
+    "lift",
+    "magnitudes",
+    "pointwise",
+    "powers",
+    "rotation_kernel",
+    "sphere_kernel",
+    "spherical_classifier",
+    "spherical_segmenter",
+    "to_sphere",
+    "with_spectra",
+]
 
 
 @register_record
@@ -353,6 +89,8 @@ class _Layers:
     kernels: tuple[Any, ...]
     grids: tuple[RotationTransform, ...]  # on which the results of the layers are sampled
     rotator: Rotator
+    normalized: bool = field(metadata={"static": True})
+    spins: bool = field(metadata={"static": True})
 
     def init(self, key, channels, skips):
         """Parameters of the layers."""
@@ -360,7 +98,8 @@ class _Layers:
         params: Params = {}
         pairs = itertools.pairwise(channels)
         for i, (kernel, (n, k)) in enumerate(zip(self.kernels, pairs, strict=True)):
-            layer = {"kernel": kernel.init(keys[i], n, k), "bias": jnp.zeros(k)}
+            shape = (self.grids[i].orders + 1, k) if self.spins else k
+            layer = {"kernel": kernel.init(keys[i], n, k), "bias": jnp.zeros(shape)}
             if i > 0 and skips:
                 of_skip = jax.random.fold_in(keys[i], 0)
                 skip = jax.random.normal(of_skip, (n, k), self.image.fourier.dtype)
@@ -382,13 +121,16 @@ class _Layers:
         return f
 
     def nonlinear(self, params, i, f, degrees):
-        """ReLU of the result of layer i, its bias added."""
+        """ReLU of the result of layer i, its bias added; or of the magnitudes of its spins."""
         layer = params[f"layer{i}"]
         bias = layer["bias"] + layer.get("skip_bias", 0)
+        f = normalized(f) if self.normalized else f
+        if self.spins:
+            return magnitudes(self.grids[i], f, bias, degrees)
         return pointwise(self.grids[i], f, lambda x: relu(x + bias), degrees)
 
 
-def _layers(bands, max_betas, last, grid, orders, oversampling, dtype):
+def _layers(bands, max_betas, last, grid, orders, oversampling, normalized, spins, dtype):
     """The tables; ``last`` is the number of degrees that are wanted of the last result."""
     degrees = [min(pair) for pair in itertools.pairwise(bands)]
     if len(max_betas) != len(degrees):
@@ -405,7 +147,8 @@ def _layers(bands, max_betas, last, grid, orders, oversampling, dtype):
     for l, max_beta in zip(degrees[1:], max_betas[1:], strict=True):
         kernels.append(rotation_kernel(l, max_beta, min(orders, l - 1), dtype=dtype))
     image = sphere_transform(degrees[0], grid or gauss_legendre(bands[0]), dtype)
-    return _Layers(image, tuple(kernels), tuple(grids), rotator(degrees[0], dtype))
+    turning = rotator(degrees[0], dtype)
+    return _Layers(image, tuple(kernels), tuple(grids), turning, normalized, spins)
 
 
 def _spectrum(kernel, layer):
@@ -426,6 +169,9 @@ def spherical_classifier(
     grid: Grid | None = None,
     orders: int | None = None,
     oversampling: float = 1.0,
+    normalized: bool = False,
+    spins: bool = False,
+    hidden: int | None = None,
     dtype: DTypeLike | None = None,
 ) -> Net:
     """A classifier of images on the sphere, invariant to rotations: convolutions, the mean over SO(3), a linear layer.
@@ -440,6 +186,11 @@ def spherical_classifier(
         grid: of the images, by default Gauss and Legendre's for the first of the bands.
         orders: N: features of spins up to N only, whose memory is O(L^2 N). By default all.
         oversampling: rings of the grids on which ReLU acts, by the band: more are less aliasing.
+        normalized: whether features are divided by their root mean square before each nonlinearity: training takes far
+            fewer steps.
+        spins: whether the nonlinearity is :func:`magnitudes` of spins, to be had with few ``orders``.
+        hidden: units of a dense layer between the :func:`powers` of the last features and the logits; by default, the
+            logits are a linear function of the means.
         dtype: of images, by default JAX's default.
 
     Returns:
@@ -455,23 +206,40 @@ def spherical_classifier(
         Cohen, Geiger, Koehler & Welling, *Spherical CNNs* (2018).
     """
     _check_channels(channels, bands)
-    layers = _layers(bands, max_betas, 1, grid, orders, oversampling, dtype)
+    last = 1 if hidden is None else bands[-1]  # degrees of the result
+    layers = _layers(bands, max_betas, last, grid, orders, oversampling, normalized, spins, dtype)
     shape = (*layers.image.grid.shape, channels[0])
 
     def init(key):
-        of_layers, of_logits = jax.random.split(key)
-        kernel = jax.random.normal(of_logits, (channels[-1], classes)) / np.sqrt(channels[-1])
-        logits = {"kernel": kernel, "bias": jnp.zeros(classes)}
-        return layers.init(of_layers, channels, False) | {"logits": logits}
+        of_layers, of_logits, of_hidden = jax.random.split(key, 3)
+        params = layers.init(of_layers, channels, False)
+        if hidden is not None:
+            params["hidden"] = _dense(of_hidden, channels[-1] * last, hidden, np.sqrt(2))
+        return params | {"logits": _dense(of_logits, hidden or channels[-1], classes, 1)}
 
     def apply(layers, params, images, rotation=None):
         x, rotation, batch = _flat("spherical_classifier", images, rotation, shape)
         f = layers.features(params, x, rotation)
-        f = integrate(layers.nonlinear(params, len(layers.kernels) - 1, f, 1))
-        logits = jnp.matmul(f, params["logits"]["kernel"], precision="highest")
-        return (logits + params["logits"]["bias"]).reshape(*batch, classes)
+        f = layers.nonlinear(params, len(layers.kernels) - 1, f, last)
+        if hidden is None:
+            y = integrate(f)
+        else:
+            y = powers(f).reshape(len(x), -1)
+            # Those of high degrees are small.
+            y = jax.nn.standardize(y, epsilon=1e-3)
+            y = relu(_affine(params["hidden"], y))
+        return _affine(params["logits"], y).reshape(*batch, classes)
 
     return Net(init, Partial(apply, layers))
+
+
+def _dense(key, n, k, gain):
+    """Parameters of an affine map of n numbers to k."""
+    return {"kernel": jax.random.normal(key, (n, k)) * gain / np.sqrt(n), "bias": jnp.zeros(k)}
+
+
+def _affine(layer, x):
+    return jnp.matmul(x, layer["kernel"], precision="highest") + layer["bias"]
 
 
 # Of Gerken et al. (2022).
@@ -490,6 +258,8 @@ def spherical_segmenter(
     grid: Grid | None = None,
     orders: int | None = None,
     oversampling: float = 1.0,
+    normalized: bool = False,
+    spins: bool = False,
     dtype: DTypeLike | None = None,
 ) -> Net:
     """A network from images on the sphere to logits at each of their pixels, which rotate as the image does.
@@ -505,6 +275,9 @@ def spherical_segmenter(
         grid: of the images, and of the logits; by default Gauss and Legendre's.
         orders: N: features of spins up to N only, whose memory is O(L^2 N). By default all.
         oversampling: rings of the grids on which ReLU acts, by the band: more are less aliasing.
+        normalized: whether features are divided by their root mean square before each nonlinearity: training takes far
+            fewer steps.
+        spins: whether the nonlinearity is :func:`magnitudes` of spins, to be had with few ``orders``.
         dtype: of images, by default JAX's default.
 
     Returns:
@@ -531,6 +304,8 @@ def spherical_segmenter(
         grid or gauss_legendre(bands[0]),
         orders,
         oversampling,
+        normalized,
+        spins,
         dtype,
     )
     few = last - 1 if orders is None else min(orders, last - 1)

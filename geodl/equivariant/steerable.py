@@ -20,135 +20,37 @@ from flax import nnx
 from jax import Array
 
 from geodl._core.reductions import safe_sqrt
+from geodl.equivariant._steerable_kernels import (
+    InvariantBias,
+    Kernel,
+    image_basis,
+    kernel_basis,
+    pixels,
+)
 from geodl.equivariant.fields import FieldType
-from geodl.equivariant.groups import PlanarGroup, Representation
+from geodl.equivariant.groups import PlanarGroup
 from geodl.nn.conv import Conv, check_images, conv, relu
 from geodl.nn.net import Net, Params, functional
 
 
-# Standard deviations of the Gaussian rings in pixels. Of a wide outermost ring the square would cut off a part.
-_WIDTH, _OUTERMOST_WIDTH = 0.6, 0.4
-
-
-# -------------------------------------------------------------------------------------------------
-# Kernels
-# -------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def kernel_basis(
-    of: Representation, to: Representation, degree: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The kernels k(g x) = rho_to(g) k(x) rho_of(g)^-1 that are harmonic polynomials up to a degree.
-
-    Args:
-        of, to: Representations of one group.
-        degree: The highest degree of the harmonics Y_y (``group.harmonics``).
-
-    Returns:
-        tensors: (n, Y, d_to, d_of), a basis: k(x) = sum_y Y_y(x) tensor[y].
-        degrees: (n,) the degree of each, so that a factor phi(|x|) of any shape goes with it.
-    """
-    if of.group != to.group:
-        raise ValueError(f"kernel_basis: one group is needed, got {of.group} and {to.group}")
-    tensors, degrees = [], []
-    for irrep_to, rows in zip(to.irreps, to.slices, strict=True):
-        for irrep_of, columns in zip(of.irreps, of.slices, strict=True):
-            tensor, j = of.group.intertwiners(irrep_of, irrep_to, degree)
-            tensors.append(to.basis[:, rows] @ tensor @ of.basis[:, columns].T)
-            degrees.append(j)
-    return np.concatenate(tensors), np.concatenate(degrees)
-
-
-@functools.cache
-def _image_basis(of, to, side):
-    """Kernels (n, side^2, d_of, d_to), each of norm sqrt(d_to)."""
-    tensors, degrees = kernel_basis(of, to, side - 1)
-    x = _pixels(side)
-    r = np.linalg.norm(x, axis=-1)
-    direction = x / np.where(r, r, 1)[:, None]
-    # A ring of radius r carries waves up to 2 r, and the center has no direction.
-    angular = np.einsum("sy,nyji->nsij", of.group.harmonics(direction, side - 1), tensors)
-    angular[degrees > 0] *= (r > 0)[:, None, None]
-    parts = []
-    for radius in range((side + 1) // 2):
-        width = _OUTERMOST_WIDTH if 0 < radius == side // 2 else _WIDTH
-        ring = np.exp(-((r - radius) ** 2) / (2 * width**2))
-        parts.append(ring[:, None, None] * angular[degrees <= 2 * radius])
-    basis = np.concatenate(parts)
-    norms = np.sqrt(np.sum(basis**2, (1, 2, 3)) / to.dim)
-    return basis / norms[:, None, None, None]
-
-
-def _pixels(side):
-    """Positions (side^2, 2) relative to the center, the second coordinate up."""
-    if side < 1 or side % 2 == 0:
-        raise ValueError(f"the side of a kernel is odd, so that it has a center, got {side}")
-    offsets = np.arange(side) - side // 2
-    right, up = np.meshgrid(offsets, -offsets)
-    return np.stack([right.ravel(), up.ravel()], -1)
-
-
-class Kernel(nnx.Module):
-    """Weights in a basis of equivariant kernels; calling it gives the kernel (s, of.dim, to.dim).
-
-    Args:
-        of, to: Types of the fields in and out.
-        basis: From two representations to the kernels (n, s, d_of, d_to) between one field of each.
-        rngs: The random numbers of flax. The weights are such that independent inputs of variance 1 give outputs of
-            variance 2, if the basis has norm sqrt(d_to).
-    """
-
-    def __init__(self, of: FieldType, to: FieldType, basis: Callable, rngs: nnx.Rngs):
-        self.of, self.to, self.basis = of, to, basis
-        # One vector: a random draw for each pair of blocks would take the compiler longer than all else.
-        scales = []
-        for representation, n_to in to.fields:
-            sizes = [len(basis(r, representation)) * n for r, n in of.fields]
-            scale = (2 / max(sum(sizes), 1)) ** 0.5
-            scales += [np.full(size * n_to, scale, np.float32) for size in sizes]
-        scales = np.concatenate(scales)
-        self.weights = nnx.Param(jax.random.normal(rngs.params(), scales.shape) * scales)
-
-    def __call__(self):
-        weights, start, columns = self.weights[...], 0, []
-        for to, n_to in self.to.fields:
-            rows = []
-            for of, n_of in self.of.fields:
-                basis = jnp.asarray(self.basis(of, to), weights.dtype)
-                n, s, d_of, d_to = basis.shape
-                w = weights[start : start + n * n_of * n_to].reshape(n, n_of, n_to)
-                start += n * n_of * n_to
-                block = jnp.einsum("nio,nsxy->sxiyo", w, basis, precision="highest")
-                rows.append(block.reshape(s, d_of * n_of, d_to * n_to))
-            columns.append(jnp.concatenate(rows, 1))
-        return jnp.concatenate(columns, 2)
-
-
-class InvariantBias(nnx.Module):
-    """A bias of the invariant part of each field, 0 at first; calling it gives the vector (to.dim,)."""
-
-    def __init__(self, to: FieldType):
-        self.to = to
-        self.values = nnx.Param(jnp.zeros(sum(_invariants(r).shape[1] * n for r, n in to.fields)))
-
-    def __call__(self):
-        values, start, blocks = self.values[...], 0, []
-        for representation, n in self.to.fields:
-            basis = jnp.asarray(_invariants(representation), values.dtype)
-            size = basis.shape[1] * n
-            blocks.append(basis @ values[start : start + size].reshape(-1, n))
-            start += size
-        return self.to.join(blocks)
-
-
-@functools.cache
-def _invariants(representation):
-    """An orthonormal basis (d, n) of the vectors that every group element leaves alone."""
-    trivial = representation.group.trivial.irreps[0]
-    pairs = zip(representation.irreps, representation.slices, strict=True)
-    columns = [representation.basis[:, s] for irrep, s in pairs if irrep == trivial]
-    return np.concatenate([np.zeros((representation.dim, 0)), *columns], 1)
+__all__ = [
+    "Fourier",
+    "Gated",
+    "GroupConv",
+    "InvariantBias",
+    "Kernel",
+    "Norm",
+    "Pointwise",
+    "SteerableClassifier",
+    "SteerableConv",
+    "average_pool",
+    "group_conv",
+    "invariants",
+    "kernel_basis",
+    "plain",
+    "steerable_classifier",
+    "steerable_conv",
+]
 
 
 # -------------------------------------------------------------------------------------------------
@@ -170,9 +72,9 @@ class SteerableConv(nnx.Module):
 
     def __init__(self, of: FieldType, to: FieldType, side: int, rngs: nnx.Rngs):
         _planar("SteerableConv", of, to)
-        _pixels(side)
+        pixels(side)
         self.of, self.to, self.side = of, to, side
-        self.kernel = Kernel(of, to, functools.partial(_image_basis, side=side), rngs)
+        self.kernel = Kernel(of, to, functools.partial(image_basis, side=side), rngs)
         self.bias = InvariantBias(to)
 
     def plain(self) -> Conv:
@@ -212,7 +114,7 @@ class GroupConv(nnx.Module):
             raise ValueError("GroupConv: the fields out are regular")
         self.of, self.to, self.side, self.copies = of, to, side, len(group)
         n_to = to.count
-        shapes = [(len(_pixels(side)) * r.dim, n, n_to) for r, n in of.fields]
+        shapes = [(len(pixels(side)) * r.dim, n, n_to) for r, n in of.fields]
         scale = nnx.initializers.normal((2 / sum(s * n for s, n, _ in shapes)) ** 0.5)
         self.weights = nnx.List([nnx.Param(scale(rngs.params(), shape)) for shape in shapes])
         self.bias = nnx.Param(jnp.zeros(n_to))
@@ -238,10 +140,10 @@ class GroupConv(nnx.Module):
 @functools.cache
 def _turned_entries(of, side):
     """Where k(x)[g, h] = w(g^-1 x)[g^-1 h] stands among w's pixels and coordinates: integers (g, x, h)."""
-    pixels, entries = _pixels(side), []
-    places = {tuple(x): i for i, x in enumerate(pixels.tolist())}
+    at, entries = pixels(side), []
+    places = {tuple(x): i for i, x in enumerate(at.tolist())}
     for g in of.group.elements():
-        back = np.rint(pixels @ g).astype(int)  # rows g^-1 x
+        back = np.rint(at @ g).astype(int)  # rows g^-1 x
         pixel = np.array([places[tuple(x)] for x in back.tolist()])
         entries.append(pixel[:, None] * of.dim + of.origins(g))
     return np.stack(entries)

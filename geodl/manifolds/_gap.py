@@ -19,7 +19,14 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from geodl._core.platform import cpu_barrier
-from geodl._core.reductions import dot, power_of_two_above, scale, sums, tangent_dot
+from geodl._core.reductions import (
+    UNROLLED,
+    dot,
+    power_of_two_above,
+    scale,
+    sums,
+    tangent_dot,
+)
 
 
 @jax.custom_jvp
@@ -145,3 +152,53 @@ def onto_rim(gap):
     """What takes a point of the given gap to the largest representable ball: 1 inside."""
     rim = rim_gap(gap.dtype)
     return _shrink(gap, gap < rim, rim)
+
+
+# ------------------------------------------------------------------------------------------------------
+# Two points
+# ------------------------------------------------------------------------------------------------------
+
+
+def chord2(x, y, c):
+    """sinh^2(sqrt(c) dist / 2) / c = |x - y|^2 / (gap(x) gap(y))."""
+    ww, a, b = _chord_and_gaps(x, y, c)
+    return ww / (gap_inside(a) * gap_inside(b))
+
+
+@jax.custom_jvp
+def _chord_and_gaps(x, y, c):
+    """|x - y|^2 of the points inside, and the exact gaps of x and y; long axes in one pass over both."""
+    if x.shape[-1] <= UNROLLED or x.shape != y.shape:
+        a, b = exact_gap(x, c), exact_gap(y, c)
+        w = _difference(x, y, a, b)
+        return cpu_barrier((dot(w, w), a, b))
+    grid, *curvature = exact_curvature(c)
+    of_x, of_y, w = exact_squares(x, grid), exact_squares(y, grid), y - x
+    ww, *rest = sums(w * w, *of_x, *of_y)
+    a, b = (gap_of_sums(*s, *curvature) for s in (rest[: len(of_x)], rest[len(of_x) :]))
+    return cpu_barrier((_chord_inside(ww, a, b, c), a, b))
+
+
+def _difference(x, y, a, b):
+    return shrink_inside(b)[..., None] * y - shrink_inside(a)[..., None] * x
+
+
+def _chord_inside(ww, a, b, c):
+    """|t y - s x|^2 for the factors s, t of points beyond the rim: s t |y - x|^2 + (s - t) (s |x|^2 - t |y|^2),
+
+    less its rounding, so that points in one direction are one.
+    """
+    s, t = shrink_inside(a), shrink_inside(b)
+    u, v = s * (1 - a), t * (1 - b)
+    correction = (s - t) * (u - v) - 8 * jnp.finfo(ww.dtype).eps * jnp.abs(s - t) * (u + v)
+    return jnp.maximum(s * t * ww + correction / jnp.maximum(c, jnp.finfo(c.dtype).tiny), 0.0)
+
+
+@_chord_and_gaps.defjvp
+def _chord_and_gaps_jvp(primals, tangents):
+    (x, y, c), (dx, dy, dc) = primals, tangents
+    value = _chord_and_gaps(x, y, c)
+    x, y = cpu_barrier((x, y))  # else y - x is written out, for the value and for here
+    d_chord = 2 * tangent_dot(_difference(x, y, *value[1:]), _difference(dx, dy, *value[1:]))
+    d_gaps = (-2 * c * tangent_dot(p, dp) - dc * dot(p, p) for p, dp in ((x, dx), (y, dy)))
+    return value, (d_chord, *d_gaps)

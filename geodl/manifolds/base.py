@@ -286,7 +286,7 @@ class Manifold(ABC):
 
 
 class ModuleManifold(Manifold):
-    """A record with the public functions of its module as methods, the curvature ``c`` bound.
+    """A record with the public functions of its module as methods, the arguments that are fields (a curvature) bound.
 
     Docstrings and annotations are those of the functions, which get sections on their arguments and results here: the
     names mean the same on every space. What the class, or one that it inherits from, defines itself stays.
@@ -314,7 +314,7 @@ class ModuleManifold(Manifold):
         for name, function in list(vars(module).items()):
             formula = inspect.isfunction(function) and hasattr(function, "is_primitive")
             if formula and getattr(cls, name, None) in (None, getattr(Manifold, name, None)):
-                setattr(cls, name, _method(function))
+                setattr(cls, name, _method(function, _fields(cls, function)))
             if formula or name in ("origin", "random_uniform"):
                 function.__doc__ = _with_sections(function, inspect.signature(function))
 
@@ -332,16 +332,25 @@ class ModuleManifold(Manifold):
     def random_uniform(
         self, key: Array, batch_shape: int | tuple[int, ...] = (), dtype: DTypeLike | None = None
     ) -> Array:
-        curvature = {"c": self.c} if hasattr(self, "c") else {}
-        shape = (*as_shape(batch_shape), *self.event_shape)
-        return self._module.random_uniform(key, shape, dtype=dtype, **curvature)
+        function = getattr(self._module, "random_uniform", None)
+        if function is None:
+            return super().random_uniform(key, batch_shape, dtype)
+        bound = {name: getattr(self, name) for name in _fields(type(self), function)}
+        bound |= {"shape": (*as_shape(batch_shape), *self.event_shape), "dtype": dtype}
+        return function(key, **bound)
 
 
-def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+def _fields(cls: type, function: Callable[..., Any]) -> list[str]:
+    """The arguments of the function that are fields of the record."""
+    fields = {name for base in cls.__mro__ for name in vars(base).get("__annotations__", {})}
+    return [name for name in inspect.signature(function).parameters if name in fields]
+
+
+def _method(function: Callable[..., Any], bound: list[str]) -> Callable[..., Any]:
     signature = inspect.signature(function)
-    parameters = [p for p in signature.parameters.values() if p.name != "c"]
+    parameters = [p for p in signature.parameters.values() if p.name not in bound]
 
-    if len(parameters) == len(signature.parameters):
+    if not bound:
 
         def method(self, *args, **kwargs):
             return function(*args, **kwargs)
@@ -349,7 +358,7 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     else:
 
         def method(self, *args, **kwargs):
-            return function(*args, **kwargs, c=self.c)
+            return function(*args, **kwargs, **{name: getattr(self, name) for name in bound})
 
     functools.update_wrapper(method, function)
     this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -370,6 +379,7 @@ _ARGUMENTS = {
     "w": "Vectors",
     "g": "Gradients with respect to the coordinates",
     "c": "Minus the sectional curvature",
+    "kappa": "Sectional curvature",
     "dim": "Dimension of the space",
     "key": "Random key",
     "shape": "Of the result, the last axes that of a point",
@@ -381,7 +391,9 @@ def _with_sections(function: Callable[..., Any], signature: inspect.Signature) -
     """The docstring with sections on arguments and result, where it has none, their shapes from the annotations."""
     doc = inspect.getdoc(function) or ""
     if "Args:" in doc:
-        return doc if "c" in signature.parameters else re.sub(r"\n    c: .*", "", doc)
+        listed = re.findall(r"\n    (\w+): .*", doc.split("Returns:")[0])
+        gone = [name for name in listed if name not in signature.parameters]
+        return re.sub(rf"\n    ({'|'.join(gone)}): .*", "", doc) if gone else doc
     named = {n: p.annotation for n, p in signature.parameters.items() if n in _ARGUMENTS}
     arguments = [f"    {n}: {_ARGUMENTS[n]}{_shape(a)}." for n, a in named.items()]
     result = f"    Array{_shape(signature.return_annotation)}."

@@ -30,31 +30,22 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
 from geodl._core.checks import as_shape, check, check_nonnegative, check_positive, primitive
-from geodl._core.platform import cpu_barrier
 from geodl._core.records import register_record
 from geodl._core.reductions import (
-    UNROLLED,
     binade,
     dot,
     safe_norm,
     safe_sqrt,
     scale,
-    sums,
-    tangent_dot,
 )
 from geodl._core.special import asinhc, log_sinhc, tanhc
 from geodl.manifolds._gap import (
+    chord2,
     clipped,
-    exact_curvature,
-    exact_gap,
-    exact_squares,
-    gap_inside,
     gap_of,
-    gap_of_sums,
     into_ball,
     onto_rim,
     rim_gap,
-    shrink_inside,
 )
 from geodl.manifolds.base import ModuleManifold, Winding
 
@@ -287,60 +278,15 @@ def dist(x: Vector, y: Vector, c: Curvature) -> Scalar:
         >>> poincare.dist(jnp.zeros(2), jnp.array([0.5, 0.0]), c=1.0).round(4)
         Array(1.0986, dtype=float32)
     """
-    q = _chord2(x, y, c)
+    q = chord2(x, y, c)
     return 2 * safe_sqrt(q) * asinhc(c * q)
 
 
 @_primitive("x", "y")
 def sqdist(x: Vector, y: Vector, c: Curvature) -> Scalar:
     """Squared distance, smooth also at x = y (Hessian 2 lambda_x^2 I there)."""
-    q = _chord2(x, y, c)
+    q = chord2(x, y, c)
     return 4 * q * jnp.square(asinhc(c * q))
-
-
-def _chord2(x, y, c):
-    """sinh^2(sqrt(c) dist / 2) / c = |x - y|^2 / (gap(x) gap(y))."""
-    ww, a, b = _chord_and_gaps(x, y, c)
-    return ww / (gap_inside(a) * gap_inside(b))
-
-
-@jax.custom_jvp
-def _chord_and_gaps(x, y, c):
-    """|x - y|^2 of the points inside, and the exact gaps of x and y; long axes in one pass over both."""
-    if x.shape[-1] <= UNROLLED or x.shape != y.shape:
-        a, b = exact_gap(x, c), exact_gap(y, c)
-        w = _difference(x, y, a, b)
-        return cpu_barrier((dot(w, w), a, b))
-    grid, *curvature = exact_curvature(c)
-    of_x, of_y, w = exact_squares(x, grid), exact_squares(y, grid), y - x
-    ww, *rest = sums(w * w, *of_x, *of_y)
-    a, b = (gap_of_sums(*s, *curvature) for s in (rest[: len(of_x)], rest[len(of_x) :]))
-    return cpu_barrier((_chord_inside(ww, a, b, c), a, b))
-
-
-def _difference(x, y, a, b):
-    return shrink_inside(b)[..., None] * y - shrink_inside(a)[..., None] * x
-
-
-def _chord_inside(ww, a, b, c):
-    """|t y - s x|^2 for the factors s, t of points beyond the rim: s t |y - x|^2 + (s - t) (s |x|^2 - t |y|^2),
-
-    less its rounding, so that points in one direction are one.
-    """
-    s, t = shrink_inside(a), shrink_inside(b)
-    u, v = s * (1 - a), t * (1 - b)
-    correction = (s - t) * (u - v) - 8 * jnp.finfo(ww.dtype).eps * jnp.abs(s - t) * (u + v)
-    return jnp.maximum(s * t * ww + correction / jnp.maximum(c, jnp.finfo(c.dtype).tiny), 0.0)
-
-
-@_chord_and_gaps.defjvp
-def _chord_and_gaps_jvp(primals, tangents):
-    (x, y, c), (dx, dy, dc) = primals, tangents
-    value = _chord_and_gaps(x, y, c)
-    x, y = cpu_barrier((x, y))  # else y - x is written out, for the value and for here
-    d_chord = 2 * tangent_dot(_difference(x, y, *value[1:]), _difference(dx, dy, *value[1:]))
-    d_gaps = (-2 * c * tangent_dot(p, dp) - dc * dot(p, p) for p, dp in ((x, dx), (y, dy)))
-    return value, (d_chord, *d_gaps)
 
 
 @_primitive("x", "y", point=True)

@@ -5,10 +5,12 @@ import functools
 import hashlib
 import io
 import os
+import socket
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from types import MethodType
@@ -18,6 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from geodl.train.sharding import shared_map
+
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -31,12 +40,55 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
     """Write a file whole or not at all: beside it first, then renamed onto it."""
     path = Path(path)
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    # several processes of a run may write the same result
+    part = path.with_name(f"{path.name}.{jax.process_index()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:  # a full disk does not say which
+        part.unlink(missing_ok=True)
+        raise OSError(
+            error.errno, f"{error.strerror}; what was there before stays", str(path)
+        ) from error
+
+
+@contextmanager
+def lock(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Hold a file, made with its folder if need be, that no other process may hold; a killed one lets go of it.
+
+    Of the processes of one run the first holds it for all. Where the system has no such locks (Windows) nothing is
+    held.
+
+    Args:
+        path: of the file.
+        what: for the message, as ``"the run runs/a"``.
+
+    Raises:
+        RuntimeError: another process has it; the message says which.
+    """
+    if fcntl is None or jax.process_index() != 0:
+        yield
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(file, 200).decode()
+            raise RuntimeError(
+                f"{what} is going on already, in {holder or 'another process'}: wait for its end, or use another name"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        os.ftruncate(file, 0)
+        os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield
+    finally:
+        os.close(file)
 
 
 def progress_bar(total: int, initial: int = 0, show: bool = True, **options: Any) -> "tqdm":
@@ -58,10 +110,10 @@ def cached_map(
     """``[fn(chunk) for chunk in chunks]``, each result kept on disk as soon as it is there.
 
     A second call reads what the first has finished, however it ended, so a long evaluation that
-    was killed goes on where it stopped and ends with the same figures.
+    was killed goes on where it stopped and ends with the same figures. The processes of a run share the chunks.
 
     Args:
-        fn: from a chunk to a dict of arrays.
+        fn: from a chunk to a dict of arrays; with several processes of arrays of its own one.
         chunks: pytrees of arrays, numbers or slices.
         folder: gets one ``.npz`` per finished chunk.
         depends: all else that the results depend on (parameters, key, number of samples): a file
@@ -76,19 +128,21 @@ def cached_map(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    results = []
-    with progress_bar(len(chunks), show=progress, desc=folder.name) as bar:
-        for i, chunk in enumerate(chunks):
+    share = -(-len(chunks) // jax.process_count())
+    with progress_bar(share, show=progress, desc=folder.name) as bar:
+
+        def kept(numbered: tuple[int, Any]) -> dict[str, np.ndarray]:
+            i, chunk = numbered
             path = folder / f"{i:05d}.npz"
             digest = fingerprint((depends, chunk))
             result = _read_result(path, digest)
             if result is None:
                 result = {name: np.asarray(value) for name, value in fn(chunk).items()}
-                if jax.process_index() == 0:
-                    _write_result(path, digest, result)
-            results.append(result)
+                _write_result(path, digest, result)
             bar.update()
-    return results
+            return result
+
+        return shared_map(kept, list(enumerate(chunks)))
 
 
 def fingerprint(tree: Any) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 
 
 class CheckpointError(RuntimeError):
-    """No checkpoint can be trusted, although some were finished."""
+    """No checkpoint can be trusted, although some were finished; or one cannot be written."""
 
 
 def save(folder: str | os.PathLike[str], step: SupportsFloat, state: Any, keep: int = 3) -> None:
@@ -34,6 +34,7 @@ def save(folder: str | os.PathLike[str], step: SupportsFloat, state: Any, keep: 
         keep: at least 1.
 
     Raises:
+        CheckpointError: it cannot be written, as on a full disk; those before stay.
         ValueError: ``step`` or ``keep`` is not such a number.
     """
     from orbax.checkpoint import v1 as ocp
@@ -41,7 +42,15 @@ def save(folder: str | os.PathLike[str], step: SupportsFloat, state: Any, keep: 
     folder, name = Path(folder).absolute(), _whole("step", step, least=0)
     keep = _whole("keep", keep, least=1)
     path, about = str(folder / str(name)), cast(Any, {_LEAVES: _leaves(state)})
-    ocp.save(path, _writable(state), overwrite=True, custom_metadata=about)
+    try:
+        ocp.save(path, _writable(state), overwrite=True, custom_metadata=about)
+    except Exception as error:  # of many types, by who has met the full disk
+        for part in folder.glob(f"{name}*{_UNFINISHED}*"):
+            shutil.rmtree(part, ignore_errors=True)
+        why = f"{type(error).__name__}: {str(error.__cause__ or error)[:300]}"
+        raise CheckpointError(
+            f"checkpoint {path} is not written, those before stay; {why}"
+        ) from error
     if jax.process_index() == 0:
         older = [s for s in _steps(folder) if s < name]
         # Later steps are broken ones that this run went back behind.
@@ -53,8 +62,8 @@ def save(folder: str | os.PathLike[str], step: SupportsFloat, state: Any, keep: 
 def restore(folder: str | os.PathLike[str], like: Any) -> tuple[int, Any] | None:
     """The newest whole checkpoint as ``(step, state)``; None where there is none to go back to.
 
-    A checkpoint that cannot be read whole is passed over with a warning that names it. A folder
-    that holds other things, but no checkpoint, gives a warning too, and None.
+    A checkpoint that cannot be read whole, or is of another model, is passed over with a warning that names it. A
+    folder that holds other things, but no checkpoint, gives a warning too, and None.
 
     Args:
         folder: as given to ``save``, or to ``fit``.
@@ -65,7 +74,7 @@ def restore(folder: str | os.PathLike[str], like: Any) -> tuple[int, Any] | None
 
     Raises:
         CheckpointError: checkpoints were finished, and all of them are damaged.
-        ValueError: the checkpoint is whole, but its state has not the leaves of ``like``.
+        ValueError: there are whole checkpoints, but none of a state with the leaves of ``like``.
     """
     from orbax.checkpoint import v1 as ocp
 
@@ -127,7 +136,7 @@ def load(folder: str | os.PathLike[str], part: str = "params") -> Any:
     return found[1]
 
 
-_LEAVES = "leaves"
+_LEAVES, _UNFINISHED = "leaves", ".orbax-checkpoint-tmp"
 
 
 class _Mismatch(ValueError):
@@ -143,24 +152,30 @@ def _newest(
     folder = Path(folder).absolute()
     if not _steps(folder) and (folder / "checkpoints").is_dir():
         folder = folder / "checkpoints"
-    damaged = []
+    damaged, foreign = [], None
     for step in reversed(_steps(folder)):
         path = folder / str(step)
         try:
             about = cast(Any, ocp.metadata(str(path)).custom_metadata)
-            return step, read(path, about[_LEAVES])
-        except _Mismatch:
-            raise
+            found = step, read(path, about[_LEAVES])
+            if foreign:
+                warnings.warn(f"passed over: {foreign}", stacklevel=3)
+            return found
+        except _Mismatch as error:
+            foreign = foreign or error
+            continue
         except Exception as error:  # whatever reading half a file raises
             fault = f"{type(error).__name__}: {str(error.__cause__ or error)[:200]}"
         warnings.warn(f"checkpoint {path} is broken and passed over: {fault}", stacklevel=3)
         damaged.append(f"{path}: {fault}")
+    if foreign:
+        raise foreign
     if damaged:
         raise CheckpointError(
             f"no whole checkpoint in {folder}; delete it to start anew\n" + "\n".join(damaged)
         )
     others = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-    if others := [name for name in others if not name.endswith(".orbax-checkpoint-tmp")]:
+    if others := [name for name in others if not name.endswith(_UNFINISHED)]:
         warnings.warn(f"no checkpoint in {folder}, but {', '.join(others[:5])}", stacklevel=3)
     return None
 

@@ -1,5 +1,6 @@
 """The host's side of training: chunk after chunk, with log, checkpoints, progress and resume."""
 
+import errno
 import json
 import operator
 import os
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from geodl.train import checkpoints
-from geodl.train.cache import progress_bar, write_text
+from geodl.train.cache import lock, progress_bar, write_text
 from geodl.train.loop import Metrics, TrainState
 
 
@@ -61,7 +62,9 @@ def fit(
 
     Raises:
         NonFiniteError: a metric or a parameter is not finite; the last checkpoint stays.
-        checkpoints.CheckpointError: as ``checkpoints.restore``.
+        checkpoints.CheckpointError: as ``checkpoints.restore``; a checkpoint cannot be written (a full disk): what was
+            finished stays.
+        RuntimeError: another process trains in this folder.
         ValueError: the checkpoint is past ``steps``, or of another model; ``chunk`` or ``save_every`` is below 1; the
             log has no number ``best``.
 
@@ -88,44 +91,47 @@ def fit(
         raise ValueError(f"chunk and save_every must be at least 1, got {chunk} and {save_every}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    state = jax.tree.map(jnp.copy, state)
-    step, state = checkpoints.restore(folder / "checkpoints", state) or (0, state)
-    if step > steps:
-        raise ValueError(f"{folder} has already been trained for {step} steps, asked for {steps}")
-    log = folder / "metrics.jsonl"
-    writes = jax.process_index() == 0
-    history = _read_lines(log, step)
+    with lock(folder / ".lock", f"training in {folder}"):
+        state = jax.tree.map(jnp.copy, state)
+        step, state = checkpoints.restore(folder / "checkpoints", state) or (0, state)
+        if step > steps:
+            raise ValueError(
+                f"{folder} has already been trained for {step} steps, asked for {steps}"
+            )
+        log = folder / "metrics.jsonl"
+        writes = jax.process_index() == 0
+        history = _read_lines(log, step)
 
-    with progress_bar(steps, step, progress, desc=folder.name, unit="step") as bar:
-        while step < steps:
-            n = min(chunk, steps - step)
-            start, cpu_start = time.perf_counter(), time.process_time()
-            state, metrics = run(state, data, n)
-            metrics = {name: np.asarray(value) for name, value in metrics.items()}
-            seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-            _check_finite(metrics, state.params, step, step + n, folder)
-            step += n
-            saves = step == steps or step // chunk % save_every == 0
-            record = {
-                "step": step,
-                "seconds": round(seconds, 3),
-                "cpu_seconds": round(cpu_seconds, 3),
-            }
-            record |= {name: _number(_wide(value).mean(0)) for name, value in metrics.items()}
-            if evaluate is not None and saves:
-                record |= {name: _number(value) for name, value in evaluate(state).items()}
-            if best is not None and _is_least(best, record, history, saves):
-                # Before the log: what is logged as the best is there.
-                checkpoints.save(folder / "best", step, state, keep=1)
-            history.append(record)
-            # The log first: a line without its checkpoint is dropped on resume and written again.
-            if writes:
-                _append_line(log, record)
-            if saves:
-                checkpoints.save(folder / "checkpoints", step, state, keep)
-            if "loss" in record:
-                bar.set_postfix(loss=f"{np.mean(record['loss']):.5g}", refresh=False)
-            bar.update(n)
+        with progress_bar(steps, step, progress, desc=folder.name, unit="step") as bar:
+            while step < steps:
+                n = min(chunk, steps - step)
+                start, cpu_start = time.perf_counter(), time.process_time()
+                state, metrics = run(state, data, n)
+                metrics = {name: np.asarray(value) for name, value in metrics.items()}
+                seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+                _check_finite(metrics, state.params, step, step + n, folder)
+                step += n
+                saves = step == steps or step // chunk % save_every == 0
+                record = {
+                    "step": step,
+                    "seconds": round(seconds, 3),
+                    "cpu_seconds": round(cpu_seconds, 3),
+                }
+                record |= {name: _number(_wide(value).mean(0)) for name, value in metrics.items()}
+                if evaluate is not None and saves:
+                    record |= {name: _number(value) for name, value in evaluate(state).items()}
+                if best is not None and _is_least(best, record, history, saves):
+                    # Before the log: what is logged as the best is there.
+                    checkpoints.save(folder / "best", step, state, keep=1)
+                history.append(record)
+                # The log first: a line without its checkpoint is dropped on resume and written again.
+                if writes:
+                    _append_line(log, record)
+                if saves:
+                    checkpoints.save(folder / "checkpoints", step, state, keep)
+                if "loss" in record:
+                    bar.set_postfix(loss=f"{np.mean(record['loss']):.5g}", refresh=False)
+                bar.update(n)
     return state, history
 
 
@@ -174,8 +180,10 @@ def _check_finite(
 
 def _append_line(path: Path, record: Mapping[str, Any]) -> None:
     """Append one JSON line in a single write."""
+    line = (json.dumps(record) + "\n").encode()
     with open(path, "ab", buffering=0) as file:
-        file.write((json.dumps(record) + "\n").encode())
+        if file.write(line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _read_lines(path: Path, last_step: int) -> list[dict[str, Any]]:

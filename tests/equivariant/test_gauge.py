@@ -28,9 +28,11 @@ from geodl.equivariant.gauge import (
     stencil,
 )
 from geodl.equivariant.groups import o2, so2, so3
+from geodl.equivariant.harmonics import healpix_centers
 from geodl.equivariant.meshes import torus_mesh
-from geodl.equivariant.steerable import Fourier, Norm, invariants
+from geodl.equivariant.steerable import Fourier, Kernel, Norm, SteerableConv, invariants
 from geodl.manifolds import Euclidean, Hyperboloid, PoincareBall, Sphere, Torus, poincare
+from geodl.nn import functional
 
 
 GOLDEN = np.pi * (3 - 5**0.5)
@@ -42,6 +44,13 @@ def sphere_points(n):
     height, angle = 1 - 2 * i / n, i * GOLDEN
     s = np.sqrt(1 - height**2)
     return np.stack([height, s * np.cos(angle), s * np.sin(angle)], -1), np.full(n, 4 * np.pi / n)
+
+
+def healpix_points(n):
+    """The centers of 12 nside^2 pixels, the nearest number to n."""
+    beta, alpha = healpix_centers(round((n / 12) ** 0.5))
+    x = [np.sin(beta) * np.cos(alpha), np.sin(beta) * np.sin(alpha), np.cos(beta)]
+    return np.stack(x, -1), np.full(len(beta), 4 * np.pi / len(beta))
 
 
 def disk_points(n, radius=0.85):
@@ -87,6 +96,7 @@ def as_float(tree):
 SPACES = {
     "sphere": (Sphere(2), so2(), *sphere_points(60), 0.9),
     "sphere O(2)": (Sphere(2), o2(), *sphere_points(60), 0.9),
+    "HEALPix": (Sphere(2), so2(), *healpix_points(48), 1.0),
     "torus": (Torus(2), so2(), *torus_points(50), 1.5),
     "disk": (PoincareBall(2, 0.7), o2(), *disk_points(60), 1.2),
     "hyperboloid": (Hyperboloid(2, 1.0), so2(), None, None, 1.0),
@@ -228,6 +238,17 @@ def test_isometries_commute_to_the_order_of_the_quadrature(name, key, x64):
 def test_the_sphere_is_seen_as_it_is(key, x64):
     exact, here, there = convolved("sphere", 768, key)
     assert size(here - exact) < 3e-3 * size(exact) and size(there - exact) < 3e-3 * size(exact)
+
+
+@pytest.mark.slow
+def test_healpix_centers_as_points(key, x64, monkeypatch):
+    """A tenth as accurate as Fibonacci's, of lower order."""
+    monkeypatch.setitem(ISOMETRIES, "HEALPix", (Sphere(2), healpix_points, rotated, 1.0, 1.0))
+    errors = []
+    for n in (768, 3072):
+        exact, here, there = convolved("HEALPix", n, key)
+        errors.append(max(size(here - exact), size(there - exact)) / size(exact))
+    assert errors[1] < 2e-3 and errors[0] > 3 * errors[1]
 
 
 @pytest.mark.slow
@@ -426,3 +447,135 @@ def test_what_is_refused(key):
     net = gauge_conv(kind, kind, stencil(near, so2(), 0.5, 1, 0))
     with pytest.raises(ValueError, match=r"features \(..., points, 1\) are needed"):
         net.apply(net.init(key), jnp.zeros((len(points), 2)))
+
+
+def ambient_frames(x):
+    """North and west (n, 2, 3): with x outward they are right-handed."""
+    north = np.array([0, 0, 1.0]) - x[:, 2:] * x
+    north /= np.linalg.norm(north, axis=-1, keepdims=True)
+    return np.stack([north, np.cross(x, north)], 1)
+
+
+def wigner(l, beta):
+    """d^l(beta) (..., 2 l + 1, 2 l + 1), orders from -l, by the eigenvectors of J_y."""
+    m = np.arange(-l, l)
+    raising = np.diag(np.sqrt(l * (l + 1) - m * (m + 1)), -1)
+    values, vectors = np.linalg.eigh((raising - raising.T) / 2j)
+    waves = np.exp(-1j * np.multiply.outer(beta, values))
+    return np.real(np.einsum("ij,...j,kj->...ik", vectors, waves, vectors.conj()))
+
+
+def spin_waves(l, spin, x):
+    """D^l_{k, spin} (n, 2 l + 1) at the frames of x: functions that e^{-i spin a} multiplies in frames turned by a."""
+    beta, alpha = np.arccos(x[:, 2]), np.arctan2(x[:, 1], x[:, 0])
+    # R_z(alpha) R_y(beta) takes e_x to the south: the frame to the north is turned by pi
+    waves = np.exp(-1j * np.multiply.outer(alpha, np.arange(-l, l + 1)))
+    return waves * wigner(l, beta)[:, :, l + spin] * np.exp(-1j * np.pi * spin)
+
+
+def spectral_layer(kernel, radius, of, to, fields, x):
+    """The spin layer in coefficients: degree by degree a number, 2 pi int K(r) d^l_{to, +-of}(r) r dr.
+
+    ``kernel(r)`` are the complex factors of f and of conj(f) at distance r in the first direction.
+    """
+    r, w = np.polynomial.legendre.leggauss(40)
+    r, w = radius * (r + 1) / 2, radius * w / 2
+    plain, conjugate = kernel(r)
+    total = 0
+    for l, f in fields.items():
+        k = np.arange(-l, l + 1)
+        mirrored = ((-1.0) ** (k - of) * f.conj())[::-1]  # of conj(f), whose spin is -of
+        for factor, spin, coefficients in ((plain, of, f), (conjugate, -of, mirrored)):
+            if l >= max(abs(spin), abs(to)):
+                number = 2 * np.pi * np.sum(factor * wigner(l, r)[:, l + to, l + spin] * r * w)
+                total = total + number * (spin_waves(l, to, x) @ coefficients)
+    return total
+
+
+def spin_error(of, to, n, key):
+    """Of the convolution on n Fibonacci points against the spectral layer, relative, at 20 points."""
+    radius, group, rng = 0.9, so2(), np.random.default_rng(0)
+    x, weights = sphere_points(n)
+    centers = sphere_points(20)[0]
+    fields = {l: rng.normal(size=(2 * l + 1, 2)) @ [1, 1j] for l in range(max(of, 0), 5)}
+    f = sum(spin_waves(l, of, x) @ c for l, c in fields.items())
+    kinds = [FieldType([(group.irrep(m), 1)]) for m in (of, to)]
+    seen, here = (
+        gauge_of_vectors(Sphere(2), jnp.asarray(p), jnp.asarray(ambient_frames(p)))
+        for p in (x, centers)
+    )
+    near = neighborhoods(Sphere(2), jnp.asarray(x), weights, radius, jnp.asarray(centers))
+    table = stencil(near.in_gauge(seen, here), group, radius, 2, 4)
+    net = gauge_conv(*kinds, table)
+    params = as_float(net.init(key))
+    layer = gauge.GaugeConv(*kinds, 2, 4, nnx.Rngs(0))
+    layer.kernel.weights = nnx.Param(params["kernel"]["weights"])
+
+    def kernel(r):
+        log = jnp.asarray(np.stack([r, 0 * r], -1))
+        rows = gauge._table(group, 2, 4, log, jnp.ones(len(r)), radius)
+        k = np.einsum("kh,hio->koi", rows, layer.kernel())
+        k = np.pad(k, [(0, 0), (0, 2 - k.shape[1]), (0, 2 - k.shape[2])])
+        a = (k[:, 0, 0] + k[:, 1, 1]) / 2 + 1j * (k[:, 1, 0] - k[:, 0, 1]) / 2
+        b = (k[:, 0, 0] - k[:, 1, 1]) / 2 + 1j * (k[:, 1, 0] + k[:, 0, 1]) / 2
+        return a, b
+
+    parts = np.stack([f.real, f.imag], -1) if of else f.real[:, None]
+    found = net.apply(params, jnp.asarray(parts))
+    if not of:  # the real part of the field
+        fields = {
+            l: (c + ((-1.0) ** np.arange(-l, l + 1) * c.conj())[::-1]) / 2
+            for l, c in fields.items()
+        }
+    asked = spectral_layer(kernel, radius, of, to, fields, centers)
+    asked = np.stack([asked.real, asked.imag], -1) if to else asked.real[:, None]
+    return size(found - asked) / size(asked)
+
+
+@pytest.mark.quick("1-2")
+@pytest.mark.parametrize(("of", "to"), [(1, 2), (0, 1), (2, 0)])
+def test_on_the_sphere_it_is_the_spectral_spin_layer(of, to, key, x64):
+    """Band-limited fields of spins: to the order of the quadrature."""
+    coarse, fine = (spin_error(of, to, n, key) for n in (400, 1600))
+    assert fine < 1e-3 and (coarse > 6 * fine or coarse < 1e-3)
+
+
+def test_flat_space_is_a_steerable_convolution(key, x64):
+    """On a grid of the torus, with Gaussian rings as radial functions, it has the kernels of SteerableConv."""
+    n, side, group = 8, 3, so2()
+    step = 2 * np.pi / n
+    columns, rows = np.meshgrid(np.arange(n), np.arange(n))
+    grid = np.stack([columns, -rows], -1).reshape(-1, 2)  # of an image, the second axis up
+    points = jnp.asarray((grid * step + np.pi) % (2 * np.pi) - np.pi)
+    kind = FieldType([(group.irrep(m), 2) for m in range(3)])
+    planar = SteerableConv(kind, kind, side, nnx.Rngs(0))
+    x = jax.random.normal(key, (n, n, kind.dim))
+    asked = planar(jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode="wrap"))[1:-1, 1:-1]
+
+    near = neighborhoods(Torus(2), points, 1.0, 1.5 * step)
+    offset = near.log / step
+    r = jnp.linalg.norm(offset, axis=-1)
+    widths = ((0, 0.6), (1, 0.4))
+    rings = jnp.stack([jnp.exp(-((r - q) ** 2) / (2 * w**2)) for q, w in widths], -1)
+    rings = rings * near.weight[..., None]
+    direction = offset / jnp.where(r > 1e-6, r, 1)[..., None]
+    waves = group.harmonics(direction, 2).at[..., 1:].multiply((r > 1e-6)[..., None])
+    table = (rings[..., None] * waves[..., None, :]).reshape(*r.shape, -1)
+    # The kernel at the pixels is linear in the weights, and every kernel of SteerableConv has some.
+    basis = partial(gauge._table_basis, radial=2, degree=2)
+    kernel = functional(lambda rngs: Kernel(kind, kind, basis, rngs))
+    first = table[0][np.argsort(np.asarray(near.log[0] @ jnp.array([1.0, -3.0])))]  # by pixels
+
+    def at_pixels(weights):
+        return jnp.einsum("kh,hio->kio", first, kernel.apply({"weights": weights})).ravel()
+
+    size_of = sum(a.size for a in jax.tree.leaves(kernel.init(key)))
+    columns, wanted = jax.vmap(at_pixels)(jnp.eye(size_of)).T, planar.kernel().ravel()
+    weights, *_ = jnp.linalg.lstsq(columns, wanted)
+    np.testing.assert_allclose(columns @ weights, wanted, atol=1e-10)
+    layer = gauge.GaugeConv(kind, kind, 2, 2, nnx.Rngs(0))
+    layer.kernel.weights = nnx.Param(weights)
+    own = gauge.Stencil(2, 2, near.indices, near.transport, table)
+    np.testing.assert_allclose(
+        layer(own, x.reshape(n * n, -1)), asked.reshape(n * n, -1), atol=1e-9
+    )

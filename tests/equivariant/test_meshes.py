@@ -1,7 +1,10 @@
 """Triangle meshes against the surfaces that they approximate."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.special import ellipeinc
 
 from geodl.equivariant.meshes import TriangleMesh, sphere_mesh, torus_mesh
 
@@ -72,6 +75,31 @@ def test_log_maps_and_transport_of_a_sphere():
     matrices = np.einsum("nkjc,nic->nkij", carried, frames)
     assert np.abs(near.transport - matrices)[counts].max() < 1e-2
     np.testing.assert_allclose(weight.sum(-1), 2 * np.pi * (1 - np.cos(0.5)), rtol=0.25)
+
+
+def test_an_ellipsoid():
+    """A prolate spheroid: its area, its curvature, distances from a tip along meridians."""
+    ball = sphere_mesh(3)
+    a, c = 0.7, 1.0
+    mesh = replace(ball, vertices=ball.vertices * [a, a, c])
+    e = np.sqrt(1 - a**2 / c**2)
+    np.testing.assert_allclose(
+        mesh.areas.sum(), 2 * np.pi * a**2 * (1 + c / (a * e) * np.arcsin(e)), rtol=0.01
+    )
+    np.testing.assert_allclose(mesh.curvature.sum(), 4 * np.pi, atol=1e-9)
+    # more curved at the tips, c^2 / a^4, than on the belt, 1 / c^2
+    density = mesh.curvature / mesh.areas
+    tip, belt = np.argmax(mesh.vertices[:, 2]), np.abs(mesh.vertices[:, 2]) < 0.1
+    np.testing.assert_allclose(density[tip], c**2 / a**4, rtol=0.1)
+    np.testing.assert_allclose(density[belt].mean(), 1 / c**2, rtol=0.1)
+    near = mesh.neighborhoods(0.4)
+    counts = np.asarray(near.weight[tip]) > 0
+    seen = mesh.vertices[near.indices[tip]][counts]
+    # from the tip: (a sin t, c cos t), of length int sqrt(a^2 cos^2 + c^2 sin^2) dt
+    t = np.arctan2(np.linalg.norm(seen[:, :2] / a, axis=-1), seen[:, 2] / c)
+    asked = a * ellipeinc(t, 1 - c**2 / a**2)
+    found = np.linalg.norm(near.log[tip], axis=-1)[counts]
+    np.testing.assert_allclose(found, asked, atol=0.01)
 
 
 def test_what_is_no_closed_surface():

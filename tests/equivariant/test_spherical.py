@@ -204,6 +204,69 @@ def test_finer_grids_are_more_equivariant(classifier, key):
     assert planar.mean[-1] > 0.5 and planar.flips[-1] > 0.3
 
 
+def test_spins_are_the_parts_of_a_function(key, x64):
+    """f(alpha, beta, gamma) = sum_n a_n cos(n gamma) + b_n sin(n gamma), and back again."""
+    transform = harmonics.rotation_transform(6, 2, GRID, turns=7)
+    f = transform.analyze(jax.random.normal(key, (12, 7, 6, 2)))
+    spins = transform.synthesize_spins(f)  # (alpha, t, n, beta, ...)
+    angles = np.outer(2 * np.pi * np.arange(7) / 7, np.arange(3))
+    waves = np.stack([np.cos(angles), np.sin(angles)], 1)  # (gamma, t, n)
+    expected = np.einsum("gtn,atnbx->agbx", waves, spins)
+    np.testing.assert_allclose(transform.synthesize(f), expected, atol=1e-12)
+    np.testing.assert_allclose(transform.analyze_spins(spins), f, atol=1e-13)
+
+
+def test_magnitudes_commute_with_turns_of_the_frame(key):
+    """R -> R R_z(angle) turns the pair of spin n by n times the angle: exactly, for any function."""
+    transform = harmonics.rotation_transform(6, 2, harmonics.gauss_legendre(6, 8))
+    f = transform.analyze(jax.random.normal(key, (16, 6, 8, 3, 2)))
+    bias = jnp.array([[0.1, -0.2], [-0.1, 0.05], [0.0, -0.3]])
+
+    @jax.jit
+    def layer(f):
+        return spherical.magnitudes(transform, f, bias, 4)
+
+    there, moved = layer(turned_frame(f, 0.7)), turned_frame(layer(f), 0.7)
+    np.testing.assert_allclose(there, moved, atol=2e-6)
+    assert np.abs(there - layer(f)).max() > 1e-2
+
+
+def turned_frame(f, angle):
+    """Coefficients (m, n, l, s, t, ...) of R -> f(R R_z(angle))."""
+    n = angle * np.arange(f.shape[1], dtype=np.float32)[:, None, None, None, None]
+    a, b = f[:, :, :, :, 0], f[:, :, :, :, 1]
+    return jnp.stack([np.cos(n) * a + np.sin(n) * b, np.cos(n) * b - np.sin(n) * a], 4)
+
+
+def test_powers_are_invariant(key):
+    transform, rotator = harmonics.rotation_transform(5, 3), harmonics.rotator(5)
+    f = transform.analyze(jax.random.normal(key, (10, 8, 5, 2, 3)))
+    p = spherical.powers(f)
+    assert p.shape == (2, 3, 5)
+    there = spherical.powers(rotator.rotate_left(f, harmonics.euler_angles(ROTATION)))
+    np.testing.assert_allclose(there, p, rtol=1e-5)
+    # Parseval: the mean square over SO(3), by the grid's quadrature.
+    weights = np.array(transform.grid.weights)[:, None, None] / 2
+    square = np.mean(np.sum(weights * np.square(transform.synthesize(f)), 2), (0, 1))
+    np.testing.assert_allclose(np.sum(np.square(p), -1), square, rtol=1e-4)
+
+
+@pytest.mark.parametrize("spins", [False, True])
+def test_normalized_classifiers_are_invariant(spins, key):
+    """With features normalized and read out by their powers, sampled on gamma or as spins up to 2."""
+    net = spherical.spherical_classifier(
+        7, **BANDS, orders=2, oversampling=2.0, normalized=True, spins=spins, hidden=8
+    )
+    params = net.init(key)
+    x, c = images(key, 3, 2)
+    logits, there = apply(net.bind(params), x), apply(net.bind(params), turned(c, ROTATION))
+    assert logits.shape == (3, 7)
+    assert np.std(there - logits) <= 3e-2 * np.std(logits)
+    assert np.std(logits - logits[0]) > 0.1 * np.std(logits)
+    # The size of an image does not matter but for the biases, which are 0 at first.
+    np.testing.assert_allclose(apply(net.bind(params), 3 * x), logits, rtol=1e-2, atol=1e-3)
+
+
 @pytest.mark.slow
 def test_gap_of_fields(segmenter, key):
     net, params = segmenter

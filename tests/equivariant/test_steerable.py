@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from geodl.equivariant._steerable_kernels import image_basis
 from geodl.equivariant.fields import FieldType
 from geodl.equivariant.groups import cyclic, dihedral, o2, so2, so3
 from geodl.equivariant.steerable import (
@@ -17,7 +18,6 @@ from geodl.equivariant.steerable import (
     Norm,
     Pointwise,
     SteerableConv,
-    _image_basis,
     average_pool,
     group_conv,
     invariants,
@@ -90,7 +90,7 @@ def test_steerable_convolution_in_double_precision(key, x64):
 @pytest.mark.parametrize("side", [1, 3, 5, 7])
 def test_parameters_are_independent(side):
     for group in (cyclic(1), cyclic(4), dihedral(4)):
-        basis = _image_basis(group.regular(), group.trivial, side)
+        basis = image_basis(group.regular(), group.trivial, side)
         rows = basis.reshape(len(basis), -1)
         assert np.linalg.matrix_rank(rows, tol=1e-3 * np.linalg.norm(rows, 2)) == len(rows)
         # rings of radius 0, 1, ... carry 1, 5, 9, ... harmonics, each as a function on the group, D_4's are shared by 2

@@ -11,7 +11,8 @@ from experiments._run import main
 
 
 @pytest.mark.parametrize(
-    "family", ["pvae", "flows", "counterfactuals", "spherical", "trees", "infinite"]
+    "family",
+    ["pvae", "flows", "counterfactuals", "spherical", "trees", "lattice", "infinite"],
 )
 def test_every_command_says_what_it_does(family, monkeypatch, capsys):
     module = importlib.import_module(f"experiments.{family}.__main__")

@@ -28,6 +28,23 @@ def test_distortion_is_what_it_says():
     assert found.mean == pytest.approx((0 + 0 + 0.5 + 1.25) / 4)
 
 
+def test_what_is_not_finite_is_said():
+    """NaN points sort last: without a word they would rank like points far away."""
+    d, taxonomy = np.array([[0.0, np.nan, 1.0]] * 2), data.generated(depth=1)
+    found = metrics.ranking(d, d == 1, np.arange(2))
+    assert np.isnan([found.map, found.rank]).all()
+    fine, broken = (
+        metrics.distortion(d[:, 2:], np.ones((2, 1))),
+        metrics.distortion(d, np.ones((2, 3))),
+    )
+    for both in (fine + broken, broken + fine):
+        assert np.isnan([both.worst, both.mean]).all()
+    one = {"map": np.array(0.5), "rank": np.array(2.0), "cpu_seconds": np.array(1.0)}
+    seeds = [one | {"points": np.zeros((3, 2))}, one | {"points": d}]
+    assert "ball-2: seeds 1 ended" in learned.table({"ball-2": seeds}, "generated", taxonomy)
+    assert "not finite" not in learned.table({"ball-2": seeds[:1]}, "generated", taxonomy)
+
+
 def test_the_closure_of_a_generated_taxonomy():
     found = data.generated(depth=3)
     parents = dict(found.edges)

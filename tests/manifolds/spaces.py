@@ -4,15 +4,21 @@ import functools
 
 import jax
 import numpy as np
+import pytest
 
+from geodl._core.checks import is_shape
 from geodl.manifolds import (
+    SO,
     SO3,
+    SPD,
     Box,
     Euclidean,
+    Grassmann,
     Hyperboloid,
     PoincareBall,
     Product,
     Sphere,
+    Stereographic,
     Torus,
 )
 from tests.manifolds.foreign import HalfSpace
@@ -28,9 +34,23 @@ SPACES = {
     "torus": Torus(3),
     "so3": SO3(),
     "product": Product(PoincareBall(3, 0.5), SO3()),
+    "spd": SPD(3),
+    "so": SO(4),
+    "grassmann": Grassmann(4, 2),
+    "spherical": Stereographic(3, 0.7),
+    "stereographic": Stereographic(2, -0.8),
 }
 # What is asked of a user's manifold too: the geometry, not our promises about types, ranks and NaN.
 EVERY_SPACE = SPACES | {"foreign": HalfSpace(2)}
+
+NEWER = ("spd", "so", "grassmann", "spherical", "stereographic")
+INFINITE = ("spd", "spherical", "stereographic")  # of no or of unknown volume: no uniform points
+
+
+def rows(names):
+    """As parameters of a test: those whose programs take long to compile are slow ones."""
+    return [pytest.param(n, marks=pytest.mark.slow) if n in NEWER else n for n in names]
+
 
 # The compiler works fastest so, and compiling is what these tests spend their time on.
 FAST = {"xla_backend_optimization_level": 0}
@@ -56,8 +76,22 @@ def with_curvatures(space, n):
     return jax.tree.map(lambda c: c * np.linspace(0.1, 1.5, n), space)
 
 
+def reach(space):
+    """Below the injectivity radius: pi / 2 on a Grassmann manifold, pi or more elsewhere."""
+    return 1.4 if isinstance(space, Grassmann) else 2.5
+
+
+def points_like(space, batch, dtype=None):
+    """The shapes and types of points."""
+    return jax.tree.map(
+        lambda shape: jax.ShapeDtypeStruct((*batch, *shape), jax.numpy.zeros(0, dtype).dtype),
+        space.event_shape,
+        is_leaf=is_shape,
+    )
+
+
 def components(seed, shape, below=2.5):
-    """Frame components of norm < below; 2.5 is inside every space's injectivity radius, pi."""
+    """Frame components of norm < below."""
     a = np.random.default_rng(seed).normal(size=shape)
     return below * a / (1 + np.linalg.norm(a, axis=-1, keepdims=True))
 
@@ -74,7 +108,8 @@ compiled_setting = jax.jit(setting, compiler_options=FAST)
 
 def random_setting(space, batch=(), seed=0):
     """Random x, y, u, v; a record with curvatures along an axis needs a batch that ends with it."""
-    return compiled_setting(space, *(components(seed + i, (*batch, space.dim)) for i in range(4)))
+    shape = (*batch, space.dim)
+    return compiled_setting(space, *(components(seed + i, shape, reach(space)) for i in range(4)))
 
 
 # Every function of the vocabulary as one of (record, points x, y, tangent vectors u, v at x).
@@ -121,6 +156,12 @@ EXTRAS = {
     Sphere: {
         "to_stereographic": lambda m, x, y, u, v: m.to_stereographic(x),
         "from_stereographic": lambda m, x, y, u, v: m.from_stereographic(m.to_frame(x, v)),
+    },
+    Stereographic: {
+        "expmap0": lambda m, x, y, u, v: m.expmap0(v),
+        "logmap0": lambda m, x, y, u, v: m.logmap0(y),
+        "mobius_add": lambda m, x, y, u, v: m.mobius_add(x, y),
+        "conformal_factor": lambda m, x, y, u, v: m.conformal_factor(x),
     },
 }
 

@@ -29,7 +29,9 @@ from tests.manifolds.spaces import (
     assert_close,
     evaluate,
     functions,
+    points_like,
     random_setting,
+    rows,
     with_curvatures,
 )
 
@@ -62,16 +64,12 @@ def test_vmap_and_broadcasting_agree_with_batches(name):
             assert_close(actual, e, 1e-11, method)
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", rows(SPACES))
 def test_leading_axes_broadcast(name):
     space = SPACES[name]
     batches = ((4, 1), (3,), (2, 1, 1), (1, 3))  # of x, y, u, v
 
-    def shapes(batch):
-        points = jax.eval_shape(lambda k: space.random_uniform(k, batch), jax.random.key(0))
-        return points
-
-    x, y, u, v = map(shapes, batches)
+    x, y, u, v = (points_like(space, batch) for batch in batches)
     full = {"inner": (2, 4, 3), "expmap": (4, 3), "logmap": (4, 3), "transport": (4, 3)}
     full |= {"dist": (4, 3), "sqdist": (4, 3), "norm": (4, 3), "geodesic": (4, 3)}
     full |= {"to_frame": (4, 3), "from_frame": (4, 3), "logdetexp": (4, 3)}
@@ -100,8 +98,7 @@ def test_leading_axes_broadcast(name):
 def test_dtype_in_is_dtype_out(name, dtype):
     """Also where 64 bits are on: Python floats (c, t) and constants promote nothing."""
     space = SPACES[name]
-    x = jax.eval_shape(lambda k: space.random_uniform(k, (3,)), jax.random.key(0))
-    x = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, dtype), x)
+    x = points_like(space, (3,), dtype)
     for method, f in functions(space).items():
         for leaf in jax.tree.leaves(jax.eval_shape(f, space, x, x, x, x)):
             assert leaf.dtype == dtype, method
@@ -237,7 +234,7 @@ def test_bad_input_is_named(call, message):
 ANY_POINT = {"sphere": {"inner", "norm"}, "hyperboloid": {"expmap0", "logmap0", "transport0"}}
 
 
-@pytest.mark.parametrize("name", ["sphere", "hyperboloid", "so3"])
+@pytest.mark.parametrize("name", ["sphere", "hyperboloid", "so3", "so", "grassmann"])
 @pytest.mark.quick("sphere")
 def test_points_off_a_space(name):
     """Raise where values are concrete, in any function of them; pass unnoticed under jit, and `project` takes them."""

@@ -11,7 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.manifolds.spaces import FAST, SPACES, VOCABULARY, compiled_setting, components
+from tests.manifolds.spaces import (
+    FAST,
+    NEWER,
+    SPACES,
+    VOCABULARY,
+    compiled_setting,
+    components,
+    reach,
+)
 
 
 pytestmark = pytest.mark.optimized
@@ -19,7 +27,7 @@ pytestmark = pytest.mark.optimized
 
 BENDING = ("expmap", "logmap", "dist", "sqdist", "norm", "transport", "logdetexp", "from_frame")
 P = 16  # settings at once
-CURVED = ("ball", "hyperboloid", "sphere", "so3")  # the others are made of these, or flat
+CURVED = ("ball", "hyperboloid", "sphere", "so3", *NEWER)  # the others are made of these, or flat
 
 
 def total(space, x, y, u, v):
@@ -64,7 +72,7 @@ def inner(g, v):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(n, marks=pytest.mark.slow) if n == "hyperboloid" else n
+        pytest.param(n, marks=pytest.mark.slow) if n in ("hyperboloid", *NEWER) else n
         for n in [*CURVED, "torus"]
     ],
 )
@@ -72,7 +80,9 @@ def inner(g, v):
 def test_gradients_are_those_of_finite_differences(name):
     """Along curves that move the points, the vectors and the curvature."""
     space, h = SPACES[name], 1e-4
-    start, speed = ([components(s + i, (P, space.dim)) for i in range(4)] for s in (0, 10))
+    start, speed = (
+        [components(s + i, (P, space.dim), reach(space)) for i in range(4)] for s in (0, 10)
+    )
 
     def along(t):
         moved = jax.tree.map(lambda c: c * (1 + t), space)
@@ -101,6 +111,12 @@ def antipode(space, x):
             return -x
         case "SO3":
             return x @ np.diag([1.0, -1.0, -1.0])
+        case "SO":
+            return x @ np.diag([1.0, -1.0, 1.0, -1.0])
+        case "Grassmann":
+            return np.eye(4) - x
+        case "Stereographic" if space.kappa > 0:
+            return -x / (0.7 * np.sum(x * x, -1, keepdims=True) + 1e-9)
         case "Torus":
             return np.where(x > 0, x - np.pi, x + np.pi)
         case _:
@@ -109,7 +125,7 @@ def antipode(space, x):
 
 def special(space):
     """Settings (x, y, u, v) where formulas divide by zero: same rows for every space."""
-    numbers = [components(20 + i, (P, space.dim)) for i in range(4)]
+    numbers = [components(20 + i, (P, space.dim), reach(space)) for i in range(4)]
     a, b, e, f = numbers
     b[2], b[3], b[4] = a[2] + 1e-4, a[3] + 1e-7, a[4] + 1e-12
     a[5] = b[6] = a[7] = b[7] = 0  # the origin
@@ -130,10 +146,14 @@ def special(space):
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [
-        pytest.param(name, np.float64, marks=pytest.mark.slow if name == "hyperboloid" else ())
+        pytest.param(
+            name, np.float64, marks=pytest.mark.slow if name in ("hyperboloid", *NEWER) else ()
+        )
         for name in CURVED
     ]
-    + [("sphere", np.float32), ("so3", np.float32)],  # the others: test_hyperbolic_accuracy.py
+    + [
+        (name, np.float32) for name in ("sphere", "so3", *NEWER)
+    ],  # the others: test_hyperbolic_accuracy.py
 )
 @pytest.mark.quick("sphere-float32", "ball-float64")
 def test_derivatives_are_finite_at_special_points(name, dtype):

@@ -10,15 +10,16 @@ from scipy.optimize import least_squares
 
 from geodl.manifolds import SO3, Hyperboloid, PoincareBall, Product, Sphere, statistics
 from tests import _geomstats as geomstats
-from tests.manifolds.spaces import EVERY_SPACE, SPACES, assert_close, components
+from tests.manifolds.spaces import EVERY_SPACE, NEWER, SPACES, assert_close, components, reach
 
 
-NAMES = ("ball", "hyperboloid", "sphere", "so3", "product", "foreign")
+NAMES = ("ball", "hyperboloid", "sphere", "so3", "product", "foreign", *NEWER)
 CURVED = {name: EVERY_SPACE[name] for name in NAMES}
 
 
 def cloud(space, n, dtype=np.float64, seed=0, around=1.0, spread=0.9):
     """Points about one off the origin, near enough for a unique mean, and weights."""
+    spread = min(spread, 0.4 * reach(space))
     center = space.expmap_frame(space.origin(dtype), around * jnp.eye(space.dim, dtype=dtype)[0])
     rng = np.random.default_rng(seed)
     a = components(seed + 1, (n, space.dim), spread).astype(dtype)

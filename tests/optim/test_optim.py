@@ -9,10 +9,28 @@ import optax
 import pytest
 
 from geodl import optim
-from geodl.manifolds import SO3, Euclidean, Hyperboloid, PoincareBall, Product, Sphere, Torus
+from geodl.manifolds import (
+    SO,
+    SO3,
+    Euclidean,
+    Hyperboloid,
+    PoincareBall,
+    Product,
+    Sphere,
+    Stereographic,
+    Torus,
+    statistics,
+)
 from tests.devices import on_devices
 from tests.manifolds.foreign import HalfSpace
-from tests.manifolds.spaces import EVERY_SPACE, components, random_setting
+from tests.manifolds.spaces import (
+    EVERY_SPACE,
+    NEWER,
+    SPACES,
+    components,
+    random_setting,
+    rows,
+)
 from tests.optim.problem import descend
 
 
@@ -49,7 +67,7 @@ def test_flat_is_optax_bit_for_bit(manifold, ours, theirs):
     )
 
 
-@pytest.mark.parametrize("name", EVERY_SPACE)
+@pytest.mark.parametrize("name", rows(EVERY_SPACE))
 def test_gradients_are_derivatives_along_the_frame(name, x64):
     """Against central differences along geodesics."""
     space = EVERY_SPACE[name]
@@ -277,6 +295,66 @@ def test_procrustes():
         SO3(),
     )
     np.testing.assert_allclose(path[-1], best, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_procrustes_in_five_dimensions():
+    rng = np.random.default_rng(1)
+    p, q = rng.normal(size=(2, 5, 20)).astype(np.float32)
+    u, _, vt = np.linalg.svd(q @ p.T)
+    best = u @ np.diag([1, 1, 1, 1, np.linalg.det(u @ vt)]) @ vt
+    path = descend(
+        optim.sgd(SO(5), 0.005, 0.8),
+        lambda r: jnp.sum(jnp.square(r @ p - q)) / 2,
+        jnp.eye(5),
+        400,
+        SO(5),
+    )
+    np.testing.assert_allclose(path[-1], best, atol=1e-4)
+
+
+@pytest.mark.quick("0.9")
+@pytest.mark.parametrize("truth", [0.9, -0.9])
+def test_a_curvature_is_learned_through_zero(truth):
+    """From the other sign, by the side of an equilateral triangle whose tips are at distance 1 from its middle."""
+    angle = 2 * np.pi / 3 * np.arange(3)
+    arms = np.stack([np.cos(angle), np.sin(angle)], -1).astype(np.float32)
+    target = Stereographic(2, truth)
+    tips = target.expmap_frame(np.zeros(2), arms)
+    side = target.dist(tips[0], tips[1])
+
+    def loss(params):
+        space = Stereographic(2, params["kappa"])
+        x = space.expmap_frame(jnp.zeros(2), params["arms"])
+        sides = jax.vmap(space.dist)(x, jnp.roll(x, 1, 0))
+        return jnp.sum(jnp.square(sides - side))
+
+    def only_kappa(kappa):
+        return loss({"kappa": kappa, "arms": arms})
+
+    path = descend(optim.adam(None, 0.03), only_kappa, jnp.asarray(-truth), 400, None)
+    np.testing.assert_allclose(path[-1], truth, atol=1e-3)
+    assert np.min(np.abs(path)) < 0.03  # it has gone through 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NEWER)
+def test_adam_goes_to_the_mean(name, x64):
+    """On each of the newer spaces, to the point that frechet_mean finds."""
+    space = SPACES[name]
+    middle = space.expmap_frame(space.origin(), 0.5 * np.eye(space.dim)[0])
+    points = space.expmap_frame(middle, components(2, (9, space.dim), 0.6))
+    found = jax.jit(statistics.frechet_mean)(space, points)
+    assert found.converged
+    rate = optax.cosine_decay_schedule(0.05, 300)
+    path = descend(
+        optim.adam(space, rate),
+        lambda x: jnp.mean(space.sqdist(x, points)),
+        space.origin(),
+        300,
+        space,
+    )
+    assert space.dist(path[-1], found.point) < 1e-4
 
 
 def test_a_curvature_is_learned():

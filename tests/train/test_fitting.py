@@ -215,6 +215,66 @@ def test_a_checkpoint_of_another_model(tmp_path):
     assert train.restore(tmp_path / "elsewhere", other) is None
 
 
+def test_a_foreign_checkpoint_is_passed_over(unbroken, tmp_path):
+    """Its name is told, and the one before is used."""
+    with pytest.raises(Killed):
+        fit(killed_after(RUN, 2), tmp_path)
+    train.save(tmp_path / "elsewhere", 15, {"a": jnp.ones(3)})
+    shutil.move(tmp_path / "elsewhere" / "15", tmp_path / "checkpoints" / "15")
+    with pytest.warns(UserWarning, match=r"passed over: checkpoint .*/15 is of another model"):
+        assert_identical(fit(RUN, tmp_path), unbroken)
+
+
+def test_two_runs_in_one_folder(unbroken, tmp_path):
+    with train.lock(tmp_path / ".lock", "training"):
+        with pytest.raises(
+            RuntimeError,
+            match=rf"training in {tmp_path} is going on already, in .* {os.getpid()} on",
+        ):
+            fit(RUN, tmp_path)
+        assert not (tmp_path / "metrics.jsonl").exists()
+    assert_identical(fit(RUN, tmp_path), unbroken)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Of two megabytes; a function that mounts it anew, as mount's options say."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("no right to mount a small disk")
+
+    mount("size=2m")
+    yield folder, mount
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@passed_over
+def test_a_full_disk_and_one_that_is_read_only(unbroken, small_disk):
+    disk, mount = small_disk
+    fit(RUN, disk, steps=10)
+    filling = disk / "filling"
+    with filling.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises((OSError, train.CheckpointError), match=rf"(?s){disk}.*(stays?|space)"):
+        fit(RUN, disk, steps=20)
+    assert {p.name for p in (disk / "checkpoints").iterdir()} == {"5", "10"}
+    with pytest.raises(OSError, match="stays"):
+        train.write_text(disk / "table.md", "x" * 10_000)
+    assert not list(disk.glob("*.part"))
+    filling.unlink()
+    mount("remount,ro,size=2m")
+    with pytest.raises(OSError, match=rf"Read-only file system: '{disk}"):
+        fit(RUN, disk)
+    assert train.restore(disk, initial(jax.random.key(0)))[0] == 10
+    mount("remount,rw,size=2m")
+    assert_identical(fit(RUN, disk), unbroken)
+
+
 def test_the_folder_given_to_fit_is_enough(tmp_path):
     state, _ = fit(RUN, tmp_path, steps=10)
     step, found = train.restore(tmp_path, initial(jax.random.key(0)))
@@ -376,8 +436,9 @@ def test_kill_9(tmp_path):
 
 @pytest.mark.slow
 def test_kill_9_again_and_again(tmp_path):
-    training = [(f"chunk {2 * i * CHUNK}", random.uniform(0, 0.15)) for i in range(1, 6)]
-    evaluation = [(f"evaluation {i}", random.uniform(0, 0.01)) for i in (4, 12, 20, 28, 36)]
+    """Twenty times: in a step, in the writing of a checkpoint, in an evaluation."""
+    training = [(f"chunk {i * CHUNK}", random.uniform(0, 0.15)) for i in range(2, 14)]
+    evaluation = [(f"evaluation {i}", random.uniform(0, 0.01)) for i in range(4, 36, 4)]
     check_killed(tmp_path, training + evaluation)
 
 

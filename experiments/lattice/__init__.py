@@ -1,0 +1,1 @@
+"""Lattice field theory: flows that have the symmetries of the lattice and of the gauge group."""

@@ -1,0 +1,174 @@
+"""Which digit each point of the sphere belongs to: an equivariant network beside planar ones with augmentation."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import _grid, _images
+from experiments._run import Run, markdown_table, mean_and_error
+from experiments.spherical import models, training
+from experiments.spherical.models import Size
+from geodl import equivariant, nn
+from geodl.equivariant import harmonics
+
+
+Model = Literal["equivariant", "planar"]
+CLASSES = 11  # background, then the digits
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The protocol. Runs of one name share what is done already."""
+
+    name: str = "default"
+    data: _images.Data = "digits"
+    download: bool = False
+    models: tuple[Model, ...] = ("equivariant", "planar")
+    rotated: tuple[bool, ...] = (False, True)
+    """whether the training images are rotated, each at random"""
+    size: int = 0
+    """number of training images; 0: all"""
+    pictures: int = 8192
+    """to learn from, all training images in turn; rotated, each has a rotation of its own"""
+    digits: int = 1
+    """on each sphere, 1 to 4"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    bands: tuple[int, ...] = (16, 10, 6, 10, 16)
+    channels: tuple[int, ...] = (1, 10, 16, 10, CLASSES)
+    betas: tuple[float, ...] = (np.pi / 5, np.pi / 4, np.pi / 4, np.pi / 5)
+    planar: Size = "80k"
+    steps: int = 300
+    planar_steps: int = 1500
+    """more, as each costs less"""
+    batch: int = 16
+    learning_rate: float = 1e-2
+    planar_learning_rate: float = 2e-3
+    test: int = 0
+    """number of test images; 0: all"""
+    root: str = "runs"
+
+
+SEGMENTS = Segments()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trained network."""
+
+    model: Model
+    rotated: bool
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        trained = "rotated" if self.rotated else "unrotated"
+        return f"{self.model}-{trained}-{self.seed}"
+
+
+def run(config: Segments) -> dict[Cell, dict[str, Any]]:
+    """Train and score every cell; the table lands in the run's folder."""
+    images, found = _images.load(config.data, config.download)
+    run = Run("spherical-segments", config, ("models", "rotated", "seeds"), data=found)
+    cells = [
+        Cell(model, rotated, seed)
+        for seed in config.seeds
+        for model in config.models
+        for rotated in config.rotated
+    ]
+    scored = _grid.fill(run, cells, partial(score, config, images), shown="rotated_iou")
+    run.finish(table(scored))
+    return scored
+
+
+def network(config: Segments, model: Model, grid: harmonics.Grid) -> nn.Net:
+    """Of one kind."""
+    if model == "planar":
+        return models.conv_segmenter(config.planar, CLASSES, grid.longitudes)
+    return equivariant.spherical_segmenter(
+        config.bands, config.channels, config.betas, skips=True, normalized=True, grid=grid
+    )
+
+
+def score(config: Segments, images, cell: Cell, folder: Path) -> dict[str, Any]:
+    """Train one network and test it both ways, in per cent."""
+    grid = harmonics.driscoll_healy(config.bands[0])  # square, as the planar networks are
+    net, planar = network(config, cell.model, grid), cell.model == "planar"
+    pictures = training.task(
+        images,
+        grid,
+        config.size,
+        config.pictures,
+        cell.rotated,
+        cell.seed,
+        config.test,
+        config.digits,
+    )
+    apply, params, seconds = training.fit(
+        net,
+        loss,
+        (pictures.train.images, pictures.train.masks),
+        config.planar_steps if planar else config.steps,
+        config.planar_learning_rate if planar else config.learning_rate,
+        config.batch,
+        cell.seed,
+        folder,
+        planar,
+    )
+    scores = {"parameters": models.count(net), "cpu_seconds": round(seconds, 1)}
+    areas = np.repeat(np.array(grid.weights)[:, None], grid.longitudes, 1)
+    for name, sphere in (("unrotated", pictures.plain), ("rotated", pictures.rotated)):
+        found = training.results(partial(jnp.argmax, axis=-1), apply, params, sphere.images)
+        found, masks = np.concatenate(list(found)), np.array(sphere.masks)
+        scores[f"{name}_iou"] = 100 * iou(confusion(masks, found, np.ones_like(areas)))
+        scores[f"{name}_area_iou"] = 100 * iou(confusion(masks, found, areas))
+    return scores
+
+
+def loss(apply, params, batch, key):
+    """Cross-entropy of all pixels."""
+    images, masks = batch.data
+    logits = apply(params, images)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, masks)
+    mean = jnp.sum(batch.weight * jnp.mean(losses, (1, 2))) / jnp.sum(batch.weight)
+    return mean, {}
+
+
+def confusion(masks: np.ndarray, found: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weights of the pixels (n, rings, longitudes) by class and by what was found (classes, classes)."""
+    pairs = (masks * CLASSES + found).ravel()
+    weights = np.broadcast_to(weights, masks.shape).ravel()
+    return np.bincount(pairs, weights, CLASSES**2).reshape(CLASSES, CLASSES)
+
+
+def iou(confusion: np.ndarray) -> float:
+    """Intersection over union, the mean over the classes without the background (Gerken et al. 2022)."""
+    both = np.diag(confusion)
+    return float(np.mean((both / (confusion.sum(0) + confusion.sum(1) - both))[1:]))
+
+
+def table(scored: dict[Cell, dict[str, Any]]) -> str:
+    """Mean intersection over union in per cent, mean over seeds ± standard error; by pixels and by area."""
+    rows = []
+    for model, rotated in sorted({(c.model, c.rotated) for c in scored}):
+        group = [r for c, r in scored.items() if (c.model, c.rotated) == (model, rotated)]
+
+        def mean(name, group=group):
+            return mean_and_error([r[name] for r in group])
+
+        rows.append(
+            {
+                "network": model,
+                "parameters": group[0]["parameters"],
+                "trained": "rotated" if rotated else "unrotated",
+                "tested unrotated": mean("unrotated_iou"),
+                "tested rotated": mean("rotated_iou"),
+                "by area": mean("rotated_area_iou"),
+                "CPU s": mean("cpu_seconds"),
+            }
+        )
+    return markdown_table(rows)

@@ -1,0 +1,118 @@
+"""What the experiments share: pictures to learn from and to be tested by, and the training of one network."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.tree_util import Partial
+
+from experiments import _devices
+from experiments._training import on_minibatches
+from experiments.spherical import data
+from geodl import datasets, nn, train
+from geodl.equivariant.harmonics import Grid
+
+
+class Task(NamedTuple):
+    """Pictures to learn from, and to be tested by, unrotated and rotated."""
+
+    train: data.Sphere
+    plain: data.Sphere
+    rotated: data.Sphere
+
+
+def task(
+    images: datasets.Images,
+    grid: Grid,
+    size: int,
+    pictures: int,
+    rotated: bool,
+    seed: int,
+    test: int = 0,
+    digits: int = 1,
+) -> Task:
+    """Pictures standardized by those to learn from; the test pictures are the same for all sizes and seeds.
+
+    Args:
+        images: to be put on the sphere.
+        grid: where.
+        size: number of training images; 0: all.
+        pictures: number of pictures of them, all images in turn.
+        rotated: whether each of these pictures is rotated, at random.
+        seed: of the training pictures.
+        test: number of test images; 0: all.
+        digits: on each sphere.
+    """
+
+    def make(key, x, labels, rotated):
+        x = x / np.float32(255)
+        return data.on_sphere(jax.random.key(key), x, labels, grid, rotated, digits)
+
+    rows = np.arange(pictures) % (size or len(images.train_images))
+    of_test = images.test_images[: test or None], images.test_labels[: test or None]
+    made = (
+        make(seed, images.train_images[rows], images.train_labels[rows], rotated),
+        make(99, *of_test, False),
+        make(99, *of_test, True),
+    )
+    # Without the common mean, which is most of the mean over SO(3), the equivariant network learns in fewer steps.
+    mean, scale = jnp.mean(made[0].images), jnp.std(made[0].images)
+    return Task(*(p._replace(images=(p.images - mean) / scale) for p in made))
+
+
+def fit(
+    net: nn.Net,
+    loss: Callable,
+    rows: tuple[jax.Array, ...],
+    steps: int,
+    learning_rate: float,
+    batch: int,
+    seed: int,
+    folder: Path,
+    convolutional: bool,
+) -> tuple[Partial, Any, float]:
+    """Train by Adam with a rate that falls to 0 as a cosine: the network's function, parameters, CPU seconds.
+
+    Args:
+        net: the network.
+        loss: of (apply, params, batch, key).
+        rows: images, and what is to be said of them.
+        steps: number of them.
+        learning_rate: at the start.
+        batch: pictures a step.
+        seed: of the parameters and the batches.
+        folder: of the checkpoints.
+        convolutional: whether the network is a planar one.
+    """
+    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
+    optimizer = _devices.optimizer(optimizer)
+    key = jax.random.key(seed)
+    state = train.init(net.init(key), optimizer, jax.random.fold_in(key, 1), len(rows[0]))
+
+    # The network's tables are data of the step, so that they are no constants of its program.
+    def step(state, data):
+        apply, rows = data
+
+        def of_batch(params, batch, key):
+            return loss(apply, params, batch, key)
+
+        of_step = _devices.make_step(of_batch, optimizer)
+        return on_minibatches(of_step, batch)(state, rows)
+
+    apply = net.apply if isinstance(net.apply, Partial) else Partial(net.apply)
+    start = time.process_time()
+    options: dict[str, Any] = {"chunk": max(1, steps // 10), "convolutional": convolutional}
+    state, _ = _devices.fit(step, state, (apply, rows), steps, folder, save_every=5, **options)
+    return apply, state.params, time.process_time() - start
+
+
+def results(function: Callable, apply: Partial, params: Any, images: jax.Array) -> Iterator:
+    """A compiled function of the network's results, a hundred images at a time."""
+    compiled = jax.jit(lambda apply, params, x: function(apply(params, x)))
+    for i in range(0, len(images), 100):
+        yield compiled(apply, params, images[i : i + 100])
