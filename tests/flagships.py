@@ -152,7 +152,7 @@ def gauged():
     """Features of points on the sphere, in the gauge of its frames."""
     sphere, group = Sphere(2), so2()
     points = sphere.project(normal(24, 3))
-    near = neighborhoods(sphere, points, points, np.full(24, 4 * np.pi / 24), 1.2)
+    near = neighborhoods(sphere, points, np.full(24, 4 * np.pi / 24), 1.2)
     hidden, scalars = FieldType([(group.irrep(0), 2), (group.irrep(1), 2)]), [(group.irrep(0), 3)]
     table = stencil(near, group, 1.2, 2, 2)
     net = gauge_net(hidden, hidden, FieldType(scalars), table, 1)

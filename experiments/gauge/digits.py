@@ -15,8 +15,9 @@ from flax import nnx
 from jax import Array
 from jax.tree_util import Partial
 
-from experiments import _grid, _images
+from experiments import _devices, _grid, _images
 from experiments._run import Run, markdown_table, mean_and_error
+from experiments._training import on_minibatches
 from experiments.gauge.points import fibonacci
 from experiments.spherical import data
 from geodl import nn, train
@@ -158,18 +159,20 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
     rows = ((learned - mean) / scale, jnp.asarray(images.train_labels, jnp.int32))
     total = config.epochs * train.steps_per_epoch(len(rows[0]), config.batch)
     rate = config.learning_rate / (5 if cell.model == "planar" else 1)
-    optimizer = optax.adam(optax.cosine_decay_schedule(rate, total))
+    optimizer = _devices.optimizer(optax.adam(optax.cosine_decay_schedule(rate, total)))
     state = train.init(net.init(of_train), optimizer, jax.random.fold_in(of_train, 1), len(rows[0]))
 
     def step(state, data):
         apply, rows = data
-        of_batch = train.make_step(partial(loss, apply), optimizer)
-        return train.on_minibatches(of_batch, config.batch)(state, rows)
+        of_batch = _devices.make_step(partial(loss, apply), optimizer)
+        return on_minibatches(of_batch, config.batch)(state, rows)
 
     start = time.process_time()
-    run = train.chunked(step, convolutional=cell.model == "planar")
-    chunk = max(1, total // config.epochs)
-    state, _ = train.fit(run, state, (net.apply, rows), total, folder, chunk=chunk, save_every=5)
+    options: dict[str, Any] = {
+        "chunk": max(1, total // config.epochs),
+        "convolutional": cell.model == "planar",
+    }
+    state, _ = _devices.fit(step, state, (net.apply, rows), total, folder, save_every=5, **options)
     seconds = time.process_time() - start
 
     @jax.jit

@@ -13,8 +13,9 @@ import numpy as np
 import optax
 from jax import Array
 
-from experiments import _grid
+from experiments import _devices, _grid
 from experiments._run import Run, markdown_table, mean_and_error
+from experiments._training import on_minibatches
 from experiments.gauge.surfaces import Scene
 from geodl import nn, train
 from geodl.equivariant import FieldType, Gated, stencil
@@ -129,7 +130,8 @@ def fit(config: Training, problem: Problem, cell: Cell, folder: Path) -> tuple[n
     """A network and its trained parameters."""
     scene = problem.train
     net, key = network(cell.model, scene.inputs.shape[-1]), jax.random.key(cell.seed)
-    optimizer = optax.adam(optax.cosine_decay_schedule(cell.learning_rate, config.steps))
+    plain = optax.adam(optax.cosine_decay_schedule(cell.learning_rate, config.steps))
+    optimizer = _devices.optimizer(plain)
     rows = (scene.inputs, scene.vectors)
     state = train.init(net.init(key), optimizer, jax.random.fold_in(key, 1), len(rows[0]))
 
@@ -143,11 +145,11 @@ def fit(config: Training, problem: Problem, cell: Cell, folder: Path) -> tuple[n
 
     def step(state, data):
         scene, table, rows = data
-        of_batch = train.make_step(partial(loss, scene, table), optimizer)
-        return train.on_minibatches(of_batch, config.batch)(state, rows)
+        of_batch = _devices.make_step(partial(loss, scene, table), optimizer)
+        return on_minibatches(of_batch, config.batch)(state, rows)
 
     data = (scene, table_of(cell.model, scene, problem.radius), rows)
-    state, _ = train.fit(train.chunked(step), state, data, config.steps, folder, chunk=50)
+    state, _ = _devices.fit(step, state, data, config.steps, folder, chunk=50)
     return net, state.params
 
 

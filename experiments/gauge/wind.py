@@ -39,6 +39,7 @@ class Wind(regression.Training):
     """random gauges, and rotations of the globe, that the test fields are seen in"""
     friction: float = 0.5
     """of the generated flow, over the Coriolis parameter at the pole"""
+    steps: int = 300
     root: str = "runs"
 
 

@@ -16,7 +16,8 @@ _COLORS = ("#30343b", "#c2571a", "#2a9d8f")
 def rates(path: Path, rates: dict[tuple[str, str], Any]) -> None:
     """Deviation against the width, with standard errors, for each network and kernel."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
-    axes = dict(zip(("nngp", "ntk"), figure.subplots(1, 2, sharey=True), strict=True))
+    kernels = dict.fromkeys(kernel for _, kernel in rates)
+    axes = dict(zip(kernels, figure.subplots(1, 2, sharey=True), strict=True))
     colors = dict(zip(dict.fromkeys(name for name, _ in rates), _COLORS, strict=False))
     widths = max((w for w, _ in rates.values()), key=len)
     for (name, kernel), (own, found) in rates.items():

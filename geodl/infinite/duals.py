@@ -19,15 +19,15 @@ from jax import Array
 from jax.typing import ArrayLike
 
 
-# Of ReLU the second expectation has a kink where the inputs coincide, sqrt(d), and there d is rounding of this size.
-_COINCIDENT = 16
+# Of ReLU the second expectation has a kink where the inputs coincide, sqrt(d), and there d is rounding.
+_COINCIDENT = 64
 
 
 @jax.custom_jvp
 def relu(k: ArrayLike, v1: ArrayLike, v2: ArrayLike) -> tuple[Array, Array]:
     """The expectations for max(u, 0): the arc-cosine kernels of order 1 and 0.
 
-    Inputs whose angle is below 4 sqrt(eps) count as coincident; there the derivative of the second one is 0.
+    Inputs whose angle is below 8 sqrt(eps) count as coincident; there the derivative of the second one is 0.
 
     Args:
         k: covariance (...).

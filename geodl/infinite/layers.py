@@ -159,7 +159,20 @@ def kernel_of(pair: Inputs | Kernel) -> Kernel:
         return jnp.matmul(x, y.T, precision="highest") / x.shape[-1]
 
     nngp = product(x, y)
-    return with_variances(nngp, jnp.zeros_like(nngp), product(x, x), product(y, y))
+    kernel = with_variances(nngp, jnp.zeros_like(nngp), product(x, x), product(y, y))
+    return kernel._replace(nngp=_coincident(nngp, kernel.variance1, kernel.variance2, x.shape[-1]))
+
+
+def _coincident(k, v1, v2, terms):
+    """The covariance, exact where the inputs coincide: there the order of the sums makes it other than the variances.
+
+    By up to 50 eps for MNIST's 784 pixels (measured), of which ReLU's NTK would take the root.
+    """
+    k_, v1, v2 = map(lax.stop_gradient, (k, v1, v2))
+    root = jnp.sqrt(v1 * v2)
+    rounding = (4 + terms / 4) * jnp.finfo(k.dtype).eps * root
+    same = (jnp.abs(k_ - root) <= rounding) & (jnp.abs(v1 - v2) <= rounding)
+    return k + jnp.where(same, root - k_, 0)
 
 
 def with_variances(nngp: Array, ntk: Array, self1: Array, self2: Array) -> Kernel:

@@ -66,6 +66,9 @@ def lock(path: str | os.PathLike[str], what: str) -> Iterator[None]:
         path: of the file.
         what: for the message, as ``"the run runs/a"``.
 
+    Returns:
+        A context, at whose end the file is let go.
+
     Raises:
         RuntimeError: another process has it; the message says which.
     """

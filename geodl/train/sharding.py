@@ -86,7 +86,11 @@ def data_mesh(devices: Sequence[Any] | None = None, fsdp: int = 1) -> Mesh:
 
 
 def batch_sharding(mesh: Mesh | AbstractMesh) -> NamedSharding:
-    """A leading axis of rows split over all devices, along both axes."""
+    """A leading axis of rows split over all devices, along both axes.
+
+    Returns:
+        The sharding.
+    """
     return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
 
 
@@ -127,7 +131,11 @@ def place(layout: Any, tree: T) -> T:
 
 
 def held(step: Step, layout: Any) -> Step:
-    """The step, its state laid out so after each call, and its metrics on every device."""
+    """The step, its state laid out so after each call, and its metrics on every device.
+
+    Returns:
+        A step.
+    """
     everywhere = NamedSharding(layout.step.mesh, PartitionSpec())
 
     def laid_out(state: TrainState, data: Any) -> Any:

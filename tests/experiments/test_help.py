@@ -12,7 +12,7 @@ from experiments._run import main
 
 @pytest.mark.parametrize(
     "family",
-    ["pvae", "flows", "counterfactuals", "spherical", "trees", "lattice", "infinite"],
+    ["pvae", "flows", "counterfactuals", "spherical", "gauge", "trees", "lattice", "infinite"],
 )
 def test_every_command_says_what_it_does(family, monkeypatch, capsys):
     module = importlib.import_module(f"experiments.{family}.__main__")

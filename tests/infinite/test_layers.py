@@ -106,6 +106,25 @@ def test_the_diagonal_is_the_networks_own(x64):
     np.testing.assert_allclose(np.diagonal(found.ntk), (depth + 1) * squares, rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_diagonal_has_no_rounding_of_long_vectors(dtype, x64):
+    """Where k = v up to rounding, the angle would be the root of that: 1e-4 in float32."""
+    depth, rng = 3, np.random.default_rng(5)
+    net = infinite.serial(*[infinite.dense(1, 2**0.5), infinite.relu()] * depth, infinite.dense(1))
+    x = np.abs(rng.normal(size=(200, 784)))
+    x[:, 150:] = -0.42  # the rounding of equal terms adds up
+    permuted = rng.permutation(784)
+    found = infinite.kernels(net, x.astype(dtype), x.astype(dtype)).ntk
+    assert (
+        np.abs(np.diagonal(found) / ((depth + 1) * (x**2).mean(-1)) - 1).max()
+        < 64 * np.finfo(dtype).eps
+    )
+    again = infinite.kernels(net, x[:, permuted].astype(dtype)).ntk
+    np.testing.assert_allclose(
+        np.diagonal(again), np.diagonal(found), rtol=64 * np.finfo(dtype).eps
+    )
+
+
 def test_rows_in_batches_and_other_transformations():
     net = infinite.serial(infinite.dense(1), infinite.gelu(), infinite.dense(1))
     x = np.random.default_rng(3).normal(size=(5, 3)).astype(np.float32)
