@@ -173,7 +173,7 @@ def draw(camera, degrees, folder):
     sphere_density(
         axes[1],
         view,
-        lambda x: data.sample(picture, grid, x),
+        lambda x: data.sample(picture, grid, jnp.asarray(x)),
         norm=Normalize(0, 1, clip=True),
         cmap="gray",
     )
