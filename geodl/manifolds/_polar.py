@@ -183,7 +183,9 @@ def polar(x, y, c):
     fits = square < _large(square.dtype)
     length = jnp.sqrt(jnp.where(fits, square, dot(slant, slant)))
     length = length * jnp.where(fits, inverse_root, 1.0)  # over sqrt(|y|)
-    cos = (along + share * nx) * inverse_y
+    cos = jnp.where(
+        ny == 0, 1.0, (along + share * nx) * inverse_y
+    )  # of any direction that 0 may have
     acute, larger = cos > 0, jnp.sqrt((1 + jnp.abs(cos)) / 2)  # of sin and cos of angle / 2
     bend = jnp.where(acute, length / (2 * larger), root_y * larger)  # sqrt(|y|) sin(angle / 2)
     fall = 2 * bend * bend

@@ -195,14 +195,14 @@ def test_hyperboloid(d, kind, dtype):
     for name, arguments in maps.items():
         error = measure(name, *arguments, c, space=hyperboloid)
         reference = getattr(oracle, f"hyperboloid_{name}")
-        times = 100 if kind == "far" else 8  # there three roundings tell little of the worst
+        times = 100 if "far" in kind else 8  # there three roundings tell little of the worst
         bound = allowed(reference, arguments, c, np.finfo(dtype).eps, times)
         meaningful = bound < 0.1  # a float32 tangent vector at distance 20 is not
         assert (error <= np.maximum(bound, 20 * close))[meaningful].all(), name
 
 
 @pytest.mark.parametrize("kind", ["near", "origin", "far", "far and close"])
-@pytest.mark.quick("float32-far")
+@pytest.mark.quick("float32-far", "float32-origin")
 def test_hyperboloid_slopes(kind, dtype):
     """Of dist, where an end moves; the plain formula's lose exp(r) eps."""
     x, y, _, c = sheet_cases(10, dtype, kind)
@@ -359,7 +359,7 @@ def test_derivatives_against_differences(name, dtype):
             )
 
         error = oracle.relative_error(value, reference(*arguments))
-        bound = allowed(reference, arguments[:-1], arguments[-1], np.finfo(dtype).eps)
+        bound = allowed(reference, arguments[:-1], arguments[-1], np.finfo(dtype).eps, times=16)
         assert (error <= np.maximum(bound, tolerance(dtype, 1e-4, 1e-9))).all(), order
 
 
