@@ -53,6 +53,7 @@ def hops(edges, n):
     return d
 
 
+@pytest.mark.slow
 def test_directions_of_a_code_in_more_dimensions():
     """Against Lorentz matrices of many digits, with what the edge length promises; gradients are finite."""
     edges, n, dim = random_tree(60, reach=8), 60, 6

@@ -6,6 +6,7 @@ import pytest
 from experiments.infinite import emergence, orbits, width
 
 
+@pytest.mark.slow
 def test_a_small_run_of_widths_and_its_second_start(tmp_path, monkeypatch):
     monkeypatch.setattr(width, "NETWORKS", {"dense": (width.dense, (3,))})
     config = width.Width(widths=(8, 64), seeds=12, inputs=2, root=str(tmp_path))

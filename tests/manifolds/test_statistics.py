@@ -153,7 +153,7 @@ def test_principal_directions_of_a_cross(x64):
     np.testing.assert_allclose(np.abs(np.sum(found.directions * turn[order], -1)), 1, atol=1e-10)
 
 
-@pytest.mark.quick("sphere")
+@pytest.mark.quick()
 @pytest.mark.parametrize("name", CURVED)
 def test_a_geodesic_is_found_again(name, x64):
     space = CURVED[name]
