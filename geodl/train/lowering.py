@@ -28,7 +28,7 @@ class Lowered(NamedTuple):
     devices: int
     flops: float
     """of the whole, as XLA estimates them; what is within a loop counts once"""
-    bytes: float
+    bytes_accessed: float
     """read and written, likewise"""
 
     def faults(self) -> list[str]:
@@ -86,7 +86,7 @@ class Compiled(NamedTuple):
     """A compiled program, by device: what XLA counts."""
 
     flops: float
-    bytes: float
+    bytes_accessed: float
     arguments: int
     """bytes of what the step is given: state, data"""
     temporary: int

@@ -42,7 +42,7 @@ def lower_all():
                 "platform": platform,
                 "data x fsdp": "{} x {}".format(*shape),
                 "MFLOP": program.flops / 1e6,
-                "MB": program.bytes / 1e6,
+                "MB": program.bytes_accessed / 1e6,
                 "CPU s": time.process_time() - start,
             }
 
@@ -74,7 +74,7 @@ def compile_all(names, batch):
                     "chips": chips,
                     "fsdp": fsdp,
                     "MFLOP": found.flops / 1e6,
-                    "MB moved": found.bytes / 1e6,
+                    "MB moved": found.bytes_accessed / 1e6,
                     "MB arguments": found.arguments / 1e6,
                     "MB temporary": found.temporary / 1e6,
                     "collectives": ", ".join(

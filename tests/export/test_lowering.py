@@ -37,7 +37,7 @@ def test_a_step_is_lowered(name, platform, shape):
     program = lowered(name, shape, platform)
     assert program.devices == np.prod(shape)
     assert program.faults() == []
-    assert program.flops > 0 and program.bytes > 0
+    assert program.flops > 0 and program.bytes_accessed > 0
     if name in ("glow", "search"):
         assert "stablehlo.convolution" in program.text  # no shifted copies, which are the CPU's
     if name not in REMATERIALIZED:
