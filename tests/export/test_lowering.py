@@ -14,7 +14,7 @@ from tests.flagships import EVALUATIONS, TRAININGS
 
 # jax.checkpoint is a barrier too
 REMATERIALIZED = ("likelihood",)
-QUICK = {("pvae", "tpu", (2, 4)), ("search", "cuda", (256, 1))}
+QUICK = [("pvae", "tpu", (2, 4)), ("search", "cuda", (256, 1))]
 ALL = [
     (name, platform, shape)
     for name in (*TRAININGS, *EVALUATIONS)
