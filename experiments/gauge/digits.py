@@ -1,6 +1,5 @@
 """Digits on the sphere at scattered points: a gauge network beside a planar one, tested unrotated and rotated."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +14,10 @@ from flax import nnx
 from jax import Array
 from jax.tree_util import Partial
 
-from experiments import _devices, _grid, _images
+from experiments import _grid, _images
 from experiments._run import Run, markdown_table, mean_and_error
-from experiments._training import on_minibatches
 from experiments.gauge.points import fibonacci
-from experiments.spherical import data
+from experiments.spherical import data, models, training
 from geodl import nn, train
 from geodl.equivariant import FieldType, Gated, harmonics, neighborhoods, stencil
 from geodl.equivariant.gauge import GaugeConv, Stencil
@@ -157,23 +155,18 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
     learned = pictures(of_train, images.train_images / np.float32(255), x, cell.rotated)
     mean, scale = jnp.mean(learned), jnp.std(learned)
     rows = ((learned - mean) / scale, jnp.asarray(images.train_labels, jnp.int32))
-    total = config.epochs * train.steps_per_epoch(len(rows[0]), config.batch)
-    rate = config.learning_rate / (5 if cell.model == "planar" else 1)
-    optimizer = _devices.optimizer(optax.adam(optax.cosine_decay_schedule(rate, total)))
-    state = train.init(net.init(of_train), optimizer, jax.random.fold_in(of_train, 1), len(rows[0]))
-
-    def step(state, data):
-        apply, rows = data
-        of_batch = _devices.make_step(partial(loss, apply), optimizer)
-        return on_minibatches(of_batch, config.batch)(state, rows)
-
-    start = time.process_time()
-    options: dict[str, Any] = {
-        "chunk": max(1, total // config.epochs),
-        "convolutional": cell.model == "planar",
-    }
-    state, _ = _devices.fit(step, state, (net.apply, rows), total, folder, save_every=5, **options)
-    seconds = time.process_time() - start
+    planar = cell.model == "planar"
+    apply, params, seconds = training.fit(
+        net,
+        loss,
+        rows,
+        config.epochs * train.steps_per_epoch(len(rows[0]), config.batch),
+        config.learning_rate / (5 if planar else 1),
+        config.batch,
+        cell.seed,
+        folder,
+        planar,
+    )
 
     @jax.jit
     def predict(apply, params, x):
@@ -181,10 +174,10 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
 
     def accuracy(rotated):
         seen = (pictures(of_test, test / np.float32(255), x, rotated) - mean) / scale
-        return 100 * float(np.mean(predict(net.apply, state.params, seen) == labels))
+        return 100 * float(np.mean(predict(apply, params, seen) == labels))
 
     return {
-        "parameters": sum(a.size for a in jax.tree.leaves(state.params)),
+        "parameters": models.count(net),
         "unrotated_accuracy": accuracy(False),
         "rotated_accuracy": accuracy(True),
         "cpu_seconds": round(seconds, 1),

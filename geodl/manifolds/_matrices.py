@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from geodl._core.reductions import binade
+from geodl._core.reductions import binade, zero_of
 from geodl._core.special import asinc, atanhc, sinc, sinhc
 
 
@@ -177,6 +177,17 @@ def log_det_exp(
     """
     rows = curvature(jnp.eye(n, dtype=zero.dtype) + zero[..., None, None])
     return spectral_trace(f, symmetric(rows))
+
+
+def log_det_exp_by_commutators(f: Callable[[Array], Array], w: Array) -> Array:
+    """sum of f over the eigenvalues of u -> [[u, w], w] / 4 on the skew matrices."""
+    n = w.shape[-1]
+
+    def curvature(u):
+        u, at = from_skew_components(u, n), w[..., None, :, :]
+        return skew_components(commutator(commutator(u, at), at)) / 4
+
+    return log_det_exp(f, curvature, n * (n - 1) // 2, zero_of(entries(w)))
 
 
 # ------------------------------------------------------------------------------------------------------

@@ -136,14 +136,7 @@ def logdetexp_frame(x: Matrix, a: Components) -> Scalar:
 
 def _logdetexp(w):
     """By the curvature u -> -[[u, w], w] / 4."""
-    n = w.shape[-1]
-
-    def curvature(u):
-        u, at = matrices.from_skew_components(u, n), w[..., None, :, :]
-        twice = matrices.commutator(matrices.commutator(u, at), at)
-        return -matrices.skew_components(twice) / 4
-
-    return matrices.log_det_exp(log_sinc, curvature, n * (n - 1) // 2, zero_of(entries(w)))
+    return matrices.log_det_exp_by_commutators(lambda q: log_sinc(-q), w)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -174,17 +174,10 @@ def logdetexp_frame(x: Matrix, a: Components) -> Scalar:
 
 
 def _logdetexp(w):
-    """By the curvature u -> -[[u, w], w] / 4 on skew matrices, whose eigenvalues are the (l_i - l_j)^2 / 4."""
-    n = w.shape[-1]
-    if n == 1:
+    """By u -> [[u, w], w] / 4 on skew matrices, whose eigenvalues are the (l_i - l_j)^2 / 4."""
+    if w.shape[-1] == 1:
         return zero_of(entries(w))
-
-    def curvature(u):
-        u, at = matrices.from_skew_components(u, n), w[..., None, :, :]
-        twice = matrices.commutator(matrices.commutator(u, at), at)
-        return matrices.skew_components(twice) / 4
-
-    return matrices.log_det_exp(log_sinhc, curvature, n * (n - 1) // 2, zero_of(entries(w)))
+    return matrices.log_det_exp_by_commutators(log_sinhc, w)
 
 
 # -------------------------------------------------------------------------------------------------
