@@ -9,9 +9,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, QhullError
 
 
-TOLERANCE = (
-    1e-9  # of a corner's distance from the plane of its neighbor, in units of the polyhedron
-)
+# of a corner's distance from the plane of its neighbor, in units of the polyhedron
+TOLERANCE = 1e-9
 
 
 class Polyhedron(NamedTuple):
