@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
-from geodl._core.platform import cpu_barrier
+from geodl._core.platform import cpu_barrier, cpu_once
 
 
 # XLA:CPU reduces a short last axis slowly, and recomputes for every coordinate a per-point scalar that it fuses into a
@@ -77,16 +77,21 @@ def zero_of(x: Array) -> Array:
     return dot(x, jnp.zeros_like(x))
 
 
+def _once(s, v):
+    """s, computed once where that is faster (measured): not for a few coordinates, nor for many, read from memory."""
+    return cpu_once(s) if 4 < v.shape[-1] <= UNROLLED else cpu_barrier(s)
+
+
 @jax.custom_jvp
 def scale(s: Array, v: Array) -> Array:
     """The vectors ``v`` (..., d) times the scalars ``s`` (...)."""
-    return cpu_barrier(s)[..., None] * v
+    return _once(s, v)[..., None] * v
 
 
 @scale.defjvp
 def _scale_jvp(primals, tangents):
     (s, v), (ds, dv) = primals, tangents
-    s, ds = (cpu_barrier(a)[..., None] for a in (s, ds))
+    s, ds = (_once(a, v)[..., None] for a in (s, ds))
     if v.shape[-1] <= UNROLLED:
         ds = jnp.concatenate([ds] * v.shape[-1], -1)  # transposes to a sum of slices
     return s * v, ds * v + s * dv

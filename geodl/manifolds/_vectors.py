@@ -18,7 +18,7 @@ import numpy as np
 from jax import Array, lax
 
 from geodl._core import reductions
-from geodl._core.platform import cpu_barrier
+from geodl._core.platform import cpu_barrier, cpu_once
 from geodl._core.reductions import UNROLLED
 
 
@@ -36,7 +36,8 @@ class Vectors:
         return each(operator.sub, self, other)
 
     def __rmul__(self, s: Array) -> "Vectors":
-        return each(operator.mul, cpu_barrier(s), self)  # computed once, not for each coordinate
+        once = cpu_barrier if isinstance(self.parts, tuple) else cpu_once
+        return each(operator.mul, once(s), self)  # computed once, not for each coordinate
 
 
 def each(f: Callable[..., Array], *arguments: Vectors | Array) -> Vectors:
@@ -94,14 +95,14 @@ def dot(v: Vectors, w: Vectors) -> Array:
     """Inner products; elementwise, so never in bf16 or TF32 on an accelerator."""
     if isinstance(v.parts, tuple):
         return functools.reduce(operator.add, map(operator.mul, v.parts, w.parts))
-    return reductions.dot(v.parts, w.parts)
+    return cpu_once(reductions.dot(v.parts, w.parts))
 
 
 def tangent_dot(v: Vectors, w: Vectors) -> Array:
     """``dot`` for tangents in a hand-written derivative rule."""
     if isinstance(v.parts, tuple):
         return dot(v, w)
-    return reductions.tangent_dot(v.parts, w.parts)
+    return cpu_once(reductions.tangent_dot(v.parts, w.parts))
 
 
 def largest(v: Vectors) -> Array:
