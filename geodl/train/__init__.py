@@ -1,7 +1,7 @@
 """Training: a pure step, chunks under one jit, and a host loop that survives being killed."""
 
 from geodl.train.cache import cached_map, fingerprint, lock, write_text
-from geodl.train.checkpoints import CheckpointError, load, restore, save
+from geodl.train.checkpoints import CheckpointError, CheckpointWriter, load, restore, save
 from geodl.train.ema import EmaState, with_ema
 from geodl.train.fitting import NonFiniteError, fit
 from geodl.train.loop import (
@@ -31,6 +31,7 @@ from geodl.train.sharding import (
 __all__ = [
     "Batch",
     "CheckpointError",
+    "CheckpointWriter",
     "EmaState",
     "NonFiniteError",
     "TrainState",

@@ -2,14 +2,16 @@
 
 Orbax writes ``checkpoints/<step>/``, every process its shards, under another name first; that it has
 its own name says that it is finished. A truncated file is found on reading, and the checkpoint
-before is used.
+before is used. Nothing but what a run has written itself is ever deleted.
 """
 
+import itertools
 import operator
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import Any, SupportsFloat, cast
@@ -17,15 +19,110 @@ from typing import Any, SupportsFloat, cast
 import jax
 import numpy as np
 
+from geodl.train.sharding import shared_map, wait_for_all
+
 
 class CheckpointError(RuntimeError):
     """No checkpoint can be trusted, although some were finished; or one cannot be written."""
 
 
-def save(folder: str | os.PathLike[str], step: SupportsFloat, state: Any, keep: int = 3) -> None:
-    """Write ``folder/<step>`` and then delete all but the newest ``keep`` checkpoints.
+class CheckpointWriter:
+    """Writes ``folder/<step>`` while the steps go on, one checkpoint at a time.
 
-    It blocks until the checkpoint is safe.
+    A state that was given to ``save`` may be donated or changed at once. Whatever ends the context, what has been begun
+    is waited for: a checkpoint is whole when it has its name.
+
+        with CheckpointWriter(folder) as writer:
+            writer.save(step, state)
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        keep: int = 3,
+        best: str | os.PathLike[str] | None = None,
+    ):
+        """Nothing is written yet.
+
+        Args:
+            folder: is made if need be.
+            keep: at least 1; of the checkpoints of this state's kind the newest so many.
+            best: folder of the one checkpoint that is ``best``.
+
+        Raises:
+            ValueError: ``keep`` is not such a number.
+        """
+        self._folder, self._keep = Path(folder).absolute(), _whole("keep", keep, least=1)
+        self._best = None if best is None else Path(best).absolute()
+        self._begun: tuple[Any, int, dict[str, str], bool] | None = None
+
+    def save(self, step: SupportsFloat, state: Any, best: bool = False) -> None:
+        """Begin to write ``folder/<step>``, when the one before is safe.
+
+        Args:
+            step: number of the checkpoint, a whole number from 0 on.
+            state: a pytree of arrays and numbers.
+            best: whether it is to be found in the folder of the best too, and no other.
+
+        Raises:
+            CheckpointError: it cannot be written, or the one before could not, as on a full disk; what was finished
+                stays.
+            ValueError: ``step`` is not such a number.
+        """
+        from orbax.checkpoint import v1 as ocp
+
+        name, leaves = _whole("step", step, least=0), _leaves(state)
+        self.wait()
+        with self._named_errors(name):
+            writing = ocp.save_async(
+                str(self._folder / str(name)),
+                _writable(state),
+                overwrite=True,
+                custom_metadata=cast(Any, {_LEAVES: leaves}),
+            )
+        self._begun = writing, name, leaves, best
+
+    def wait(self) -> None:
+        """Return when what was begun is safe, and older checkpoints are deleted.
+
+        Raises:
+            CheckpointError: as ``save``.
+        """
+        if self._begun is None:
+            return
+        (writing, name, leaves, best), self._begun = self._begun, None
+        with self._named_errors(name):
+            writing.result()
+            if jax.process_index() == 0:
+                if best and self._best is not None:
+                    copy_checkpoint(self._folder / str(name), self._best)
+                older = [s for s in _steps(self._folder) if s < name]
+                ours = [s for s in older if _is_of(self._folder / str(s), leaves)]
+                for stale in ours[: max(0, len(ours) - self._keep + 1)]:
+                    shutil.rmtree(self._folder / str(stale))
+
+    def __enter__(self) -> "CheckpointWriter":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.wait()
+
+    @contextmanager
+    def _named_errors(self, name: int) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # of many types, by who has met the full disk
+            for part in self._folder.glob(f"{name}{_UNFINISHED}*"):
+                shutil.rmtree(part, ignore_errors=True)
+            raise CheckpointError(
+                f"checkpoint {self._folder / str(name)} is not written, those before stay; {_fault(error)}"
+            ) from error
+
+
+def save(folder: str | os.PathLike[str], step: SupportsFloat, state: Any, keep: int = 3) -> None:
+    """Write ``folder/<step>`` and then delete all but the newest ``keep`` checkpoints of this state's kind.
+
+    It blocks until the checkpoint is safe; :class:`CheckpointWriter` does not.
 
     Args:
         folder: is made if need be.
@@ -37,26 +134,46 @@ def save(folder: str | os.PathLike[str], step: SupportsFloat, state: Any, keep: 
         CheckpointError: it cannot be written, as on a full disk; those before stay.
         ValueError: ``step`` or ``keep`` is not such a number.
     """
-    from orbax.checkpoint import v1 as ocp
+    with CheckpointWriter(folder, keep) as writer:
+        writer.save(step, state)
 
-    folder, name = Path(folder).absolute(), _whole("step", step, least=0)
-    keep = _whole("keep", keep, least=1)
-    path, about = str(folder / str(name)), cast(Any, {_LEAVES: _leaves(state)})
-    try:
-        ocp.save(path, _writable(state), overwrite=True, custom_metadata=about)
-    except Exception as error:  # of many types, by who has met the full disk
-        for part in folder.glob(f"{name}*{_UNFINISHED}*"):
-            shutil.rmtree(part, ignore_errors=True)
-        why = f"{type(error).__name__}: {str(error.__cause__ or error)[:300]}"
-        raise CheckpointError(
-            f"checkpoint {path} is not written, those before stay; {why}"
-        ) from error
-    if jax.process_index() == 0:
-        older = [s for s in _steps(folder) if s < name]
-        # Later steps are broken ones that this run went back behind.
-        later = [s for s in _steps(folder) if s > name]
-        for stale in [*older[: max(0, len(older) - keep + 1)], *later]:
-            shutil.rmtree(folder / str(stale))
+
+def copy_checkpoint(checkpoint: Path, folder: Path) -> None:
+    """The checkpoint as the only one of its kind in another folder, of the same files where the disk has links."""
+
+    def link(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copy2(source, target)
+
+    part, whole = folder / f"{checkpoint.name}{_UNFINISHED}", folder / checkpoint.name
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(checkpoint, part, copy_function=link)
+    if whole.exists():
+        shutil.rmtree(whole)
+    part.rename(whole)
+    leaves = _recorded(whole)
+    for stale in (folder / str(step) for step in _steps(folder)):
+        if stale != whole and _is_of(stale, leaves):
+            shutil.rmtree(stale)
+
+
+def set_aside(folder: Path, step: int) -> None:
+    """Rename the checkpoints after ``step``, which could not be used, and say so: new ones come in their place."""
+    wait_for_all()  # nobody reads them any more
+    if jax.process_index() != 0:
+        return
+    for later in (s for s in _steps(folder) if s > step):
+        kept = next(
+            path
+            for i in itertools.count(1)
+            if not (path := folder / f"{later}.passed-over-{i}").exists()
+        )
+        (folder / str(later)).rename(kept)
+        warnings.warn(
+            f"checkpoint {folder / str(later)} was passed over, it is kept as {kept}", stacklevel=3
+        )
 
 
 def restore(folder: str | os.PathLike[str], like: Any) -> tuple[int, Any] | None:
@@ -78,9 +195,25 @@ def restore(folder: str | os.PathLike[str], like: Any) -> tuple[int, Any] | None
     """
     from orbax.checkpoint import v1 as ocp
 
-    def read(path: Path, leaves: dict[str, str]) -> Any:
-        _check_leaves(path, leaves, like)
-        return ocp.load(str(path), _writable(like))
+    # No process waits in orbax for one that cannot read its part: they agree afterwards.
+    me = jax.process_index()
+    alone = ocp.Context()
+    alone.multiprocessing.primary_host, alone.multiprocessing.active_processes = me, {me}
+
+    def read(path: Path) -> Any:
+        _check_leaves(path, _recorded(path), like)
+        found = fault = None
+        try:
+            with alone:
+                found = ocp.load(str(path), _writable(like))
+        except Exception as error:
+            fault = error
+        others = shared_map(lambda _: fault and _fault(fault), range(jax.process_count()))
+        if fault is not None:
+            raise fault
+        if any(others):
+            raise CheckpointError(f"in another process: {next(filter(None, others))}")
+        return found
 
     found = _newest(folder, read)
     if found is None:
@@ -114,7 +247,7 @@ def load(folder: str | os.PathLike[str], part: str = "params") -> Any:
     a_part = ocp.Context()
     a_part.pytree.loading.partial_load = True
 
-    def read(path: Path, leaves: dict[str, str]) -> Any:
+    def read(path: Path) -> Any:
         tree: Any = ocp.metadata(str(path)).metadata
         if tree is None:
             raise FileNotFoundError("its metadata cannot be read")
@@ -143,12 +276,8 @@ class _Mismatch(ValueError):
     """The checkpoint is whole, but not what was asked for."""
 
 
-def _newest(
-    folder: str | os.PathLike[str], read: Callable[[Path, dict[str, str]], Any]
-) -> tuple[int, Any] | None:
-    """Step and content of the newest checkpoint that can be read: ``read(path, leaves)``."""
-    from orbax.checkpoint import v1 as ocp
-
+def _newest(folder: str | os.PathLike[str], read: Callable[[Path], Any]) -> tuple[int, Any] | None:
+    """Step and content of the newest checkpoint that ``read(path)`` can read."""
     folder = Path(folder).absolute()
     if not _steps(folder) and (folder / "checkpoints").is_dir():
         folder = folder / "checkpoints"
@@ -156,8 +285,7 @@ def _newest(
     for step in reversed(_steps(folder)):
         path = folder / str(step)
         try:
-            about = cast(Any, ocp.metadata(str(path)).custom_metadata)
-            found = step, read(path, about[_LEAVES])
+            found = step, read(path)
             if foreign:
                 warnings.warn(f"passed over: {foreign}", stacklevel=3)
             return found
@@ -165,7 +293,7 @@ def _newest(
             foreign = foreign or error
             continue
         except Exception as error:  # whatever reading half a file raises
-            fault = f"{type(error).__name__}: {str(error.__cause__ or error)[:200]}"
+            fault = _fault(error)
         warnings.warn(f"checkpoint {path} is broken and passed over: {fault}", stacklevel=3)
         damaged.append(f"{path}: {fault}")
     if foreign:
@@ -178,6 +306,25 @@ def _newest(
     if others := [name for name in others if not name.endswith(_UNFINISHED)]:
         warnings.warn(f"no checkpoint in {folder}, but {', '.join(others[:5])}", stacklevel=3)
     return None
+
+
+def _fault(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error.__cause__ or error)[:300]}"
+
+
+def _recorded(path: Path) -> dict[str, str]:
+    """The leaves of a checkpoint, as ``save`` has noted them."""
+    from orbax.checkpoint import v1 as ocp
+
+    return cast(Any, ocp.metadata(str(path)).custom_metadata)[_LEAVES]
+
+
+def _is_of(path: Path, leaves: dict[str, str]) -> bool:
+    """Whether a checkpoint is of a state with these leaves; a broken one is of none."""
+    try:
+        return _recorded(path) == leaves
+    except Exception:  # whatever reading half a file raises
+        return False
 
 
 def _steps(folder: Path) -> list[int]:

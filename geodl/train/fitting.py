@@ -16,6 +16,7 @@ import numpy as np
 from geodl.train import checkpoints
 from geodl.train.cache import lock, progress_bar, write_text
 from geodl.train.loop import Metrics, TrainState
+from geodl.train.sharding import wait_for_all
 
 
 class NonFiniteError(FloatingPointError):
@@ -38,6 +39,7 @@ def fit(
 ) -> tuple[TrainState, list[dict[str, Any]]]:
     """Train up to ``steps``, from the newest whole checkpoint in ``folder`` or else from ``state``.
 
+    Checkpoints after the one it goes on from, broken or of another model, are set aside under another name.
     After each chunk one line goes to ``folder/metrics.jsonl``: ``step``, the ``seconds`` and ``cpu_seconds``
     it took, the metrics averaged over the chunk (a list where several seeds are trained). Killed at
     any moment and started again with the same arguments, the run ends with the same state and the
@@ -53,7 +55,8 @@ def fit(
         evaluate: adds ``evaluate(state)``, a dict of numbers, to the line before each checkpoint.
         best: name of a number in the log, of ``evaluate`` or of the metrics: the state where it was least is kept in
             ``folder/best``, to be read by ``restore(folder / "best", state)``. NaN is never the least.
-        save_every: chunks between two checkpoints; one is always written at the end.
+        save_every: chunks between two checkpoints; one is always written at the end, and where ``best`` is least.
+            Steps go on while a checkpoint is written.
         keep: number of checkpoints kept.
         progress: show a progress bar.
 
@@ -93,7 +96,8 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / ".lock", f"training in {folder}"):
         state = jax.tree.map(jnp.copy, state)
-        step, state = checkpoints.restore(folder / "checkpoints", state) or (0, state)
+        where, of_best = folder / "checkpoints", folder / "best"
+        step, state = checkpoints.restore(where, state) or (0, state)
         if step > steps:
             raise ValueError(
                 f"{folder} has already been trained for {step} steps, asked for {steps}"
@@ -101,8 +105,15 @@ def fit(
         log = folder / "metrics.jsonl"
         writes = jax.process_index() == 0
         history = _read_lines(log, step)
+        if step < steps:
+            checkpoints.set_aside(where, step)
+        if best is not None and writes:
+            _recover_best(where, of_best, [r for r in history if best in r], best)
 
-        with progress_bar(steps, step, progress, desc=folder.name, unit="step") as bar:
+        with (
+            progress_bar(steps, step, progress, desc=folder.name, unit="step") as bar,
+            checkpoints.CheckpointWriter(where, keep, of_best) as writer,
+        ):
             while step < steps:
                 n = min(chunk, steps - step)
                 start, cpu_start = time.perf_counter(), time.process_time()
@@ -120,18 +131,17 @@ def fit(
                 record |= {name: _number(_wide(value).mean(0)) for name, value in metrics.items()}
                 if evaluate is not None and saves:
                     record |= {name: _number(value) for name, value in evaluate(state).items()}
-                if best is not None and _is_least(best, record, history, saves):
-                    # Before the log: what is logged as the best is there.
-                    checkpoints.save(folder / "best", step, state, keep=1)
+                is_best = best is not None and _is_least(best, record, history, saves)
                 history.append(record)
                 # The log first: a line without its checkpoint is dropped on resume and written again.
                 if writes:
                     _append_line(log, record)
-                if saves:
-                    checkpoints.save(folder / "checkpoints", step, state, keep)
+                if saves or is_best:
+                    writer.save(step, state, is_best)
                 if "loss" in record:
                     bar.set_postfix(loss=f"{np.mean(record['loss']):.5g}", refresh=False)
                 bar.update(n)
+        wait_for_all()  # the first of them has put the best in its place
     return state, history
 
 
@@ -153,6 +163,16 @@ def _is_least(best: str, record: dict[str, Any], history: list[dict[str, Any]], 
     if not isinstance(value, int | float):
         raise ValueError(f"best: no single number {best!r} in the log's {sorted(record)}")
     return all(not r[best] <= value for r in history if best in r) and not np.isnan(value)
+
+
+def _recover_best(where: Path, of_best: Path, history: list[dict[str, Any]], best: str) -> None:
+    """A run killed between a checkpoint and its copy among the best copies it now."""
+    least = min((r for r in history if not np.isnan(r[best])), key=lambda r: r[best], default=None)
+    if least is None:
+        return
+    checkpoint = where / str(least["step"])
+    if checkpoint.is_dir() and not (of_best / checkpoint.name).exists():
+        checkpoints.copy_checkpoint(checkpoint, of_best)
 
 
 def _check_finite(

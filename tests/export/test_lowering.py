@@ -23,15 +23,9 @@ ALL = [
 ]
 
 
-def marks(name):
-    """Diffrax checks its arguments by a callback of the host, which an abstract mesh does not have."""
-    wrong = pytest.mark.xfail(reason="diffrax calls the host", raises=ValueError)
-    return [pytest.mark.slow, wrong] if name == "adaptive_likelihood" else [pytest.mark.slow]
-
-
 @pytest.mark.parametrize(
     ("name", "platform", "shape"),
-    [*QUICK, *(pytest.param(*case, marks=marks(case[0])) for case in ALL if case not in QUICK)],
+    [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in ALL if case not in QUICK)],
 )
 def test_a_step_is_lowered(name, platform, shape):
     program = lowered(name, shape, platform)

@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -113,6 +114,10 @@ def truncate_metadata(checkpoint):
     (checkpoint / "state" / "_METADATA").write_text("{")
 
 
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 def leave_a_folder(checkpoint):
     shutil.rmtree(checkpoint)
     checkpoint.mkdir()
@@ -136,10 +141,15 @@ def test_a_broken_checkpoint_is_passed_over(unbroken, tmp_path, damage):
     with pytest.raises(Killed):
         fit(killed_after(RUN, 4), tmp_path)
     damage(tmp_path / "checkpoints" / "20")
-    with pytest.warns(UserWarning, match=r"checkpoints/20 is broken and passed over: \w*Error: "):
+    left = contents(tmp_path / "checkpoints" / "20")
+    with (
+        pytest.warns(UserWarning, match=r"checkpoints/20 is broken and passed over: \w*Error: "),
+        pytest.warns(UserWarning, match=r"20 was passed over, it is kept as .*20\.passed-over-1"),
+    ):
         resumed = fit(RUN, tmp_path)
     assert_identical(resumed, unbroken)
     assert logged(tmp_path) == resumed[1]
+    assert contents(tmp_path / "checkpoints" / "20.passed-over-1") == left
 
 
 @passed_over
@@ -215,14 +225,74 @@ def test_a_checkpoint_of_another_model(tmp_path):
     assert train.restore(tmp_path / "elsewhere", other) is None
 
 
-def test_a_foreign_checkpoint_is_passed_over(unbroken, tmp_path):
-    """Its name is told, and the one before is used."""
+def test_foreign_checkpoints_are_passed_over_and_stay(unbroken, tmp_path):
+    """Their names are told, the one before is used, and no later save deletes them."""
     with pytest.raises(Killed):
         fit(killed_after(RUN, 2), tmp_path)
-    train.save(tmp_path / "elsewhere", 15, {"a": jnp.ones(3)})
-    shutil.move(tmp_path / "elsewhere" / "15", tmp_path / "checkpoints" / "15")
-    with pytest.warns(UserWarning, match=r"passed over: checkpoint .*/15 is of another model"):
+    for step in (3, 15, 25):
+        train.save(tmp_path / "elsewhere", step, {"a": jnp.full(3, step)})
+        shutil.move(tmp_path / "elsewhere" / str(step), tmp_path / "checkpoints" / str(step))
+    with (
+        pytest.warns(UserWarning, match=r"passed over: checkpoint .*/25 is of another model"),
+        pytest.warns(UserWarning, match=r"/15 was passed over, it is kept as .*/15.passed-over-1"),
+        pytest.warns(UserWarning, match=r"/25 was passed over, it is kept as .*/25.passed-over-1"),
+    ):
         assert_identical(fit(RUN, tmp_path), unbroken)
+    for step, name in ((3, "3"), (15, "15.passed-over-1"), (25, "25.passed-over-1")):
+        shutil.copytree(tmp_path / "checkpoints" / name, tmp_path / "kept" / str(step))
+        assert (train.load(tmp_path / "kept", "a") == step).all()
+    assert fit(RUN, tmp_path)[1] == logged(tmp_path)  # nothing to pass over any more
+
+
+def test_steps_go_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    """What is written is the state that was given, whatever the steps make of its memory."""
+    from orbax.checkpoint import v1 as ocp
+
+    double = jax.jit(lambda state: jax.tree.map(lambda a: 2 * a, state), donate_argnums=0)
+    state = double({str(i): jnp.full((300, 1000), 1.0 + i) for i in range(3)})
+    waited = threading.Event()
+    begin = ocp.save_async
+
+    class Held:
+        def __init__(self, writing):
+            self.writing = writing
+
+        def result(self):
+            waited.set()
+            return self.writing.result()
+
+    monkeypatch.setattr(ocp, "save_async", lambda *args, **options: Held(begin(*args, **options)))
+    with train.CheckpointWriter(tmp_path) as writer:
+        writer.save(1, state)
+        for _ in range(5):
+            state = double(state)
+        assert not waited.is_set()
+        writer.save(2, state)  # one at a time
+        assert waited.is_set() and (tmp_path / "1").is_dir()
+    like = {str(i): jnp.zeros((300, 1000)) for i in range(3)}
+    step, found = train.restore(tmp_path, like)
+    assert step == 2 and all((found[str(i)] == 64 * (1.0 + i)).all() for i in range(3))
+    shutil.rmtree(tmp_path / "2")
+    step, found = train.restore(tmp_path, like)
+    assert step == 1 and all((found[str(i)] == 2 * (1.0 + i)).all() for i in range(3))
+
+
+@pytest.mark.parametrize("error", [Killed, KeyboardInterrupt, SystemExit])
+def test_what_is_begun_is_waited_for(tmp_path, error):
+    def writes():
+        with train.CheckpointWriter(tmp_path, keep=1, best=tmp_path / "best") as writer:
+            writer.save(1, {"a": jnp.ones(3)}, best=True)
+            writer.save(2, {"a": jnp.ones((1000, 1000))})
+            writer.save(3, {"a": jnp.zeros((1000, 1000))})
+            raise error
+
+    with pytest.raises(error):
+        writes()
+    # the first is of another state, and not of those of which one is kept
+    assert {p.name for p in tmp_path.iterdir()} == {"1", "3", "best"}
+    assert (train.load(tmp_path, "a") == 0).all() and (
+        train.load(tmp_path / "best", "a") == 1
+    ).all()
 
 
 def test_two_runs_in_one_folder(unbroken, tmp_path):
@@ -252,14 +322,33 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
+def fill(folder):
+    with (folder / "filling").open("wb", buffering=0) as file:
+        with pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(bytes(4096))
+    return folder / "filling"
+
+
+@passed_over
+def test_a_disk_that_is_full_at_the_last_save(small_disk):
+    """The error comes, although the writing went on beside the steps."""
+    disk, _ = small_disk
+    state = {"a": jax.random.normal(jax.random.key(0), (200, 1000))}
+    with pytest.raises(train.CheckpointError, match=f"checkpoint {disk}/9 is not written, those"):
+        with train.CheckpointWriter(disk) as writer:
+            writer.save(8, state)
+            writer.wait()
+            fill(disk)
+            writer.save(9, state)
+    assert {p.name for p in disk.iterdir()} == {"8", "filling"}
+
+
 @passed_over
 def test_a_full_disk_and_one_that_is_read_only(unbroken, small_disk):
     disk, mount = small_disk
     fit(RUN, disk, steps=10)
-    filling = disk / "filling"
-    with filling.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
-        while True:
-            file.write(bytes(4096))
+    filling = fill(disk)
     with pytest.raises((OSError, train.CheckpointError), match=rf"(?s){disk}.*(stays?|space)"):
         fit(RUN, disk, steps=20)
     assert {p.name for p in (disk / "checkpoints").iterdir()} == {"5", "10"}
@@ -455,6 +544,11 @@ def test_the_best_state_is_kept(tmp_path, scores):
     state, _ = fit(RUN, tmp_path, 40, **options)
     step, best = train.restore(tmp_path / "best", state)
     assert step == 20 == int(best.step)
+    # killed between a checkpoint and its copy among the best
+    for folder in ("best/20", "checkpoints/30", "checkpoints/40"):
+        shutil.rmtree(tmp_path / folder)
+    fit(RUN, tmp_path, 40, **options)
+    assert train.restore(tmp_path / "best", state)[0] == 20
 
 
 def test_the_best_may_be_a_metric(tmp_path):

@@ -71,9 +71,9 @@ class Tsit5:
             _ProjectedTsit5(manifold=manifold, rtol=self.rtol, atol=self.atol),
             t0,
             t1,
-            (t1 - t0) / _FIRST,
+            None,
             start,
-            stepsize_controller=diffrax.PIDController(rtol=0.0, atol=1.0, norm=_largest),
+            stepsize_controller=_FromFixedStep(rtol=0.0, atol=1.0, norm=_largest),
             max_steps=self.max_steps,
             throw=False,
         )
@@ -141,6 +141,13 @@ def _add(state, h, slope):
 
 
 _FIRST = 16  # parts of the time, the first of which is the first step
+
+
+class _FromFixedStep(diffrax.PIDController):
+    """A controller that knows the first step; one that it were given diffrax would check by a callback of the host."""
+
+    def init(self, terms, t0, t1, y0, dt0, args, func, error_order):
+        return super().init(terms, t0, t1, y0, (t1 - t0) / _FIRST, args, func, error_order)
 
 
 class _ProjectedTsit5(diffrax.Tsit5):
