@@ -78,7 +78,7 @@ class Run:
         protocol = {k: v for k, v in asked.items() if k not in (*free, "name", "root")}
         protocol |= _devices.asked.protocol()
         folder = Path(config.root) / experiment / config.name
-        holding = train.lock(folder / ".lock", f"the run {folder}")
+        holding = train.lock(folder / ".run.lock", f"the run {folder}")
         holding.__enter__()
         weakref.finalize(self, holding.__exit__, None, None, None)
         self.folder = start_run(experiment, config.name, protocol, config.root)

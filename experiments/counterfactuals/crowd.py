@@ -17,6 +17,7 @@ import optax
 from jax.tree_util import Partial
 from scipy.stats import spearmanr, wasserstein_distance
 
+from experiments import _devices
 from experiments._run import Run, citation, markdown_table, metric_rows, provenance
 from experiments._training import minimize
 from experiments.counterfactuals import models, pictures, scenes, searches
@@ -166,7 +167,8 @@ def quality(flow: TrainedFlow, counters: Counters, test: Scenes, folder: Path) -
 
     @jax.jit
     def sample(params, key):
-        return flow.model.distribution(params).sample(seed=key, sample_shape=len(test.counts))
+        distribution = flow.model.distribution(params)
+        return _devices.over_devices(distribution.sample(seed=key, sample_shape=len(test.counts)))
 
     samples = np.clip(sample(flow.params["flow"], jax.random.key(1)), 0, 1)
     counts = detected(samples)

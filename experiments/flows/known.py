@@ -182,7 +182,8 @@ def score(config: Known, cell: Cell, folder: Path) -> dict[str, Any]:
         distribution = model.distribution(trained.params)
         log_p = distribution.log_prob(x)
         key = jax.random.fold_in(key_model, first)
-        y, log_q = distribution.sample_and_log_prob(seed=key, sample_shape=len(x))
+        drawn = distribution.sample_and_log_prob(seed=key, sample_shape=len(x))
+        y, log_q = _devices.over_devices(drawn)
         kl = log_q - target.distribution.log_prob(y)
         return {
             "gap": target.distribution.log_prob(x) - log_p,

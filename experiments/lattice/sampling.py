@@ -88,13 +88,17 @@ def fit(
         return flows.reverse_kl(flow, lambda x: -theory.action(x), key, samples)
 
     def loss(params, _, key):
-        values = excess(params, key, recipe.solver_steps)
+        values = _devices.over_batch(excess(params, key, recipe.solver_steps))
         return jnp.mean(values), {"spread": jnp.std(values)}
 
     @jax.jit
     def accurately(params):
         keys = jax.random.split(of_evaluation, 2)
-        return jnp.mean(jax.lax.map(lambda key: excess(params, key, recipe.sampling_steps), keys))
+
+        def one(key):
+            return jnp.mean(_devices.over_devices(excess(params, key, recipe.sampling_steps)))
+
+        return jnp.mean(jax.lax.map(one, keys))
 
     rate = optax.warmup_cosine_decay_schedule(
         0.0, recipe.learning_rate, recipe.steps // 20, recipe.steps, recipe.learning_rate / 100
@@ -121,7 +125,8 @@ def draw(theory: Theory, recipe: Recipe, params: Any, count: int, folder: Path) 
     @jax.jit
     def batch(params, key):
         flow = make_flow(theory, recipe, params, recipe.sampling_steps)
-        x, log_q = flow.sample_and_log_prob(seed=key, sample_shape=size)
+        drawn = flow.sample_and_log_prob(seed=key, sample_shape=size)
+        x, log_q = _devices.over_devices(drawn)
         return {"log_weight": -theory.action(x) - log_q} | theory.observables(x)
 
     def one(k):

@@ -120,6 +120,14 @@ def test_results_of_another_precision_are_refused(use, tmp_path):
         Run("a", Experiment(str(tmp_path)))
 
 
+def test_a_run_may_train_in_its_own_folder(tmp_path):
+    run = Run("a", Experiment(str(tmp_path)))
+    step, state, data, _ = minibatches(
+        lambda w, x, key: (x @ w - 1) ** 2, jnp.zeros(3), optax.sgd(0.1), normal(32, 3)
+    )
+    assert _devices.fit(step, state, data, 2, run.folder, chunk=2)[1][-1]["step"] == 2
+
+
 def test_two_runs_of_one_name(tmp_path):
 
     run = Run("a", Experiment(str(tmp_path)))
