@@ -18,12 +18,16 @@ def check(found):
 
 
 def test_collectives_and_memory_of_a_step():
-    whole, split = check(on_devices("tests.multidevice.programs")["matching"])
+    found = on_devices("tests.multidevice.programs")
+    whole, split = check(found["matching"])
     assert split < 0.35 * whole  # parameters, their average, two moments: a quarter, and the data
+    two, eight = (found["drawn"][mesh] for mesh in ("2x1", "8x1"))
+    assert eight["flops"] < 0.3 * two["flops"] and not eight["collectives"]
 
 
 @pytest.mark.slow
 def test_collectives_of_all_trainings():
-    for name, found in on_devices("tests.multidevice.programs", arguments=tuple(TRAININGS)).items():
-        whole, split = check(found)
+    programs = on_devices("tests.multidevice.programs", arguments=tuple(TRAININGS))
+    for name in TRAININGS:
+        whole, split = check(programs[name])
         assert split <= whole, name
