@@ -17,7 +17,7 @@ NAMES = ["pvae", "matching", "glow", "search"]
 ROOT = Path(__file__).parents[2]
 
 
-def run(folder, names, processes=1, **options):
+def run(folder, names, processes=1, module="tests.multidevice.curves", **options):
     """What the process 0 prints."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -27,7 +27,7 @@ def run(folder, names, processes=1, **options):
     environment.pop("XLA_FLAGS", None)
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.multidevice.curves", str(folder), json.dumps(asked)],
+            [sys.executable, "-m", module, str(folder), json.dumps(asked)],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
@@ -88,6 +88,15 @@ def test_a_run_goes_on_with_other_devices(alone, tmp_path):
     run(tmp_path, names, steps=35, devices=2)
     found = run(tmp_path, names, steps=50)
     assert_same_curves(found, alone, names)
+
+
+@pytest.mark.slow
+def test_processes_agree_on_the_checkpoint(tmp_path):
+    """Where one cannot read its part of the newest, all go back to the one before."""
+    options = {"module": "tests.multidevice.restored", "devices": 8, "processes": 2}
+    found = run(tmp_path, [], **options)
+    assert found["steps"] == [1, 1] and np.round(found["least"], 2).tolist() == [1, 1]
+    assert any("in another process" in line for lines in found["warned"] for line in lines)
 
 
 @pytest.mark.slow
