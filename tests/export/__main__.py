@@ -16,7 +16,7 @@ from jax.sharding import AxisType, Mesh
 from experiments._run import markdown_table
 from geodl import nn
 from geodl.train import lowering
-from tests.export.laid_out import laid_out, lowered, over
+from tests.export.laid_out import LAYOUTS, laid_out, lowered, over
 from tests.flagships import EVALUATIONS, TRAININGS, glow, matching, pvae
 
 
@@ -32,7 +32,7 @@ CHIPS = {8: "2x4", 64: "8x8", 256: "16x16"}
 def lower_all():
     """One row a program; the whole's FLOPs and bytes, before XLA has fused anything."""
     for name in sorted({*TRAININGS, *EVALUATIONS}):
-        for platform, shape in (("tpu", (8, 1)), ("cuda", (64, 4))):
+        for platform, shape in LAYOUTS:
             start = time.process_time()
             program = lowered(name, shape, platform)
             assert not program.faults(), (name, program.faults())

@@ -12,6 +12,10 @@ from geodl.train import lowering
 from tests.flagships import EVALUATIONS, TRAININGS, Evaluation
 
 
+# by platform the devices along data and fsdp: 8 and 256 of them
+LAYOUTS = [("tpu", (8, 1)), ("cuda", (64, 4))]
+
+
 def abstract_mesh(*shape):
     """Of devices that need not be there."""
     return AbstractMesh(shape, ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)

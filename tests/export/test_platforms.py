@@ -9,8 +9,8 @@ import pytest
 from jax import export
 
 from geodl import counterfactual as cf
-from geodl import distributions, flows, nn, train, vae
-from geodl.manifolds import Euclidean, PoincareBall, poincare
+from geodl import nn
+from geodl.manifolds import Euclidean, poincare
 
 
 IMAGE = (8, 8, 1)
@@ -30,35 +30,6 @@ def convolution():
     params = jax.eval_shape(net.init, jax.random.key(0))
     images = jax.ShapeDtypeStruct((3, *IMAGE), jnp.float32)
     return jax.grad(lambda p, x: net.apply(p, x).sum()), (params, images)
-
-
-def vae_step():
-    model = vae.vae(
-        PoincareBall(2, 1.2),
-        distributions.RiemannianNormal,
-        nn.mlp([6, 8, 3]),
-        vae.decoder(nn.Gyroplane, 2, [8, 6]),
-        vae.gaussian,
-    )
-    optimizer = optax.adam(1e-3)
-
-    def loss(params, x, key):
-        return -vae.elbo(model, params, x, key).elbo.mean(), {}
-
-    state = jax.eval_shape(
-        lambda: train.init(model.init(jax.random.key(0)), optimizer, jax.random.key(1))
-    )
-    return train.make_step(loss, optimizer), (state, jax.ShapeDtypeStruct((4, 6), jnp.float32))
-
-
-def glow_step():
-    net = flows.glow(IMAGE, [(2, 1)], width=8)
-    params = jax.eval_shape(net.init, jax.random.key(0))
-    images = jax.ShapeDtypeStruct((2, *IMAGE), jnp.float32)
-    return jax.grad(lambda p, x: flows.nll(net.distribution(p), x).mean().sum()), (
-        params,
-        images,
-    )
 
 
 def search_step():
@@ -81,8 +52,8 @@ def search_step():
     return step, (params, z, goal)
 
 
-PROGRAMS = {f.__name__: f for f in (geometry, convolution, vae_step, glow_step, search_step)}
-CONVOLUTIONAL = ("convolution", "glow_step", "search_step")
+PROGRAMS = {f.__name__: f for f in (geometry, convolution, search_step)}
+CONVOLUTIONAL = ("convolution", "search_step")
 
 
 @functools.cache

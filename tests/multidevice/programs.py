@@ -11,10 +11,10 @@ from geodl import distributions, flows, train
 from geodl.manifolds import Sphere
 from geodl.train import lowering
 from tests.export.laid_out import laid_out, over
-from tests.flagships import TRAININGS, field, matching
+from tests.flagships import EVALUATIONS, TRAININGS, field, matching
 
 
-MADE = TRAININGS | {"matching": partial(matching, width=256)}
+MADE = TRAININGS | EVALUATIONS | {"matching": partial(matching, width=256)}
 
 
 def drawn(mesh):

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.devices import on_devices
-from tests.flagships import TRAININGS
+from tests.flagships import EVALUATIONS, TRAININGS
 
 
 def check(found):
@@ -31,3 +31,14 @@ def test_collectives_of_all_trainings():
     for name in TRAININGS:
         whole, split = check(programs[name])
         assert split <= whole, name
+
+
+@pytest.mark.slow
+def test_samples_of_an_evaluation_are_alone():
+    """But that an adaptive solver takes one step for all: a number of each, and whether the end is reached."""
+    programs = on_devices("tests.multidevice.programs", arguments=tuple(EVALUATIONS))
+    for name in EVALUATIONS:
+        for mesh in ("2x1", "8x1", "2x4"):
+            found = programs[name][mesh]["collectives"]
+            assert set(found) <= ({"all-reduce"} if name == "adaptive_likelihood" else set()), name
+            assert sum(size for _, size in found.values()) <= 64
