@@ -56,8 +56,12 @@ def use(devices: Devices) -> None:
     """Join the other processes, and lay out what follows over the devices.
 
     Raises:
-        ValueError: there are fewer devices, or several processes and more devices than asked for.
+        ValueError: there are fewer devices, or several processes and more devices than asked for; a number is below 1.
     """
+    for name in ("devices", "processes", "fsdp", "accumulate"):
+        value = getattr(devices, name)
+        if value != "all" and value < 1:
+            raise ValueError(f"--{name} must be at least 1, got {value}")
     global asked, _mesh
     asked = devices
     number, many = devices.devices, devices.processes > 1

@@ -110,6 +110,9 @@ def test_devices_that_are_not_there(use):
         use(Devices(devices=4096))
     with pytest.raises(ValueError, match="fsdp must divide the 1 devices, got 3"):
         use(Devices(fsdp=3))
+    for name in ("devices", "processes", "fsdp", "accumulate"):
+        with pytest.raises(ValueError, match=f"--{name} must be at least 1, got 0"):
+            use(Devices(**{name: 0}))
 
 
 def test_results_of_another_precision_are_refused(use, tmp_path):
