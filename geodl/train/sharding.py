@@ -43,7 +43,7 @@ def initialize(
         index: of this one, from 0 on.
 
     Raises:
-        ValueError: some of the three are known, and not all; there is no process of this number.
+        ValueError: some of the three are known, and not all.
     """
     if jax.distributed.is_initialized():
         return
@@ -53,12 +53,8 @@ def initialize(
     known |= {name: str(value) for name, value in given if value is not None}
     missing = [name for name in names if name not in known]
     if not missing:
-        address, count, number = known[names[0]], *(int(known[name]) for name in names[1:])
-        if not 0 <= number < count:
-            raise ValueError(
-                f"a process of {count} has a number from 0 to {count - 1}, got {number}"
-            )
-        jax.distributed.initialize(address, count, number)
+        address, count, number = (known[name] for name in names)
+        jax.distributed.initialize(address, int(count), int(number))
     elif len(missing) < len(names):
         raise ValueError(f"{', '.join(missing)} must be set too, for a run of several processes")
     else:

@@ -68,5 +68,3 @@ def test_half_an_environment_is_an_error(monkeypatch):
     monkeypatch.delenv("JAX_COORDINATOR_ADDRESS", raising=False)
     with pytest.raises(ValueError, match="JAX_COORDINATOR_ADDRESS must be set too"):
         train.initialize()
-    with pytest.raises(ValueError, match="a process of 2 has a number from 0 to 1, got 2"):
-        train.initialize("localhost:8476", 2, 2)
