@@ -5,7 +5,6 @@ import functools
 import hashlib
 import io
 import os
-import socket
 import sys
 import warnings
 import zipfile
@@ -20,13 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from geodl._core.locks import held_file
 from geodl.train.sharding import shared_map
 
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -72,26 +67,11 @@ def lock(path: str | os.PathLike[str], what: str) -> Iterator[None]:
     Raises:
         RuntimeError: another process has it; the message says which.
     """
-    if fcntl is None or jax.process_index() != 0:
+    if jax.process_index() != 0:
         yield
         return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(file, 200).decode()
-            raise RuntimeError(
-                f"{what} is going on already, in {holder or 'another process'}: wait for its end, or use another name"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        os.ftruncate(file, 0)
-        os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    with held_file(Path(path), what, "name"):
         yield
-    finally:
-        os.close(file)
 
 
 def progress_bar(total: int, initial: int = 0, show: bool = True, **options: Any) -> "tqdm":

@@ -14,7 +14,10 @@ for one device, ``data_mesh(fsdp=4)`` has a second axis over which :func:`fully_
 
 import os
 import pickle
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -22,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
+from geodl._core.locks import held_file
 from geodl.train.loop import Step, TrainState
 
 
@@ -43,6 +47,7 @@ def initialize(
         index: of this one, from 0 on.
 
     Raises:
+        RuntimeError: this process of that run is going on already on this machine.
         ValueError: some of the three are known, and not all.
     """
     if jax.distributed.is_initialized():
@@ -53,8 +58,7 @@ def initialize(
     known |= {name: str(value) for name, value in given if value is not None}
     missing = [name for name in names if name not in known]
     if not missing:
-        address, count, number = (known[name] for name in names)
-        jax.distributed.initialize(address, int(count), int(number))
+        _join(*(known[name] for name in names))
     elif len(missing) < len(names):
         raise ValueError(f"{', '.join(missing)} must be set too, for a run of several processes")
     else:
@@ -63,6 +67,20 @@ def initialize(
         except ValueError as error:  # no cluster found: a single process
             if "coordinator_address should be defined" not in str(error):
                 raise
+
+
+def _join(coordinator: str, processes: str, index: str) -> None:
+    """Another process of one number would end both runs: its file is held until this one ends."""
+    user = getattr(os, "getuid", int)()  # Windows has none
+    name = f"geodl-{user}-{coordinator.replace(':', '-')}-{index}.lock"
+    path, what = Path(tempfile.gettempdir()) / name, f"process {index} of the run at {coordinator}"
+    with ExitStack() as held:
+        held.enter_context(held_file(path, what, "coordinator"))
+        jax.distributed.initialize(coordinator, int(processes), int(index))
+        _joined.push(held.pop_all())
+
+
+_joined = ExitStack()
 
 
 def data_mesh(devices: Sequence[Any] | None = None, fsdp: int = 1) -> Mesh:

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import socket
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from geodl import train
+from geodl.train import sharding
 from tests.train.problem import CHUNK, RUN, data, initial
 
 
@@ -68,3 +70,19 @@ def test_half_an_environment_is_an_error(monkeypatch):
     monkeypatch.delenv("JAX_COORDINATOR_ADDRESS", raising=False)
     with pytest.raises(ValueError, match="JAX_COORDINATOR_ADDRESS must be set too"):
         train.initialize()
+
+
+def test_one_process_of_a_number(tmp_path, monkeypatch):
+    """A second one would end both runs."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    started = []
+    monkeypatch.setattr("jax.distributed.initialize", lambda *where: started.append(where))
+    monkeypatch.setattr(sharding, "_joined", contextlib.ExitStack())
+    train.initialize("localhost:1", 2, 0)
+    train.initialize("localhost:1", 2, 1)
+    with pytest.raises(RuntimeError, match=r"process 0 of the run at localhost:1 is going on al"):
+        train.initialize("localhost:1", 2, 0)
+    assert started == [("localhost:1", 2, 0), ("localhost:1", 2, 1)]
+    sharding._joined.close()
+    train.initialize("localhost:1", 2, 0)
+    sharding._joined.close()
