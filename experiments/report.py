@@ -40,7 +40,7 @@ class Found:
     config: dict[str, Any]
     starts: list[dict[str, Any]]
     curves: dict[str, Lines]
-    """the lines of every training's log, by its folder"""
+    """the lines of every training's log, by its folder below this one"""
 
     @property
     def experiment(self) -> str:
@@ -65,7 +65,8 @@ def find(root: Path) -> list[Found]:
         except (ValueError, KeyError, TypeError):
             continue
         logs = sorted(path.parent.rglob("metrics.jsonl"))
-        names = (str(log.parent.relative_to(path.parent)) for log in logs)
+        folders = (str(log.parent.relative_to(path.parent)) for log in logs)
+        names = ("training" if folder == "." else folder for folder in folders)
         curves = {name: _lines(log) for name, log in zip(names, logs, strict=True)}
         runs.append(
             Found(path.parent, flat(config), starts, {k: v for k, v in curves.items() if v})
