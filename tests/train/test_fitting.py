@@ -3,9 +3,11 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -507,8 +509,28 @@ def kill_at_random(folder, line, delay):
     assert process.returncode in (-9, 0), errors
 
 
-def check_killed(tmp_path, moments):
+def kill_in_a_write(folder):
+    """kill -9 while a checkpoint is there in part."""
+    with start(folder) as process:
+        while process.poll() is None:
+            if unfinished(folder):
+                process.send_signal(signal.SIGSTOP)
+                if unfinished(folder):
+                    process.kill()
+                    break
+                process.send_signal(signal.SIGCONT)
+            time.sleep(1e-4)
+    assert unfinished(folder)
+
+
+def unfinished(folder):
+    return list(folder.glob("checkpoints/*.orbax-checkpoint-tmp"))
+
+
+def check_killed(tmp_path, moments, writes=1):
     unbroken = killed.main(tmp_path / "unbroken", announce=lambda _: None)
+    for _ in range(writes):
+        kill_in_a_write(tmp_path / "killed")
     for line, delay in moments:
         kill_at_random(tmp_path / "killed", line, delay)
     resumed = killed.main(tmp_path / "killed", announce=lambda _: None)
@@ -518,16 +540,17 @@ def check_killed(tmp_path, moments):
 
 
 def test_kill_9(tmp_path):
-    training = [(f"chunk {CHUNK * i}", random.uniform(0, 0.1)) for i in (2, random.randint(3, 14))]
-    check_killed(tmp_path, [*training, ("evaluation 8", random.uniform(0, 0.01))])
+    """In a write, in training, in an evaluation."""
+    training = f"chunk {CHUNK * random.randint(3, 14)}", random.uniform(0, 0.1)
+    check_killed(tmp_path, [training, ("evaluation 8", random.uniform(0, 0.01))])
 
 
 @pytest.mark.slow
 def test_kill_9_again_and_again(tmp_path):
     """Twenty times: in a step, in the writing of a checkpoint, in an evaluation."""
-    training = [(f"chunk {i * CHUNK}", random.uniform(0, 0.15)) for i in range(2, 14)]
+    training = [(f"chunk {i * CHUNK}", random.uniform(0, 0.15)) for i in range(4, 14)]
     evaluation = [(f"evaluation {i}", random.uniform(0, 0.01)) for i in range(4, 36, 4)]
-    check_killed(tmp_path, training + evaluation)
+    check_killed(tmp_path, training + evaluation, writes=2)
 
 
 @pytest.mark.parametrize("scores", [(3.0, 1.0, np.nan, 2.0), (np.nan, 1.0, 4.0, np.nan)])
