@@ -1,6 +1,7 @@
 """Networks in bfloat16: a function whose matrix products and convolutions are taken in that type, the rest as it is.
 
-In geodl only networks have such products: inner products of the geometry and of the densities are sums.
+In geodl only networks have such products: inner products of the geometry and of the densities are sums. Those that are
+geometry within networks, as the gyroplane's, ask for the highest precision, and keep it.
 """
 
 from collections.abc import Callable
@@ -12,12 +13,13 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
 
 _PRODUCTS = {"dot_general", "conv_general_dilated"}
+_HIGHEST = (jax.lax.Precision.HIGHEST, (jax.lax.Precision.HIGHEST,) * 2)
 
 
 def in_bfloat16(f: Callable[..., Any]) -> Callable[..., Any]:
     """f with its matrix products and convolutions of float32 arrays in bfloat16, their results again in float32.
 
-    Also within loops, branches and jitted functions; rules of custom derivatives are left as they are.
+    But for those of the highest precision. Also within loops, branches and jitted functions; rules of custom derivatives are left as they are.
     """
 
     def mixed(*args: Any) -> Any:
@@ -42,7 +44,8 @@ def _evaluate(jaxpr: Jaxpr, consts: Any, args: Any) -> list[Any]:
     for eqn in jaxpr.eqns:
         inputs = [v.val if isinstance(v, Literal) else values[v] for v in eqn.invars]
         name, params = eqn.primitive.name, dict(eqn.params)
-        if name in _PRODUCTS and all(jnp.result_type(x) == jnp.float32 for x in inputs):
+        single = all(jnp.result_type(x) == jnp.float32 for x in inputs)
+        if name in _PRODUCTS and single and params["precision"] not in _HIGHEST:
             inputs = [x.astype(jnp.bfloat16) for x in inputs]
             params["preferred_element_type"] = jnp.dtype(jnp.bfloat16)
             out = eqn.primitive.bind(*inputs, **params).astype(jnp.float32)
