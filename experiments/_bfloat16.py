@@ -19,7 +19,8 @@ _HIGHEST = (jax.lax.Precision.HIGHEST, (jax.lax.Precision.HIGHEST,) * 2)
 def in_bfloat16(f: Callable[..., Any]) -> Callable[..., Any]:
     """f with its matrix products and convolutions of float32 arrays in bfloat16, their results again in float32.
 
-    But for those of the highest precision. Also within loops, branches and jitted functions; rules of custom derivatives are left as they are.
+    But for those of the highest precision. Also within loops, branches and jitted functions; rules of custom
+    derivatives are left as they are.
     """
 
     def mixed(*args: Any) -> Any:

@@ -36,9 +36,11 @@ def types(jaxpr, counts=None):
     counts = collections.Counter() if counts is None else counts
     for eqn in jaxpr.eqns:
         product = eqn.primitive.name in ("dot_general", "conv_general_dilated")
+        exact = product and "HIGHEST" in str(eqn.params["precision"])
         for v in eqn.outvars:
             if eqn.primitive.name != "convert_element_type":
-                counts["product" if product else "other", str(v.aval.dtype)] += 1
+                kind = "exact product" if exact else "product" if product else "other"
+                counts[kind, str(v.aval.dtype)] += 1
         for inner in jax.tree.leaves(
             dict(eqn.params), is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")
         ):
@@ -58,6 +60,8 @@ def test_networks_are_in_bfloat16_and_geometry_is_not():
     step = jax.value_and_grad(in_bfloat16(loss))
     found = types(jax.make_jaxpr(step)(*arguments).jaxpr)
     assert found["product", "bfloat16"] >= 4 and not found["product", "float32"]
+    # the gyroplanes, forwards and back
+    assert found["exact product", "float32"] == 3 and not found["exact product", "bfloat16"]
     # what a network's products are made of is cast; nothing else is computed in this type but their transposes
     assert found["other", "float32"] > 100 * found["other", "bfloat16"]
     (rough, slopes), (value, exact) = (
