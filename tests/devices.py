@@ -17,7 +17,7 @@ def on_devices(module, devices=8, arguments=()):
         env={**os.environ, "PYTHONPATH": str(root), "XLA_FLAGS": flags},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
