@@ -30,7 +30,7 @@ class CheckpointWriter:
     """Writes ``folder/<step>`` while the steps go on, one checkpoint at a time.
 
     A state that was given to ``save`` may be donated or changed at once. Whatever ends the context, what has been begun
-    is waited for: a checkpoint is whole when it has its name.
+    is waited for: a checkpoint is whole when it has its name::
 
         with CheckpointWriter(folder) as writer:
             writer.save(step, state)
@@ -201,9 +201,9 @@ def restore(folder: str | os.PathLike[str], like: Any) -> tuple[int, Any] | None
     alone.multiprocessing.primary_host, alone.multiprocessing.active_processes = me, {me}
 
     def read(path: Path) -> Any:
-        _check_leaves(path, _recorded(path), like)
         found = fault = None
         try:
+            _check_leaves(path, _recorded(path), like)
             with alone:
                 found = ocp.load(str(path), _writable(like))
         except Exception as error:
