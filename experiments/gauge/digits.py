@@ -54,7 +54,7 @@ class Digits:
     planar_steps: int = OTHERS.planar_steps
     """more, as each costs less"""
     batch: int = OTHERS.batch
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     """of the gauge network"""
     test: int = 0
     """number of test images; 0: all"""
