@@ -1,6 +1,6 @@
 """Our flow of phi^4 on 8 x 8 sites beside that of bijx, trained for as much CPU time; the actions of both.
 
-``python benchmarks/lattice.py [--learning-rates 1e-3 5e-3]``, with ``pip install bijx blackjax``.
+``python benchmarks/lattice.py [--learning-rates 1e-3 5e-3] [--seeds 0]``, with ``pip install bijx blackjax``.
 
 bijx's is ``ConvVF`` (Gerdes et al. 2022) with as many features and times as ours and the same base, solver, loss, batch
 and schedule, at more than one learning rate. One process, one core (it pins itself), process CPU time; effective sample
@@ -53,9 +53,9 @@ def row(name, samples, training):
     ]
 
 
-def ours():
+def ours(seed):
     with tempfile.TemporaryDirectory() as folder:
-        params, log = sampling.fit(THEORY, RECIPE, Path(folder) / "flow", jax.random.key(0))
+        params, log = sampling.fit(THEORY, RECIPE, Path(folder) / "flow", jax.random.key(seed))
         samples = sampling.draw(THEORY, RECIPE, params, SAMPLES, Path(folder) / "samples")
     return samples, sum(line["cpu_seconds"] for line in log)
 
@@ -134,9 +134,12 @@ def difference(bijx):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--learning-rates", type=float, nargs="+", default=[1e-3, 5e-3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of our training")
     options = parser.parse_args()
-    samples, seconds = ours()
-    rows = [row("ours", samples, f"{RECIPE.steps} steps, {seconds:.0f}")]
+    rows, seconds = [], 0.0
+    for seed in options.seeds:
+        samples, seconds = ours(seed)
+        rows.append(row(f"ours, seed {seed}", samples, f"{RECIPE.steps} steps, {seconds:.0f}"))
     said = [cpu_name(), f"jax {jax.__version__}", f"geodl {revision()}"]
     try:
         import bijx
