@@ -93,13 +93,13 @@ spherical-fisheye: setup  ## a fisheye camera's image on the sphere and back: se
 spherical-mnist: setup  ## MNIST on the sphere, the protocol of the papers
 	$(PY) -m experiments.spherical mnist $(ARGS)
 
-gauge: setup  ## tangent vectors on a torus and a mesh: gauge-equivariant and other networks, in minutes
+gauge: setup  ## tangent vectors on a torus: gauge-equivariant and other networks, in minutes; ARGS="--surfaces spot" for a mesh
 	$(PY) -m experiments.gauge fields $(ARGS)
 
 gauge-wind: setup  ## wind from geopotential on the globe, likewise; ARGS="--data era" for ERA-Interim's
 	$(PY) -m experiments.gauge wind $(ARGS)
 
-gauge-digits: setup  ## digits on the sphere at scattered points, a gauge network beside a planar one
+gauge-digits: setup  ## digits on the sphere at scattered points, a gauge network beside a spherical and a planar one
 	$(PY) -m experiments.gauge digits $(ARGS)
 
 gauge-points: setup  ## how the error of a gauge convolution falls with the number of points

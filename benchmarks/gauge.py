@@ -3,7 +3,9 @@
 ``python benchmarks/gauge.py``
 
 CPU time in ms, the best of several alternated runs. A gauge convolution on Fibonacci points of the sphere has 16 fields
-of each frequency 0, 1, 2 in and out and 3 radial functions; a steerable one has the channels of the plain one.
+of each frequency 0, 1, 2 in and out and 3 radial functions; a steerable one has the channels of the plain one. The
+layer of de Haan et al. (2021) sees the same edges where ``gem_cnn`` is installed, from
+github.com/Qualcomm-AI-research/gauge-equivariant-mesh-cnn.
 """
 
 import os
@@ -16,6 +18,7 @@ if "jax" not in sys.modules:
     )
 
 import time
+from importlib import metadata
 
 import jax
 import jax.numpy as jnp
@@ -57,11 +60,15 @@ def fibonacci(n):
     return jnp.asarray(np.stack([height, s * np.cos(angle), s * np.sin(angle)], -1), jnp.float32)
 
 
+def seen(n, radius):
+    return neighborhoods(Sphere(2), fibonacci(n), 4 * np.pi / n, radius)
+
+
 def gauge_row(n, radius, channels, degree=4, radial=3):
     group = groups.so2()
     kind = FieldType([(group.irrep(m), channels) for m in range(3)])
     start = time.process_time()
-    near = neighborhoods(Sphere(2), fibonacci(n), 4 * np.pi / n, radius)
+    near = seen(n, radius)
     tables = stencil(near, group, radius, radial, degree)
     jax.block_until_ready(tables)
     host = time.process_time() - start
@@ -72,6 +79,38 @@ def gauge_row(n, radius, channels, degree=4, radial=3):
     size = sum(a.nbytes for a in jax.tree.leaves(tables)) / 2**20
     numbers = [n, near.indices.shape[1], channels, radial * (2 * degree + 1)]
     return [*map(str, numbers), *(f"{found[k]:.1f}" for k in found), f"{host:.1f}", f"{size:.0f}"]
+
+
+def mesh_layer_row(n, radius, channels):
+    """The layer of Gauge Equivariant Mesh CNNs, with two rings as by default, on the neighbors that count."""
+    import torch
+    from gem_cnn.nn.gem_conv import GemConv
+
+    torch.set_num_threads(1)
+    near = seen(n, radius)
+    at, place = np.nonzero(near.weight)
+    log, transport = np.asarray(near.log)[at, place], np.asarray(near.transport)[at, place]
+    angle = np.arctan2(log[:, 1], log[:, 0])
+    connection = np.arctan2(transport[:, 1, 0], transport[:, 0, 0])
+    r = np.linalg.norm(log, axis=-1) / radius
+    profile = np.where(r[:, None] == 0, [[1, 0, 0]], np.stack([0 * r, 1 - r, r], -1))
+    table = np.concatenate([np.stack([connection - angle, angle], -1), profile], -1)
+    edges = torch.from_numpy(np.stack([at, np.asarray(near.indices)[at, place]])).long()
+    table, connection = torch.from_numpy(table).float(), torch.from_numpy(connection)
+    conv = GemConv(channels, channels, 2, 2, n_rings=2)
+    x = torch.randn(n, channels, 5, requires_grad=True)
+
+    def forward():
+        with torch.no_grad():
+            return conv(x, edges, table, connection)
+
+    def gradient():
+        loss = torch.sum(torch.sin(conv(x, edges, table, connection)))
+        return torch.autograd.grad(loss, [*conv.parameters(), x])
+
+    found = best({"forward": (forward, ()), "gradient": (gradient, ())})
+    number = f"{len(at) / n:.0f}"
+    return [str(n), number, str(channels), "2 rings", *(f"{found[k]:.1f}" for k in found)]
 
 
 def steerable_row(name, kind, side=5):
@@ -127,6 +166,12 @@ def main():
         gauge_row(3072, 0.197, 32),
     ]
     print(table(header, rows) + "\n")
+    try:
+        row = mesh_layer_row(3072, 0.197, 16)
+        print(f"the layer of gem_cnn {metadata.version('gem_cnn')}, torch\n")
+        print(table(header[:6], [row]) + "\n")
+    except ImportError as error:
+        print(f"gem_cnn is left out: {error}\n")
     c8, so2 = groups.cyclic(8), groups.so2()
     header = ["fields", "channels", "forward", "plain", "+ gradient", "plain", "ratio", "ratio"]
     rows = [

@@ -12,8 +12,8 @@ COMMANDS = {
 }
 
 WORDS = {
-    "fields": "Turned gradients on a deformed torus and on a mesh, gauge-equivariant beside other networks.",
-    "digits": "Digits on the sphere at scattered points, a gauge network beside a planar one.",
+    "fields": "Turned gradients on a deformed torus or on meshes, gauge-equivariant beside other networks.",
+    "digits": "Digits on the sphere at scattered points, a gauge network beside a spherical and a planar one.",
     "wind": "Wind from geopotential on a generated globe, or on ERA-Interim's.",
     "points": "How the error of a convolution falls with the number of points, on four spaces.",
 }

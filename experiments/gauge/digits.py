@@ -1,32 +1,33 @@
-"""Digits on the sphere at scattered points: a gauge network beside a planar one, tested unrotated and rotated."""
+"""Digits on the sphere at scattered points: a gauge network beside a spherical and a planar CNN, rotated or not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
-from jax import Array
 from jax.tree_util import Partial
 
 from experiments import _grid, _images
 from experiments._run import Run, markdown_table, mean_and_error
 from experiments.gauge.points import fibonacci
 from experiments.spherical import data, models, training
-from geodl import nn, train
+from experiments.spherical import digits as spherical
+from geodl import nn
 from geodl.equivariant import FieldType, Gated, harmonics, neighborhoods, stencil
 from geodl.equivariant.gauge import GaugeConv, Stencil
 from geodl.equivariant.groups import so2
 from geodl.equivariant.steerable import invariants
-from geodl.manifolds import SO3, Sphere
+from geodl.manifolds import Sphere
 
 
-Model = Literal["gauge", "planar"]
+Model = Literal["gauge", "spherical", "planar"]
+
+NAMES = {"gauge": "gauge-equivariant", "spherical": "spherical CNN", "planar": "planar CNN"}
+OTHERS = spherical.QUICK  # the spherical and the planar network, and how they are trained
 
 
 @dataclass(frozen=True)
@@ -36,23 +37,25 @@ class Digits:
     name: str = "default"
     data: _images.Data = "digits"
     download: bool = False
-    models: tuple[Model, ...] = ("gauge", "planar")
+    models: tuple[Model, ...] = ("gauge", "spherical", "planar")
     rotated: tuple[bool, ...] = (False, True)
     """whether the training images are rotated, each at random"""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    pictures: int = OTHERS.pictures
+    """to learn from, all training images in turn; rotated, each has a rotation of its own"""
     points: tuple[int, ...] = (600, 200, 80, 40)
     """of the picture, and behind each convolution"""
     radii: tuple[float, ...] = (0.4, 0.75, 1.3)
     """of the convolutions"""
     fields: tuple[int, ...] = (8, 8, 16)
     """of each frequency 0, 1, 2 behind each convolution"""
-    widths: tuple[int, ...] = (16, 32)
-    """channels of the planar network"""
-    hidden: int = 64
-    """units of its dense layer"""
-    epochs: int = 20
-    batch: int = 32
-    learning_rate: float = 5e-3
+    steps: int = OTHERS.steps
+    """of the gauge and of the spherical network"""
+    planar_steps: int = OTHERS.planar_steps
+    """more, as each costs less"""
+    batch: int = OTHERS.batch
+    learning_rate: float = 1e-2
+    """of the gauge network"""
     test: int = 0
     """number of test images; 0: all"""
     root: str = "runs"
@@ -75,23 +78,10 @@ def run(config: Digits) -> dict[Cell, dict[str, Any]]:
     """Train and score every cell; the table lands in the run's folder."""
     images, found = _images.load(config.data, config.download)
     run = Run("gauge-digits", config, ("models", "rotated", "seeds"), data=found)
-    cells = [Cell(m, r, s) for m in config.models for r in config.rotated for s in config.seeds]
+    cells = [Cell(m, r, s) for s in config.seeds for m in config.models for r in config.rotated]
     scored = _grid.fill(run, cells, partial(score, config, images), shown="rotated_accuracy")
     run.finish(table(scored))
     return scored
-
-
-def pictures(key: Array, images: np.ndarray, x: np.ndarray, rotated: bool) -> Array:
-    """Images (n, height, width) in [0, 1] at unit vectors x (m, 3): (n, m), each rotated or not."""
-    at = jnp.asarray(x, jnp.float32)
-
-    @jax.jit
-    def draw(row):
-        key, canvas = row
-        return data.project(canvas, at @ SO3().random_uniform(key) if rotated else at)
-
-    keys = jax.random.split(key, len(images))
-    return jax.lax.map(draw, (keys, jnp.asarray(images, jnp.float32)), batch_size=256)
 
 
 class GaugeClassifier(nnx.Module):
@@ -115,23 +105,11 @@ class GaugeClassifier(nnx.Module):
         return self.logits(jnp.mean(invariants(self.to, x), -2))
 
 
-class Seen(NamedTuple):
-    """A network, and the points (..., 3) at which it sees a picture."""
-
-    net: nn.Net
-    points: np.ndarray
-
-
-def network(config: Digits, model: Model) -> Seen:
-    """Of one kind, as functions of pictures (..., points)."""
-    if model == "planar":
-        grid = harmonics.gauss_legendre(16)
-        net = nn.conv_classifier((*grid.shape, 1), 10, config.widths, config.hidden)
-
-        def on_grid(params, x):
-            return net.apply(params, x.reshape(*x.shape[:-1], *grid.shape, 1))
-
-        return Seen(nn.Net(net.init, Partial(on_grid)), data.points(grid).reshape(-1, 3))
+def network(config: Digits, model: Model) -> tuple[nn.Net, np.ndarray]:
+    """Of one kind, and the unit vectors (*shape, 3) where it sees pictures (..., *shape, 1)."""
+    if model != "gauge":
+        net = spherical.network(OTHERS, "planar" if model == "planar" else "equivariant")
+        return net, data.points(harmonics.gauss_legendre(OTHERS.bands[0]))
     group, levels = so2(), [fibonacci(n) for n in config.points]
     tables = []
     for i, radius in enumerate(config.radii):
@@ -140,55 +118,40 @@ def network(config: Digits, model: Model) -> Seen:
         tables.append(stencil(near, group, radius))
     types = [FieldType([(group.irrep(m), n) for m in range(3)]) for n in config.fields]
     net = nn.functional(lambda rngs: GaugeClassifier(types, 10, tables[0], rngs))
-    return Seen(nn.Net(net.init, Partial(_on_points, Partial(net.apply), tables)), levels[0])
+    return nn.Net(net.init, Partial(_on_points, Partial(net.apply), tables)), levels[0]
 
 
 def _on_points(apply, tables, params, x):
-    return apply(params, tables, x[..., None])
+    return apply(params, tables, x)
 
 
 def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
     """Train one network and test it both ways, in per cent."""
     net, x = network(config, cell.model)
-    of_train, of_test = jax.random.key(cell.seed), jax.random.key(99)
-    test, labels = (a[: config.test or None] for a in images[2:])
-    learned = pictures(of_train, images.train_images / np.float32(255), x, cell.rotated)
-    mean, scale = jnp.mean(learned), jnp.std(learned)
-    rows = ((learned - mean) / scale, jnp.asarray(images.train_labels, jnp.int32))
+    pictures = training.task(images, x, 0, config.pictures, cell.rotated, cell.seed, config.test)
+    rates = {
+        "gauge": config.learning_rate,
+        "spherical": OTHERS.learning_rate,
+        "planar": OTHERS.planar_learning_rate,
+    }
     planar = cell.model == "planar"
     apply, params, seconds = training.fit(
         net,
-        loss,
-        rows,
-        config.epochs * train.steps_per_epoch(len(rows[0]), config.batch),
-        config.learning_rate / (5 if planar else 1),
+        partial(spherical.loss, False),
+        (pictures.train.images, pictures.train.labels),
+        config.planar_steps if planar else config.steps,
+        rates[cell.model],
         config.batch,
         cell.seed,
         folder,
         planar,
     )
-
-    @jax.jit
-    def predict(apply, params, x):
-        return jax.lax.map(lambda x: jnp.argmax(apply(params, x), -1), x, batch_size=100)
-
-    def accuracy(rotated):
-        seen = (pictures(of_test, test / np.float32(255), x, rotated) - mean) / scale
-        return 100 * float(np.mean(predict(apply, params, seen) == labels))
-
     return {
         "parameters": models.count(net),
-        "unrotated_accuracy": accuracy(False),
-        "rotated_accuracy": accuracy(True),
+        "unrotated_accuracy": training.accuracy(apply, params, pictures.plain),
+        "rotated_accuracy": training.accuracy(apply, params, pictures.rotated),
         "cpu_seconds": round(seconds, 1),
     }
-
-
-def loss(apply, params, batch, key):
-    """Cross-entropy."""
-    x, labels = batch.data
-    losses = optax.softmax_cross_entropy_with_integer_labels(apply(params, x), labels)
-    return jnp.sum(batch.weight * losses) / jnp.sum(batch.weight), {}
 
 
 def table(scored: dict[Cell, dict[str, Any]]) -> str:
@@ -202,7 +165,7 @@ def table(scored: dict[Cell, dict[str, Any]]) -> str:
 
         rows.append(
             {
-                "network": {"gauge": "gauge-equivariant"}.get(*key[:1], key[0]),
+                "network": NAMES[key[0]],
                 "parameters": group[0]["parameters"],
                 "trained": "rotated" if key[1] else "unrotated",
                 "tested unrotated": mean("unrotated_accuracy"),

@@ -20,7 +20,7 @@ class Fields(regression.Training):
     """The protocol."""
 
     name: str = "default"
-    surfaces: tuple[str, ...] = ("torus", "spot")
+    surfaces: tuple[str, ...] = ("torus",)
     """`torus` (deformed), or files of GEODL_DATA/meshes without `_simp.obj`; those that are not there are skipped"""
     reach: float = 2.2
     """radius of the neighborhoods, by the distance of neighboring points"""

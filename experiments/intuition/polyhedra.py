@@ -31,10 +31,12 @@ def measure(points: np.ndarray) -> Polyhedron:
     Triangles of the hull that lie in one plane are one face. Edges are pairs of faces that meet.
 
     Raises:
-        ValueError: the points lie in a plane, or some of them are no vertices of their hull, as of a polyhedron that is
-            not convex.
+        ValueError: not finite points in space; they lie in a plane, or some of them are no vertices of their hull, as
+            of a polyhedron that is not convex.
     """
     points = np.asarray(points, float)
+    if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
+        raise ValueError(f"no polyhedron: finite points (n, 3) are needed, got {points.shape}")
     try:
         hull = ConvexHull(points)
     except QhullError as error:

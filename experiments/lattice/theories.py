@@ -33,6 +33,8 @@ class Phi4:
 
     def __post_init__(self):
         check_size(self.size)
+        if not np.isfinite(self.m2):
+            raise ValueError(f"m2 must be finite, got {self.m2}")
         if not self.lam > 0:
             raise ValueError(
                 f"lam must be positive for the action to have a least value, got {self.lam}"

@@ -21,9 +21,9 @@ class Sphere(NamedTuple):
     """Images on the sphere, and what is to be said of them.
 
     Attributes:
-        images: (n, rings, longitudes, 1), in [0, 1].
+        images: (n, rings, longitudes, 1), in [0, 1]; at scattered points (n, points, 1).
         labels: of each image's first digit (n,).
-        masks: of each pixel (n, rings, longitudes): 0, or 1 + the label of the digit there.
+        masks: of each pixel (n, rings, longitudes), or point: 0, or 1 + the label of the digit there.
     """
 
     images: Array
@@ -85,7 +85,7 @@ def on_sphere(
     key: Array,
     images: ArrayLike,
     labels: ArrayLike,
-    grid: Grid,
+    x: ArrayLike,
     rotated: bool,
     digits: int = 1,
     batch: int = 256,
@@ -96,7 +96,7 @@ def on_sphere(
         key: of the rotations, of the further digits and of their places.
         images: (n, height, width), in [0, 1].
         labels: (n,).
-        grid: where the pictures are sampled.
+        x: where the pictures are sampled, unit vectors (*shape, 3), such as a grid's :func:`points`.
         rotated: whether each picture is rotated at random; else all digits are at the south pole.
         digits: 1 to 4 on each sphere: with more than one, each takes a quarter of a canvas of twice the side, the
             first is the image's own and the others are drawn from all images.
@@ -108,7 +108,7 @@ def on_sphere(
     if not 1 <= digits <= 4:
         raise ValueError(f"on_sphere: 1 to 4 digits are possible, got {digits}")
     images, labels = jnp.asarray(images, jnp.float32), jnp.asarray(labels)
-    x, keys = jnp.asarray(points(grid), jnp.float32), jax.random.split(key, len(images))
+    x, keys = jnp.asarray(x, jnp.float32), jax.random.split(key, len(images))
 
     @jax.jit
     def draw(key, i, images, labels):

@@ -12,7 +12,7 @@ import optax
 
 from experiments import _grid, _images
 from experiments._run import Run, markdown_table, mean_and_error
-from experiments.spherical import models, training
+from experiments.spherical import data, models, training
 from geodl import equivariant, nn
 from geodl.equivariant import harmonics
 from geodl.manifolds import SO3
@@ -131,7 +131,13 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
     """Train one network and test it both ways, in per cent."""
     net, grid = network(config, cell.model), harmonics.gauss_legendre(config.bands[0])
     pictures = training.task(
-        images, grid, cell.size, config.pictures, cell.rotated, cell.seed, config.test
+        images,
+        data.points(grid),
+        cell.size,
+        config.pictures,
+        cell.rotated,
+        cell.seed,
+        config.test,
     )
     planar = cell.model == "planar"
     apply, params, seconds = training.fit(
@@ -146,10 +152,6 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
         planar,
     )
 
-    def accuracy(sphere):
-        classes = training.results(partial(jnp.argmax, axis=-1), apply, params, sphere.images)
-        return 100 * float(jnp.mean(jnp.concatenate(list(classes)) == sphere.labels))
-
     gap = equivariant.equivariance_gap(
         jax.tree_util.Partial(_applied, apply, params),
         pictures.plain.images[:32],
@@ -158,8 +160,8 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
     )
     return {
         "parameters": models.count(net),
-        "unrotated_accuracy": accuracy(pictures.plain),
-        "rotated_accuracy": accuracy(pictures.rotated),
+        "unrotated_accuracy": training.accuracy(apply, params, pictures.plain),
+        "rotated_accuracy": training.accuracy(apply, params, pictures.rotated),
         "gap": float(gap.mean[-1]),
         "flips": 100 * float(gap.flips[-1]),
         "cpu_seconds": round(seconds, 1),

@@ -65,7 +65,8 @@ def run(config: Grids) -> dict[str, list[dict[str, Any]]]:
     run = Run("spherical-grids", config, data=found)
     grid = harmonics.gauss_legendre(IMAGE)
     x, labels = images.test_images[: config.images], images.test_labels[: config.images]
-    sphere = data.on_sphere(jax.random.key(0), x / np.float32(255), labels, grid, False)
+    at = data.points(grid)
+    sphere = data.on_sphere(jax.random.key(0), x / np.float32(255), labels, at, False)
     # As networks are fed: in the background nothing is at ReLU's kink.
     pictures = (sphere.images - jnp.mean(sphere.images)) / jnp.std(sphere.images)
     turns = SO3().random_uniform(jax.random.key(1), (config.rotations,), dtype=np.float32)

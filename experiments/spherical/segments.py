@@ -11,7 +11,7 @@ import optax
 
 from experiments import _grid, _images
 from experiments._run import Run, markdown_table, mean_and_error
-from experiments.spherical import models, training
+from experiments.spherical import data, models, training
 from experiments.spherical.models import Size
 from geodl import equivariant, nn
 from geodl.equivariant import harmonics
@@ -100,7 +100,7 @@ def score(config: Segments, images, cell: Cell, folder: Path) -> dict[str, Any]:
     net, planar = network(config, cell.model, grid), cell.model == "planar"
     pictures = training.task(
         images,
-        grid,
+        data.points(grid),
         config.size,
         config.pictures,
         cell.rotated,

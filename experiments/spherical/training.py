@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,6 @@ from experiments import _devices
 from experiments._training import on_minibatches
 from experiments.spherical import data
 from geodl import datasets, nn, train
-from geodl.equivariant.harmonics import Grid
 
 
 class Task(NamedTuple):
@@ -28,7 +28,7 @@ class Task(NamedTuple):
 
 def task(
     images: datasets.Images,
-    grid: Grid,
+    x: np.ndarray,
     size: int,
     pictures: int,
     rotated: bool,
@@ -40,7 +40,7 @@ def task(
 
     Args:
         images: to be put on the sphere.
-        grid: where.
+        x: where, unit vectors (*shape, 3).
         size: number of training images; 0: all.
         pictures: number of pictures of them, all images in turn.
         rotated: whether each of these pictures is rotated, at random.
@@ -49,9 +49,9 @@ def task(
         digits: on each sphere.
     """
 
-    def make(key, x, labels, rotated):
-        x = x / np.float32(255)
-        return data.on_sphere(jax.random.key(key), x, labels, grid, rotated, digits)
+    def make(key, images, labels, rotated):
+        images = images / np.float32(255)
+        return data.on_sphere(jax.random.key(key), images, labels, x, rotated, digits)
 
     rows = np.arange(pictures) % (size or len(images.train_images))
     of_test = images.test_images[: test or None], images.test_labels[: test or None]
@@ -116,3 +116,9 @@ def results(function: Callable, apply: Partial, params: Any, images: jax.Array) 
     compiled = jax.jit(lambda apply, params, x: function(apply(params, x)))
     for i in range(0, len(images), 100):
         yield compiled(apply, params, images[i : i + 100])
+
+
+def accuracy(apply: Partial, params: Any, sphere: data.Sphere) -> float:
+    """Share of the pictures whose class is found, in per cent."""
+    classes = results(partial(jnp.argmax, axis=-1), apply, params, sphere.images)
+    return 100 * float(jnp.mean(jnp.concatenate(list(classes)) == sphere.labels))

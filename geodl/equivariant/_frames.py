@@ -1,5 +1,6 @@
 """Gauges, and parallel transport between points: in which frames vectors and features are written."""
 
+import contextlib
 from collections.abc import Callable
 
 import jax
@@ -7,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from geodl._core.checks import check, is_concrete
+from geodl._core.checks import check, check_positive, is_shape
+from geodl.equivariant._representations import check_orthogonal
 from geodl.equivariant.fields import FieldType
 from geodl.equivariant.groups import Group
 from geodl.manifolds import Manifold, Point, Tangent
@@ -36,7 +38,12 @@ def random_gauge(manifold: Manifold, points: Point, group: Group, key: Array) ->
 
     Returns:
         The gauge (..., d, d).
+
+    Raises:
+        ValueError: The group acts on another number of dimensions.
     """
+    if group.dim != manifold.dim:
+        raise ValueError(f"random_gauge: {group} does not act on {manifold.dim} dimensions")
     dtype = jnp.result_type(*jax.tree.leaves(points))
     return group.random(key, manifold.batch_shape(points), dtype)
 
@@ -56,10 +63,7 @@ def gauge_of_vectors(manifold: Manifold, points: Point, vectors: Tangent) -> Arr
         ValueError: The vectors are not orthonormal.
     """
     rows = manifold.to_frame(_with_axis(manifold, points), vectors)
-    if is_concrete(rows):
-        a = np.asarray(rows, np.float64)
-        off = np.max(np.abs(a @ np.swapaxes(a, -1, -2) - np.eye(manifold.dim)), (-2, -1))
-        check(~(off > 1e-3), "gauge_of_vectors: vectors must be orthonormal, off by", off)
+    check_orthogonal("gauge_of_vectors: vectors", rows)
     return jnp.swapaxes(rows, -1, -2)
 
 
@@ -105,6 +109,26 @@ def on_points(function: Callable[[Array], Array], gauge: Array) -> Array:
         The features (..., dim).
     """
     return function(gauge)
+
+
+def check_ball(name: str, manifold: Manifold, points: Point, radius: float) -> None:
+    """Raise for what are not points (n, *event_shape) on the manifold, and for a ball that would overlap itself."""
+    check_positive(f"{name}: radius", radius)
+    shapes = jax.tree.leaves(manifold.event_shape, is_leaf=is_shape)
+    if [np.shape(p)[1:] for p in jax.tree.leaves(points)] != shapes or not all(
+        map(len, jax.tree.leaves(points))
+    ):
+        needed = jax.tree.map(lambda s: ("n", *s), manifold.event_shape, is_leaf=is_shape)
+        raise ValueError(
+            f"{name}: points {needed} are needed, got {jax.tree.map(np.shape, points)}"
+        )
+    manifold.sqdist(points, points)  # raises for points that are not on the manifold
+    for factor, _ in manifold.by_factor(points):
+        with contextlib.suppress(NotImplementedError):  # a space that does not say
+            winding = factor.winding
+            if winding.kind != "none":
+                most = np.asarray(winding.period) / 2
+                check(radius < most, f"{name}: radius must be below {most:.3g} on {factor}", radius)
 
 
 def compose(a: Array, b: Array) -> Array:

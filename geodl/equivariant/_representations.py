@@ -12,6 +12,8 @@ from jax import Array
 from jax.typing import DTypeLike
 from scipy.linalg import block_diag
 
+from geodl._core.checks import check, is_concrete
+
 
 REAL = (0,)
 
@@ -29,6 +31,20 @@ class Irrep(NamedTuple):
     def dim(self) -> int:
         """Number of real coordinates."""
         return len(self.part)
+
+
+def check_orthogonal(name: str, g: Array, reflections: bool = True) -> None:
+    """Raise where concrete matrices g (..., d, d) are not orthogonal to the precision of their type, or turn over."""
+    if is_concrete(g):
+        slack = 1e-3 + 2 * float(jnp.finfo(jnp.result_type(g, jnp.bfloat16)).eps)
+        a = np.asarray(g, np.float64)
+        off = np.max(np.abs(np.swapaxes(a, -2, -1) @ a - np.eye(a.shape[-1])), (-2, -1))
+        # "not >": NaN passes, and comes out as NaN
+        check(~(off > slack), f"{name}: orthogonal matrices are needed, off by", off)
+        if not reflections:
+            with np.errstate(invalid="ignore"):
+                det = np.linalg.det(a)
+            check(~(det < 0), f"{name} has no reflections: det", det)
 
 
 class Group(ABC):

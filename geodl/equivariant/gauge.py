@@ -31,10 +31,11 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from scipy.special import beta
 
-from geodl._core.checks import check, check_positive
+from geodl._core.checks import as_float, check, check_positive, is_concrete
 from geodl._core.records import register_record
 from geodl.equivariant._frames import (
     change_gauge,
+    check_ball,
     compose,
     gauge_of_vectors,
     holonomy,
@@ -45,6 +46,7 @@ from geodl.equivariant._frames import (
     random_gauge,
     transport_matrices,
 )
+from geodl.equivariant._representations import check_orthogonal
 from geodl.equivariant.fields import FieldType
 from geodl.equivariant.groups import Group
 from geodl.equivariant.steerable import Gated, InvariantBias, Kernel, kernel_basis
@@ -104,8 +106,20 @@ class Neighborhoods(NamedTuple):
 
         Returns:
             The neighborhoods, with log maps and transport in the other frames.
+
+        Raises:
+            ValueError: Not a frame for each center, or frames that are not orthonormal.
         """
-        here = jnp.swapaxes(gauge if centers is None else centers, -1, -2)[:, None]
+        centers = gauge if centers is None else centers
+        m, d = len(self.indices), self.log.shape[-1]
+        if centers.shape != (m, d, d) or gauge.shape[1:] != (d, d):
+            raise ValueError(
+                f"in_gauge: frames (n, {d}, {d}) of the points and ({m}, {d}, {d}) of the centers are needed, "
+                f"got {gauge.shape} and {centers.shape}"
+            )
+        check_orthogonal("in_gauge: frames", gauge)
+        check_orthogonal("in_gauge: frames of the centers", centers)
+        here = jnp.swapaxes(centers, -1, -2)[:, None]
         log = compose(here, self.log[..., None])[..., 0]
         return self._replace(
             log=log, transport=compose(compose(here, self.transport), gauge[self.indices])
@@ -136,15 +150,21 @@ def neighborhoods(
         The neighborhoods in the manifold's own frames.
 
     Raises:
-        ValueError: The radius is not positive, or a point sees none.
+        ValueError: The radius is not positive or too large for the space; points of another shape or off the manifold;
+            weights of another shape; or a point sees none.
     """
-    check_positive("neighborhoods: radius", radius)
+    check_ball("neighborhoods", manifold, points, radius)
     here = points if centers is None else centers
+    if centers is not None:
+        check_ball("neighborhoods: centers", manifold, centers, radius)
+    n = manifold.batch_shape(points)
+    if np.shape(weights) not in ((), n):
+        raise ValueError(f"neighborhoods: one weight or {n} are needed, got {np.shape(weights)}")
     index, valid = _within(manifold, here, points, radius)
     x = jax.tree.map(lambda p: jnp.asarray(p)[:, None], here)
     y = jax.tree.map(lambda p: jnp.asarray(p)[index], points)
     log, transport, jacobian = jax.jit(_geometry)(manifold, x, y)
-    weight = np.broadcast_to(weights, manifold.batch_shape(points))[index] * valid
+    weight = np.broadcast_to(weights, n)[index] * valid
     return Neighborhoods(
         jnp.asarray(index), jnp.asarray(weight, log.dtype) / jacobian, log, transport
     )
@@ -204,10 +224,19 @@ def polar_neighborhoods(
 
     Returns:
         Neighborhoods of rings * angles * nearest points each, in the manifold's own frames.
+
+    Raises:
+        ValueError: Not a surface, fewer than ``nearest`` points, a number below 1, or as :func:`neighborhoods`.
     """
-    check_positive("polar_neighborhoods: radius", radius)
     if manifold.dim != 2:
         raise ValueError(f"polar_neighborhoods: a surface is needed, got dimension {manifold.dim}")
+    check_ball("polar_neighborhoods", manifold, points, radius)
+    n = manifold.batch_shape(points)[0]
+    if min(rings, angles) < 1 or not 1 <= nearest <= n:
+        raise ValueError(
+            f"polar_neighborhoods: rings, angles and 1 to {n} nearest points are needed, "
+            f"got {rings}, {angles}, {nearest}"
+        )
     r, weight = np.polynomial.legendre.leggauss(rings)
     r, weight = radius * (r + 1) / 2, radius * weight / 2
     angle = 2 * np.pi * np.arange(angles) / angles
@@ -275,8 +304,13 @@ def stencil(
 
     Raises:
         ValueError: The group does not act on tangent vectors, or a transport is no element of it (O(2) is needed where
-            frames are not oriented alike).
+            frames are not oriented alike); the radius is not positive; no radial function, or a negative degree.
     """
+    check_positive("stencil: radius", radius)
+    if radial < 1 or degree < 0:
+        raise ValueError(
+            f"stencil: radial functions and a degree >= 0 are needed, got {radial}, {degree}"
+        )
     if neighborhoods.log.shape[-1] != group.dim:
         raise ValueError(
             f"stencil: {group} does not act on {neighborhoods.log.shape[-1]} dimensions"
@@ -336,15 +370,18 @@ class GaugeConv(nnx.Module):
 
     def __call__(self, stencil: Stencil, x: Array) -> Array:
         edges = _carried(self.of, stencil, x)
-        seen = jnp.einsum("mkh,...mkc->...mhc", stencil.kernel.astype(x.dtype), edges)
+        seen = jnp.einsum("mkh,...mkc->...mhc", stencil.kernel.astype(edges.dtype), edges)
         matrix = self.kernel().reshape(-1, self.to.dim)
         return seen.reshape(*seen.shape[:-2], len(matrix)) @ matrix + self.bias()
 
 
 def _carried(field_type, edges, x):
     """Features (..., n, dim) at each point's neighbors, transported to it: (..., m, k, dim)."""
+    x = as_float(x)
     if x.ndim < 2 or x.shape[-1] != field_type.dim:
         raise ValueError(f"features (..., points, {field_type.dim}) are needed, got {x.shape}")
+    if is_concrete(edges.indices) and (most := int(np.asarray(edges.indices).max())) >= x.shape[-2]:
+        raise ValueError(f"features of {most + 1} or more points are needed, got {x.shape[-2]}")
     return field_type.transform(
         edges.transport.astype(x.dtype), jnp.take(x, edges.indices, axis=-2)
     )
@@ -369,7 +406,7 @@ def gauge_pool(field_type: FieldType, neighborhoods: Neighborhoods, x: Array) ->
     """
     weight = neighborhoods.weight / jnp.sum(neighborhoods.weight, -1, keepdims=True)
     carried = _carried(field_type, neighborhoods, x)
-    return jnp.sum(weight.astype(x.dtype)[..., None] * carried, -2)
+    return jnp.sum(weight.astype(carried.dtype)[..., None] * carried, -2)
 
 
 class GaugeNet(nnx.Module):
@@ -407,6 +444,10 @@ class GaugeNet(nnx.Module):
         self.last = conv(hidden, to)
 
     def __call__(self, stencil: Stencil, x: Array) -> Array:
+        if len(stencil.indices) != x.shape[-2]:
+            raise ValueError(
+                f"GaugeNet: all points see and are seen, got {len(stencil.indices)} that see and {x.shape[-2]}"
+            )
         for i, (conv, activation) in enumerate(zip(self.convs, self.activations, strict=True)):
             y = activation(conv(stencil, x))
             x = x + y if i else y

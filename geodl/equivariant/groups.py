@@ -24,7 +24,13 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from geodl._core.checks import as_shape, check, is_concrete
-from geodl.equivariant._representations import REAL, Group, Irrep, Representation
+from geodl.equivariant._representations import (
+    REAL,
+    Group,
+    Irrep,
+    Representation,
+    check_orthogonal,
+)
 from geodl.manifolds import SO3
 
 
@@ -99,19 +105,13 @@ class PlanarGroup(Group):
     def validate(self, g: Any) -> None:
         if jnp.shape(g)[-2:] != (2, 2):
             raise ValueError(f"{self}: elements have shape (..., 2, 2), got {jnp.shape(g)}")
-        if is_concrete(g):
+        check_orthogonal(str(self), g, self.reflections)
+        if self.order is not None and is_concrete(g):
             g = np.asarray(g, np.float64)
-            # "not >": NaN passes, and comes out as NaN
-            off = np.max(np.abs(np.swapaxes(g, -2, -1) @ g - np.eye(2)), (-2, -1))
-            check(~(off > 1e-3), f"{self}: elements are orthogonal matrices, off by", off)
-            if not self.reflections:
-                det = np.linalg.det(g)
-                check(~(det < 0), f"{self} has no reflections: det", det)
-            if self.order is not None:
-                z = g[..., 0, 0] + 1j * g[..., 1, 0]
-                turns = np.angle(z) * self.order / (2 * np.pi)
-                off = np.abs(turns - np.round(turns))
-                check(~(off > 1e-3 * self.order), f"{self}: off a rotation of it by (turns/N)", off)
+            z = g[..., 0, 0] + 1j * g[..., 1, 0]
+            turns = np.angle(z) * self.order / (2 * np.pi)
+            off = np.abs(turns - np.round(turns))
+            check(~(off > 1e-3 * self.order), f"{self}: off a rotation of it by (turns/N)", off)
 
     # --- irreducible representations --------------------------------------------------------------------------
 
@@ -320,12 +320,7 @@ class SpaceRotations(Group):
     def validate(self, g: Any) -> None:
         if jnp.shape(g)[-2:] != (3, 3):
             raise ValueError(f"{self}: elements have shape (..., 3, 3), got {jnp.shape(g)}")
-        if is_concrete(g):
-            g = np.asarray(g, np.float64)
-            off = np.max(np.abs(np.swapaxes(g, -2, -1) @ g - np.eye(3)), (-2, -1))
-            check(~(off > 1e-3), f"{self}: elements are orthogonal matrices, off by", off)
-            det = np.linalg.det(g)
-            check(~(det < 0), f"{self} has no reflections: det", det)
+        check_orthogonal(str(self), g, reflections=False)
 
     def irrep(self, degree: int) -> Representation:
         """The irreducible representation of a degree: 0 (scalars) or 1 (vectors)."""

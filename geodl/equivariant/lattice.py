@@ -38,7 +38,11 @@ def plaquettes(theta: Float[Array, "*batch 2 n m"]) -> Float[Array, "*batch n m"
 
     Returns:
         Angles, invariant under transformations at the sites.
+
+    Raises:
+        ValueError: Not links in two directions.
     """
+    _check("plaquettes", theta)
     a, b = theta[..., 0, :, :], theta[..., 1, :, :]
     return a + _from(b, 0) - _from(a, 1) - b
 
@@ -59,7 +63,11 @@ def gauge_transform(
 
     Returns:
         The links in the other gauge.
+
+    Raises:
+        ValueError: Not links in two directions, or angles of other sites.
     """
+    _check("gauge_transform", theta, alpha.shape[-2:])
     return wrap(theta + jnp.stack([alpha - _from(alpha, mu) for mu in (0, 1)], -3))
 
 
@@ -82,11 +90,12 @@ def convolution(
         Features of the same kind.
 
     Raises:
-        ValueError: The kernel is not of that shape.
+        ValueError: The kernel is not of that shape, or links and fields are not of one lattice.
 
     Reference:
         Favoni, Ipp, Müller & Schuh (2022).
     """
+    _check("convolution", theta, psi.shape[-3:-1])
     kernel = jnp.asarray(kernel)
     if kernel.ndim != 3 or kernel.shape[:2] != (5, psi.shape[-1]):
         raise ValueError(
@@ -168,6 +177,15 @@ class GaugeCoupling(distrax.Bijector):
             )
         line = (jnp.arange(shape[across]) - self._offset) % STRIPE
         return jnp.broadcast_to(line[None] if across else line[:, None], shape)
+
+
+def _check(name, theta, sites=None):
+    """Raise for what are not links in two directions, of a lattice of (n, m) sites where they are given."""
+    lattice = theta.shape[-2:] if sites is None else sites
+    if theta.shape[-3:] != (2, *lattice):
+        raise ValueError(
+            f"lattice.{name}: links (..., 2, {', '.join(map(str, sites or ('n', 'm')))}) are needed, got {theta.shape}"
+        )
 
 
 def _from(f, mu):

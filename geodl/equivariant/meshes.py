@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from geodl._core.checks import check_positive
+from geodl._core.checks import check, check_positive
 from geodl.equivariant.gauge import Neighborhoods
 
 
@@ -32,15 +32,31 @@ class TriangleMesh:
         faces: (m, 3) indices of vertices, counterclockwise as seen from outside.
 
     Raises:
-        ValueError: An edge without exactly one triangle on either side, or a vertex where several sheets meet.
+        ValueError: Other shapes, indices of no vertices, an edge without length, or one without exactly one triangle on
+            either side; a vertex in no triangle, or where several sheets meet.
     """
 
     vertices: np.ndarray
     faces: np.ndarray
 
     def __post_init__(self):
-        object.__setattr__(self, "vertices", np.asarray(self.vertices, np.float64))
-        object.__setattr__(self, "faces", np.asarray(self.faces, np.int64))
+        v, faces = np.asarray(self.vertices, np.float64), np.asarray(self.faces)
+        if v.ndim != 2 or v.shape[1] != 3 or not len(v) or not np.all(np.isfinite(v)):
+            raise ValueError(f"TriangleMesh: finite vertices (n, 3) are needed, got {v.shape}")
+        indices = np.issubdtype(faces.dtype, np.integer) and np.all((faces >= 0) & (faces < len(v)))
+        if faces.ndim != 2 or faces.shape[1] != 3 or not indices:
+            raise ValueError(
+                f"TriangleMesh: faces (m, 3) of indices of the {len(v)} vertices are needed, got {faces.shape} "
+                f"of {faces.dtype}"
+            )
+        lengths = np.linalg.norm(v[faces] - v[np.roll(faces, 1, 1)], axis=-1)
+        check(
+            np.all(lengths > 0, 1),
+            "TriangleMesh: an edge has no length in triangle",
+            np.arange(len(faces)),
+        )
+        object.__setattr__(self, "vertices", v)
+        object.__setattr__(self, "faces", faces.astype(np.int64))
         self._rings  # noqa: B018 - checks the mesh
 
     @functools.cached_property
@@ -280,7 +296,14 @@ def torus_mesh(around: int, across: int, ratio: float = 0.4) -> TriangleMesh:
 
     Returns:
         The mesh, of ``around`` times ``across`` vertices.
+
+    Raises:
+        ValueError: The small radius is not between 0 and 1, or fewer than 3 vertices on a circle.
     """
+    if not 0 < ratio < 1 or min(around, across) < 3:
+        raise ValueError(
+            f"torus_mesh: 3 vertices on each circle and a ratio in (0, 1) are needed, got {around}, {across}, {ratio}"
+        )
     a, b = np.meshgrid(
         2 * np.pi * np.arange(around) / around,
         2 * np.pi * np.arange(across) / across,

@@ -27,7 +27,7 @@ from jax import Array, lax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from geodl._core.checks import as_float, check_dim
+from geodl._core.checks import as_float, check_dim, check_nonnegative
 from geodl._core.records import as_pytree
 from geodl.infinite import duals
 from geodl.nn import Net
@@ -112,7 +112,7 @@ def kernels(
         NNGP and NTK (n1, n2); (n1, n2, P, P) where features with positions come out.
 
     Raises:
-        ValueError: inputs of different shapes.
+        ValueError: inputs of different shapes, or numbers for inputs.
 
     Example:
         >>> import jax.numpy as jnp
@@ -124,8 +124,10 @@ def kernels(
     """
     x1 = as_float(x1)
     x2 = x1 if x2 is None else as_float(x2)
-    if x1.shape[1:] != x2.shape[1:]:
-        raise ValueError(f"kernels: inputs of one shape are needed, got {x1.shape} and {x2.shape}")
+    if x1.ndim < 2 or x1.shape[1:] != x2.shape[1:]:
+        raise ValueError(
+            f"kernels: inputs (n, *shape) of one shape are needed, got {x1.shape} and {x2.shape}"
+        )
     dtype = jnp.result_type(x1, x2)
     x1, x2 = x1.astype(dtype), x2.astype(dtype)
 
@@ -253,8 +255,11 @@ def dense(width: int, weight_std: float = 1.0, bias_std: float = 0.0) -> Layer:
 
     Returns:
         The layer.
+
+    Raises:
+        ValueError: the width is no positive integer, or a standard deviation negative.
     """
-    check_dim("dense: width", width)
+    check_size("dense", width, weight_std, bias_std)
 
     def init(key, shape):
         if len(shape) != 1:
@@ -271,6 +276,13 @@ def dense(width: int, weight_std: float = 1.0, bias_std: float = 0.0) -> Layer:
         return linear(pair, lambda k: k, weight_std, bias_std)
 
     return layer(init, apply, kernel)
+
+
+def check_size(name: str, width: int, weight_std: float, bias_std: float) -> None:
+    """Raise where the width of a layer or a standard deviation is none."""
+    check_dim(f"{name}: width", width)
+    check_nonnegative(f"{name}: weight_std", weight_std)
+    check_nonnegative(f"{name}: bias_std", bias_std)
 
 
 def weights(key: Array, inputs: Shape, width: int) -> Params:

@@ -22,13 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from geodl._core.checks import check_dim
 from geodl.equivariant.groups import PlanarGroup
 from geodl.equivariant.steerable import average_pool as _average_pool
 from geodl.infinite.layers import (
     Inputs,
     Layer,
     affine,
+    check_size,
     kernel_of,
     layer,
     linear,
@@ -58,7 +58,8 @@ def lifting_conv(
     Raises:
         ValueError: another group, an even side.
     """
-    _check("lifting_conv", group, width, side)
+    check_size("lifting_conv", width, weight_std, bias_std)
+    _check("lifting_conv", group, side)
 
     def table(height):
         if side is None:
@@ -89,7 +90,8 @@ def group_conv(
     Raises:
         ValueError: a group other than C_N or D_N with N = 1, 2 or 4, an even side.
     """
-    _check("group_conv", group, width, side)
+    check_size("group_conv", width, weight_std, bias_std)
+    _check("group_conv", group, side)
 
     def table(height):
         return _table(group, height, side, True)
@@ -97,8 +99,7 @@ def group_conv(
     return _conv("group_conv", table, len(group), group, width, False, weight_std, bias_std)
 
 
-def _check(name, group, width, side):
-    check_dim(f"{name}: width", width)
+def _check(name, group, side):
     if group.order not in (1, 2, 4):
         raise ValueError(f"{name}: {group} does not map pixels to pixels, C_4 and D_4 do")
     if side is not None and (side < 1 or side % 2 == 0):

@@ -21,11 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from geodl._core.checks import check_dim
 from geodl.equivariant.harmonics import RotationTransform, SphereTransform
 from geodl.infinite.layers import (
     Inputs,
     Layer,
+    check_size,
     kernel_of,
     layer,
     linear,
@@ -55,7 +55,7 @@ def sphere_conv(
     Raises:
         ValueError: the features' transform has fewer degrees than the image's, or not all orders.
     """
-    check_dim("sphere_conv: width", width)
+    check_size("sphere_conv", width, weight_std, bias_std)
     _check_orders("sphere_conv", rotation)
     degrees = image.degrees
     if rotation.degrees < degrees:
@@ -110,7 +110,7 @@ def rotation_conv(
     Raises:
         ValueError: the transform has not all orders.
     """
-    check_dim("rotation_conv: width", width)
+    check_size("rotation_conv", width, weight_std, bias_std)
     _check_orders("rotation_conv", rotation)
     ends = np.cumsum([0, *((2 * l + 1) ** 2 for l in range(rotation.degrees))])
 

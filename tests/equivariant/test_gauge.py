@@ -33,6 +33,8 @@ from geodl.equivariant.meshes import torus_mesh
 from geodl.equivariant.steerable import Fourier, Kernel, Norm, SteerableConv, invariants
 from geodl.manifolds import Euclidean, Hyperboloid, PoincareBall, Sphere, Torus, poincare
 from geodl.nn import functional
+from tests.devices import on_devices
+from tests.manifolds.foreign import HalfSpace
 
 
 GOLDEN = np.pi * (3 - 5**0.5)
@@ -378,7 +380,9 @@ def test_given_frames(x64):
     found = gauge_of_vectors(Sphere(2), points, frames)
     columns = Sphere(2).from_frame(points[:, None], jnp.swapaxes(found, -1, -2))
     np.testing.assert_allclose(columns, frames, atol=1e-14)
-    with pytest.raises(ValueError, match="must be orthonormal"):
+    with pytest.raises(
+        ValueError, match="gauge_of_vectors: vectors: orthogonal matrices are needed"
+    ):
         gauge_of_vectors(Sphere(2), points, 1.1 * frames)
 
 
@@ -431,15 +435,90 @@ def test_tables_are_arguments_and_gradients_finite(key):
     assert jnp.isnan(slopes(bound, zeros * jnp.nan)[0]).all()
 
 
+@pytest.mark.slow
+def test_a_batch_over_eight_devices():
+    one, eight = (on_devices("tests.equivariant.parallel", n) for n in (1, 8))
+    assert (one.pop("devices"), eight.pop("devices")) == (1, 8)
+    assert eight == pytest.approx(one, rel=1e-5)
+
+
+def test_fields_of_a_batch_one_by_one(key):
+    """Leading axes, vmap and a loop are the same; integers are numbers, bfloat16 goes through."""
+    group, radius, near = seen("torus")
+    kind = FieldType([(group.irrep(m), 1) for m in range(3)])
+    net = gauge_conv(kind, kind, stencil(near, group, radius))
+    params, x = net.init(key), jax.random.normal(key, (3, len(near.indices), kind.dim))
+    once = net.apply(params, x)
+    np.testing.assert_allclose(jax.jit(jax.vmap(net.bind(params)))(x), once, atol=1e-5)
+    np.testing.assert_allclose(jnp.stack([net.apply(params, f) for f in x]), once, atol=1e-5)
+    ones = jnp.ones(x.shape[1:], int)
+    np.testing.assert_allclose(net.apply(params, ones), net.apply(params, ones * 1.0), atol=1e-6)
+    rough = net.apply(params, x.astype(jnp.bfloat16))
+    np.testing.assert_allclose(rough, once, atol=0.1)
+
+
+def test_a_space_of_the_users_own(key):
+    """The half-plane, with the base class alone, sees what the hyperboloid sees; the isometry may turn frames over."""
+    mine, ours, group = HalfSpace(2), Hyperboloid(2, 1.0), o2()
+    x = jnp.asarray(np.random.default_rng(0).uniform([-1, 0.5], [1, 2], (40, 2)), jnp.float32)
+    kind, scalar = everything(group), FieldType([(group.trivial, 1)])
+    f = jnp.sin(3 * x[:, :1])
+
+    def output(space, points):
+        near = neighborhoods(space, points, 0.1, 0.9)
+        net = gauge_net(scalar, kind, scalar, stencil(near, group, 0.9), 1, Norm)
+        return net.apply(net.init(key), f)
+
+    here = output(mine, x)
+    assert jnp.std(here) > 0.01
+    np.testing.assert_allclose(here, output(ours, mine.to_hyperboloid(x)), atol=1e-4)
+
+
+def test_coincident_points_share_what_they_see(key):
+    """Each point twice, with half the weight: the same output, finite gradients in the points."""
+    x = jnp.asarray(sphere_points(50)[0], jnp.float32)
+    kind, group = FieldType([(so2().irrep(m), 1) for m in range(3)]), so2()
+    f = jax.random.normal(key, (50, kind.dim))
+
+    def output(x, f):
+        near = neighborhoods(Sphere(2), x, 4 * np.pi / len(x), 0.9)
+        net = gauge_conv(kind, kind, stencil(near, group, 0.9))
+        return net.apply(net.init(key), f)
+
+    twice = output(jnp.concatenate([x, x]), jnp.concatenate([f, f]))
+    np.testing.assert_allclose(twice[:50], output(x, f), atol=1e-5)
+    np.testing.assert_allclose(twice[50:], output(x, f), atol=1e-5)
+
+
 def test_what_is_refused(key):
     points = jnp.asarray(torus_points(30)[0], jnp.float32)
     with pytest.raises(ValueError, match="radius must be positive"):
         neighborhoods(Torus(2), points, 1.0, 0.0)
     with pytest.raises(ValueError, match="every point must see one, points in reach, got 0"):
         neighborhoods(Torus(2), points[:1], 1.0, 0.1, points[:1] + 1)
+    with pytest.raises(ValueError, match=r"radius must be below 3.14 on Torus\(dim=2\), got 4.0"):
+        neighborhoods(Torus(2), points, 1.0, 4.0)
+    with pytest.raises(ValueError, match=r"one weight or \(34,\) are needed, got \(3,\)"):
+        neighborhoods(Torus(2), points, np.ones(3), 1.5)
+    with pytest.raises(ValueError, match=r"points \('n', 3\) are needed, got \(34, 2\)"):
+        neighborhoods(Sphere(2), points, 1.0, 1.5)
+    with pytest.raises(ValueError, match="must lie on the unit sphere"):
+        neighborhoods(Sphere(2), jnp.ones((4, 3)), 1.0, 1.5)
+    with pytest.raises(ValueError, match="1 to 2 nearest points are needed"):
+        polar_neighborhoods(Torus(2), points[:2], 1.0)
     near = neighborhoods(Torus(2), points, 1.0, 1.5)
     with pytest.raises(ValueError, match=r"SO\(3\) does not act on 2 dimensions"):
         stencil(near, so3(), 0.5)
+    with pytest.raises(ValueError, match=r"stencil: radius must be positive, got -1\.0"):
+        stencil(near, so2(), -1.0)
+    with pytest.raises(ValueError, match="radial functions and a degree >= 0 are needed, got 0, 4"):
+        stencil(near, so2(), 0.5, 0)
+    with pytest.raises(ValueError, match=r"SO\(3\) does not act on 2 dimensions"):
+        random_gauge(Torus(2), points, so3(), key)
+    with pytest.raises(ValueError, match="in_gauge: frames: orthogonal matrices are needed"):
+        near.in_gauge(2 * own_gauge(Torus(2), points))
+    with pytest.raises(ValueError, match=r"in_gauge: frames .* are needed, got \(5, 2, 2\)"):
+        near.in_gauge(own_gauge(Torus(2), points[:5]))
     mirrored = near.in_gauge(random_gauge(Torus(2), points, o2(), key))
     with pytest.raises(ValueError, match=r"SO\(2\) has no reflections"):
         stencil(mirrored, so2(), 0.5)
@@ -447,6 +526,12 @@ def test_what_is_refused(key):
     net = gauge_conv(kind, kind, stencil(near, so2(), 0.5, 1, 0))
     with pytest.raises(ValueError, match=r"features \(..., points, 1\) are needed"):
         net.apply(net.init(key), jnp.zeros((len(points), 2)))
+    with pytest.raises(ValueError, match="features of 34 or more points are needed, got 20"):
+        net.apply(net.init(key), jnp.zeros((20, 1)))
+    few = stencil(neighborhoods(Torus(2), points, 1.0, 1.5, points[:9]), so2(), 0.5)
+    net = gauge_net(kind, kind, kind, few, 1)
+    with pytest.raises(ValueError, match="all points see and are seen, got 9 that see and 34"):
+        net.apply(net.init(key), jnp.zeros((34, 1)))
 
 
 def ambient_frames(x):

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -100,3 +101,13 @@ def test_what_is_no_coupling():
         lattice.GaugeCoupling(0, 4, conditioner)
     with pytest.raises(ValueError, match=r"a multiple of 4 sites .* got \(6, 6\)"):
         lattice.GaugeCoupling(1, 0, conditioner).forward(jnp.zeros((2, 6, 6)))
+
+
+def test_links_of_another_lattice(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=r"links \(..., 2, n, m\) are needed, got \(3, 4, 4\)"):
+        lattice.plaquettes(jnp.ones((3, 4, 4)))
+    with pytest.raises(ValueError, match=r"links \(..., 2, 5, 4\) are needed, got \(2, 4, 4\)"):
+        lattice.gauge_transform(jnp.ones((2, 4, 4)), jnp.ones((5, 4)))
+    with pytest.raises(ValueError, match=r"convolution: links \(..., 2, 4, 5\) are needed"):
+        lattice.convolution(jnp.ones((2, 4, 4)), jnp.ones((4, 5, 1), complex), jnp.ones((5, 1, 1)))

@@ -108,6 +108,16 @@ def test_what_is_no_closed_surface():
         TriangleMesh(sphere_mesh(0).vertices, faces[1:])
     with pytest.raises(ValueError, match="on one side"):
         TriangleMesh(sphere_mesh(0).vertices, np.concatenate([faces, faces[:1]]))
+    with pytest.raises(ValueError, match="around vertex 12 are not one fan"):
+        TriangleMesh(np.concatenate([sphere_mesh(0).vertices, np.ones((1, 3))]), faces)
+    with pytest.raises(ValueError, match=r"faces .* of indices of the 11 vertices are needed"):
+        TriangleMesh(sphere_mesh(0).vertices[1:], faces)
+    with pytest.raises(ValueError, match=r"finite vertices .* are needed"):
+        TriangleMesh(sphere_mesh(0).vertices * np.nan, faces)
+    with pytest.raises(ValueError, match="an edge has no length in triangle, got 20"):
+        TriangleMesh(sphere_mesh(0).vertices, np.concatenate([faces, [[0, 0, 1]]]))
+    with pytest.raises(ValueError, match=r"a ratio in \(0, 1\) are needed"):
+        torus_mesh(8, 6, 1.5)
     with pytest.raises(ValueError, match="radius must be positive"):
         sphere_mesh(0).neighborhoods(-1.0)
     with pytest.raises(ValueError, match="are no neighbors"):

@@ -127,17 +127,21 @@ def test_era_interim(data_dir):
 @pytest.mark.slow
 def test_digits_end(tmp_path):
     config = digits.Digits(
-        epochs=1,
-        models=("gauge",),
         rotated=(True,),
+        seeds=(0,),
+        pictures=64,
         points=(60, 30, 20),
         radii=(0.8, 1.3),
         fields=(2, 2),
+        steps=3,
+        planar_steps=3,
         test=20,
         root=str(tmp_path),
     )
-    (found,) = digits.run(config).values()
-    assert 0 <= found["rotated_accuracy"] <= 100
+    scored = digits.run(config)
+    assert {cell.model for cell in scored} == {"gauge", "spherical", "planar"}
+    assert all(0 <= found["rotated_accuracy"] <= 100 for found in scored.values())
+    assert digits.run(config) == scored
 
 
 @pytest.mark.slow

@@ -43,6 +43,10 @@ def test_what_is_no_convex_polyhedron():
         polyhedra.measure(np.concatenate([CUBE, [[0.1, 0.2, 0.0]]]))
     with pytest.raises(ValueError, match="1 of 9 points"):  # in the middle of an edge
         polyhedra.measure(np.concatenate([CUBE, [[1.0, 1.0, 0.0]]]))
+    with pytest.raises(ValueError, match=r"finite points \(n, 3\) are needed, got \(8, 2\)"):
+        polyhedra.measure(np.ones((8, 2)))
+    with pytest.raises(ValueError, match="finite points"):
+        polyhedra.measure(np.full((8, 3), np.nan))
     with pytest.raises(ValueError, match="the 4 points do not span space"):
         polyhedra.measure(np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0.0]]))
 

@@ -147,6 +147,8 @@ def test_lattices_that_are_none():
         Phi4(7)
     with pytest.raises(ValueError, match="got 2"):
         U1(2)
+    with pytest.raises(ValueError, match="m2 must be finite, got nan"):
+        Phi4(8, float("nan"))
     with pytest.raises(ValueError, match=r"lam must be positive .* got -1"):
         Phi4(8, lam=-1)
 

@@ -39,22 +39,22 @@ def test_pictures_and_masks(key):
     images = np.zeros((6, 8, 8), np.float32)
     images[:, 1:7, 1:7] = 1
     labels = np.arange(6)
-    plain = data.on_sphere(key, images, labels, GRID, rotated=False, batch=4)
+    plain = data.on_sphere(key, images, labels, data.points(GRID), rotated=False, batch=4)
     assert plain.images.shape == (6, 16, 32, 1) and plain.masks.shape == (6, 16, 32)
     # The digit is at the south pole, and nothing at the north.
     assert (plain.images[:, -1] > 0.99).all() and not plain.images[:, :6].any()
     np.testing.assert_array_equal(plain.masks[:, -1, 0], labels + 1)
-    rotated = data.on_sphere(key, images, labels, GRID, rotated=True)
+    rotated = data.on_sphere(key, images, labels, data.points(GRID), rotated=True)
     assert rotated.images[:, :6].any() and not np.allclose(rotated.images[0], rotated.images[1])
     # A rotation keeps the area.
     weights = np.array(GRID.weights)[:, None, None]
     areas = [np.sum(weights * s.images, (1, 2, 3)) for s in (plain, rotated)]
     np.testing.assert_allclose(*areas, rtol=0.1)
-    four = data.on_sphere(key, images, labels, GRID, rotated=False, digits=4)
+    four = data.on_sphere(key, images, labels, data.points(GRID), rotated=False, digits=4)
     assert (np.array([len(np.unique(m)) for m in four.masks]) > 2).any()
     assert all(label + 1 in np.unique(m) for m, label in zip(four.masks, labels, strict=True))
     with pytest.raises(ValueError, match="1 to 4 digits"):
-        data.on_sphere(key, images, labels, GRID, rotated=False, digits=5)
+        data.on_sphere(key, images, labels, data.points(GRID), rotated=False, digits=5)
 
 
 @pytest.mark.parametrize(

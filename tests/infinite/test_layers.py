@@ -157,5 +157,13 @@ def test_what_does_not_fit_is_named():
         infinite.kernels(net, np.ones((2, 3, 3, 1)))
     with pytest.raises(ValueError, match="dense: vectors are needed"):
         net.init(jax.random.key(0), (3, 3, 1))
+    with pytest.raises(
+        ValueError, match=r"inputs \(n, \*shape\) of one shape are needed, got \(3,\)"
+    ):
+        infinite.kernels(infinite.dense(1), jnp.ones(3))
+    with pytest.raises(ValueError, match=r"dense: weight_std must be at least 0, got -1\.0"):
+        infinite.dense(1, -1.0)
+    with pytest.raises(ValueError, match="dense: bias_std must be at least 0, got nan"):
+        infinite.dense(1, 1.0, float("nan"))
     with pytest.raises(ValueError, match="dense: width: dim must be a positive integer, got 0"):
         infinite.dense(0)
