@@ -42,8 +42,8 @@ def convolve(f: Array, spectrum: tuple[Array, ...]) -> Array:
         x = _rows(f, low, high)
         z = jnp.matmul(x, psi, precision="highest")
         n = min(high, f.shape[1])
-        z = z.reshape(high - low, high, 2, f.shape[5], 2, n, -1)
-        z = jnp.transpose(z, (1, 5, 0, 2, 4, 3, 6))
+        z = z.reshape(high - low, f.shape[5], high, 2, 2, n, -1)
+        z = jnp.transpose(z, (2, 5, 0, 3, 4, 1, 6))
         parts.append(jnp.pad(z, [(0, len(f) - high), (0, f.shape[1] - n), *[(0, 0)] * 5]))
     return jnp.concatenate(parts, 2)
 
@@ -63,17 +63,21 @@ def to_sphere(f: Array, column: Array) -> Array:
         x = _rows(f, low, high)
         c = jnp.transpose(column[: min(high, f.shape[1]), low:high], (1, 2, 0, 3, 4))
         z = jnp.matmul(x, c.reshape(high - low, x.shape[-1], -1), precision="highest")
-        z = jnp.moveaxis(z.reshape(high - low, high, 2, f.shape[5], -1), 0, 1)
+        z = z.reshape(high - low, f.shape[5], high, 2, -1)
+        z = jnp.transpose(z, (2, 0, 3, 1, 4))
         parts.append(jnp.pad(z, [(0, len(f) - high), *[(0, 0)] * 4]))
     z = jnp.concatenate(parts, 1)
     return z * along(np.sqrt(4 * np.pi * (2 * np.arange(len(f)) + 1)), z, 1)
 
 
 def _rows(f, low, high):
-    """Coefficients of the degrees from low to high as matrices (l, (m, s, batch), (t, n, in))."""
+    """Coefficients of the degrees from low to high as matrices (l, (batch, m, s), (t, n, in)).
+
+    The batch comes first, or it could not be split over devices.
+    """
     x = f[:high, : min(high, f.shape[1]), low:high]
-    x = jnp.transpose(x, (2, 0, 3, 5, 4, 1, 6))
-    return x.reshape(high - low, high * 2 * x.shape[3], -1)
+    x = jnp.transpose(x, (2, 5, 0, 3, 4, 1, 6))
+    return x.reshape(high - low, f.shape[5] * high * 2, -1)
 
 
 def pointwise(

@@ -116,9 +116,7 @@ class DenseTable:
 
 def batched(table, x, axis):
     """For each (m, n) the product of the table, or its transpose, with x."""
-    columns = x.reshape(*x.shape[:3], -1)
-    y = lax.dot_general(table, columns, (((axis,), (2,)), ((0, 1), (0, 1))), precision="highest")
-    return y.reshape(*y.shape[:3], *x.shape[3:])
+    return product(table, x, ((axis,), (2,)), ((0, 1), (0, 1)))
 
 
 @register_record
@@ -209,12 +207,12 @@ def fourier(orders, points, dtype):
 
 def matmul(fourier, x, transposed=False):
     """The Fourier matrix (2, m, points) along the leading axis, or leading two axes, of x."""
-    matrix = fourier.reshape(-1, fourier.shape[-1])
-    if transposed:
-        y = jnp.matmul(matrix.T, x.reshape(len(matrix), -1), precision="highest")
-        return y.reshape(-1, *x.shape[2:])
-    y = jnp.matmul(matrix, x.reshape(len(x), -1), precision="highest")
-    return y.reshape(*fourier.shape[:2], *x.shape[1:])
+    return product(fourier, x, ((0, 1), (0, 1)) if transposed else ((2,), (0,)))
+
+
+def product(a, b, contracted, batched=((), ())):
+    """``lax.dot_general``; one axis of many is not made before it, along which a batch could not be split."""
+    return lax.dot_general(a, b, (contracted, batched), precision="highest")
 
 
 # With c = cos and s = sin of m alpha and n gamma, in that order, and d and d' the small d of (m, n) and (m, -n),
@@ -226,20 +224,14 @@ def matmul(fourier, x, transposed=False):
 def sines(f, of_alpha, of_gamma):
     """Products with the sines and cosines: (s, m, t, n, beta, ...) of (alpha, gamma, beta, ...)."""
     x = matmul(of_alpha, f)
-    flat = x.reshape(-1, x.shape[2], math.prod(x.shape[3:]))
-    matrix = of_gamma.reshape(-1, of_gamma.shape[-1])
-    matrices = jnp.broadcast_to(matrix, (len(flat), *matrix.shape))
-    y = lax.dot_general(matrices, flat, (((2,), (1,)), ((0,), (0,))), precision="highest")
-    return y.reshape(*of_alpha.shape[:2], *of_gamma.shape[:2], *f.shape[2:])
+    matrices = jnp.broadcast_to(of_gamma, (*x.shape[:2], *of_gamma.shape))
+    return product(matrices, x, ((4,), (2,)), ((0, 1), (0, 1)))
 
 
 def sines_transposed(waves, of_alpha, of_gamma):
     """(alpha, gamma, beta, ...) of (s, m, t, n, beta, ...)."""
-    matrix = of_gamma.reshape(-1, of_gamma.shape[-1])
-    flat = waves.reshape(math.prod(waves.shape[:2]), len(matrix), -1)
-    matrices = jnp.broadcast_to(matrix, (len(flat), *matrix.shape))
-    y = lax.dot_general(matrices, flat, (((1,), (1,)), ((0,), (0,))), precision="highest")
-    y = y.reshape(*waves.shape[:2], matrix.shape[-1], *waves.shape[4:])
+    matrices = jnp.broadcast_to(of_gamma, (*waves.shape[:2], *of_gamma.shape))
+    y = product(matrices, waves, ((2, 3), (2, 3)), ((0, 1), (0, 1)))
     return matmul(of_alpha, y, transposed=True)
 
 
