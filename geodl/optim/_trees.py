@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from geodl._core.checks import is_shape
-from geodl._core.platform import cpu_barrier
 from geodl.manifolds import Manifold
 
 
@@ -106,6 +105,6 @@ def carried(tree: Any, points: Any, params: Any, components: Any) -> Any:
     """Components at the parameters of what has been remembered at the points."""
 
     def carry(space, x, y, a):
-        return cpu_barrier(space.transport_frame(x, y, a)) if is_curved(space, y) else a
+        return space.transport_frame(x, y, a) if is_curved(space, y) else a
 
     return over(tree, carry, points, params, components)

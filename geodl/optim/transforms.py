@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from geodl._core.platform import cpu_barrier
 from geodl._core.reductions import dot, scale
 from geodl.optim._trees import (
     Manifolds,
@@ -44,7 +43,7 @@ def riemannian_gradient(manifolds: Manifolds) -> optax.GradientTransformation:
         if not is_point(space, x):
             return g
         along = jax.vjp(lambda a: space.from_frame(x, a), zero_components(space, x))[1]
-        return cpu_barrier(along(g)[0])
+        return along(g)[0]
 
     def init(params):
         over(at(manifolds, params), check_points, params)
