@@ -17,6 +17,7 @@ from geodl.optim._trees import (
     carried,
     check_points,
     from_origin,
+    is_function,
     is_point,
     last_points,
     over,
@@ -79,7 +80,7 @@ def apply_updates(manifolds: Manifolds, params: Any, updates: Any) -> Any:
         return space.project(x) if is_point(space, x) else x
 
     new = over(at(manifolds, params), step, params, updates)
-    return over(at(manifolds, new), project, new) if callable(manifolds) else new
+    return over(at(manifolds, new), project, new) if is_function(manifolds) else new
 
 
 class MomentumState(NamedTuple):
