@@ -90,8 +90,8 @@ def measure(config: Plane, tree: trees.Tree, folder: Path) -> list[dict[str, flo
     parts = train.cached_map(figures, chunks, folder, depends=(tree.parents, lengths))
     rows = []
     for k, (length, drawing) in enumerate(zip(lengths, drawings, strict=True)):
-        distortion, *others = (metrics.Distortion(*map(float, p["distortion"][k])) for p in parts)
-        ranking, *more = (metrics.Ranking(*map(float, p["ranking"][k])) for p in parts)
+        distortion, *others = (metrics.Distortion(*p["distortion"][k].tolist()) for p in parts)
+        ranking, *more = (metrics.Ranking(*p["ranking"][k].tolist()) for p in parts)
         distortion, ranking = sum(others, distortion), sum(more, ranking)
         place = {"nodes": n, "length": float(length), "radius": float(drawing.radii().max())}
         rows.append(place | summary(distortion, ranking))
