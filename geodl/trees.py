@@ -33,7 +33,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl._core.checks import as_floats, check_positive
+from geodl._core.checks import as_floats, check, check_positive
 from geodl._core.records import register_record
 from geodl._core.reductions import binade, dot, safe_sqrt
 from geodl._core.special import asinhc
@@ -355,8 +355,15 @@ class Drawing:
     """(n,)"""
 
     def dist(self, i: ArrayLike, j: ArrayLike) -> Array:
-        """Distances of the nodes i and j, integer arrays that broadcast; gradients are those in lengths and angles."""
+        """Distances of the nodes i and j, integer arrays that broadcast; gradients are those in lengths and angles.
+
+        Raises:
+            ValueError: there is no such node (under jit some other is taken).
+        """
         i, j = jnp.broadcast_arrays(jnp.asarray(i), jnp.asarray(j))
+        n = len(self.depths)
+        for k in (i, j):
+            check((k >= 0) & (k < n), f"Drawing.dist: nodes are 0, ..., {n - 1}", k)
         lower = self.depths[i] >= self.depths[j]
         i, j = jnp.where(lower, i, j), jnp.where(lower, j, i)
         ahead = self.depths[i] - self.depths[j]
@@ -419,11 +426,18 @@ def embed(tree: Tree, length: ArrayLike, angles: ArrayLike | None = None) -> Dra
         The drawing, whose distances are of the dtype of the lengths.
 
     Raises:
-        ValueError: a length is not positive.
+        ValueError: a length is not positive, or lengths or angles are not one for each node.
     """
     check_positive("embed: the length of an edge", length)
-    length = jnp.broadcast_to(as_floats(length), tree.depths.shape)
+    n = len(tree.depths)
+    if jnp.shape(length) not in ((), (n,)):
+        raise ValueError(
+            f"embed: one length, or one for each of {n} nodes, got {jnp.shape(length)}"
+        )
+    length = jnp.broadcast_to(as_floats(length), (n,))
     angles = jnp.asarray(equal_angles(tree) if angles is None else angles, length.dtype)
+    if angles.shape[:1] != (n,) or angles.ndim > 2:
+        raise ValueError(f"embed: an angle or direction for each of {n} nodes, got {angles.shape}")
     depths = jnp.asarray(tree.depths, jnp.int32)
     up = [np.asarray(tree.parents, np.int32)]
     root = jnp.asarray(tree.depths == 0)[:, None]

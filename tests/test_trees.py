@@ -226,6 +226,12 @@ def test_other_bad_input_is_named():
     assert tree.depths.max() == 1
     with pytest.raises(ValueError, match="must be positive, got 0"):
         trees.embed(tree, 0.0)
+    with pytest.raises(ValueError, match=r"one for each of 3 nodes, got \(2,\)"):
+        trees.embed(tree, np.ones(2))
+    with pytest.raises(ValueError, match=r"direction for each of 3 nodes, got \(5,\)"):
+        trees.embed(tree, 1.0, np.zeros(5))
+    with pytest.raises(ValueError, match=r"nodes are 0, ..., 2, got 3"):
+        trees.embed(tree, 1.0).dist(0, np.array([1, 3]))
     with pytest.raises(ValueError, match="above 1, got 1"):
         trees.edge_length(tree, 1.0)
     with pytest.raises(ValueError, match="got 7"):

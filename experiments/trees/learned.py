@@ -38,7 +38,7 @@ class Learned:
     )
     """kind and dimension: the ball ends at a radius of 15 in float32, where two dimensions want more"""
     seeds: int = 3
-    steps: int = 6000
+    steps: int = 12_000
     """each over all pairs"""
     negatives: int = 128
     """names drawn anew in each step; those that are no ancestors of a name are its negative samples"""

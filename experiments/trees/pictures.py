@@ -53,20 +53,25 @@ def _inside(points: np.ndarray, hyperbolic: bool) -> np.ndarray:
 
 
 def distortions(
-    path: Path, curves: dict[str, list[tuple[float, float]]], flat: list[tuple[int, float]]
+    path: Path, plane: dict[str, list[dict[str, float]]], flat: dict[str, list[dict[str, float]]]
 ) -> None:
     """Mean distortion: of the construction against the length of an edge, and of Euclidean space against dimension."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for name, curve in curves.items():
-        left.loglog(*np.transpose(curve), "o-", label=name, markersize=4)
-    left.set(xlabel="length of an edge in the plane", ylabel="mean distortion")
+    for k, (name, rows) in enumerate(plane.items()):
+        left.loglog(*_curve(rows, "length"), "o-", color=f"C{k}", label=name, markersize=4)
+        if name in flat:
+            right.loglog(*_curve(flat[name], "dimension"), "s-", color=f"C{k}", markersize=4)
+    left.set(xlabel="length of an edge in the hyperbolic plane", ylabel="mean distortion")
     left.legend(frameon=False)
-    right.loglog(*np.transpose(flat), "s-", color="#c2571a", markersize=4)
-    right.set(xlabel="dimension of Euclidean space")
+    right.set(xlabel="dimension of Euclidean space, least stress")
     for ax in (left, right):
         ax.grid(alpha=0.25, which="both", linewidth=0.5)
     _save(figure, path)
+
+
+def _curve(rows, key):
+    return np.array([(row[key], row["mean"]) for row in rows]).T
 
 
 def drawing(path: Path, title: str, points: np.ndarray, edges: np.ndarray) -> None:

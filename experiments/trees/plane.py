@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,11 @@ from scipy.sparse.csgraph import dijkstra
 
 from experiments._run import Run, markdown_table
 from experiments.trees import data, metrics, pictures
-from geodl import optim, trees
+from geodl import optim, train, trees
+
+
+OF_THE_PAPER = ("smalltree", "phylo_tree", "tree-20-3", "wordnet")
+GENERATED = ("binary", "taxonomy")
 
 
 @dataclass(frozen=True)
@@ -20,15 +25,16 @@ class Plane:
     """The protocol. Graphs with cycles are replaced by a breadth-first spanning tree."""
 
     name: str = "default"
-    graphs: tuple[str, ...] = ("binary", "taxonomy")
-    """`binary`, `taxonomy`, or files of GEODL_DATA/graphs: smalltree, phylo_tree, tree-20-3, wordnet, ..."""
+    graphs: tuple[str, ...] = ("auto",)
+    """`binary`, `taxonomy`, or files of GEODL_DATA/graphs: smalltree, phylo_tree, tree-20-3, wordnet, ...; `auto`:
+    `binary` and these four where they are found, `binary` and `taxonomy` else"""
     lengths: tuple[float, ...] = (1.33, 3.0, 5.0, 8.0, 15.0)
     """of an edge, besides that which promises the distortion"""
     distortion: float = 1.01
-    rows: int = 10_000
-    """nodes whose distances to all others are measured, at most; drawn at random"""
+    pairs: int = 10_000_000
+    """that are measured of a graph, at most: nodes drawn at random with all others"""
     dimensions: tuple[int, ...] = (2, 5, 10, 20, 50, 100)
-    """of Euclidean space, for the first graph"""
+    """of Euclidean space, for graphs of up to 3,000 nodes"""
     steps: int = 500
     """of the descent of the stress there"""
     root: str = "runs"
@@ -36,57 +42,65 @@ class Plane:
 
 def run(config: Plane) -> dict[str, list[dict[str, float]]]:
     """Measure every graph at every length; table and pictures land in the run's folder."""
-    run = Run("trees-plane", config)
-    results = {name: measure(config, name) for name in config.graphs}
-    flat = [(d, euclidean(config, d)) for d in config.dimensions]
-    curves = {name: [(r["length"], r["mean"]) for r in rows] for name, rows in results.items()}
-    pictures.distortions(run.folder / "distortion.png", curves, [(d, r["mean"]) for d, r in flat])
-    edges = data.graph(config.graphs[0])
-    disk = trees.embed(trees.from_edges(edges, spanning=True), jnp.float32(1.33)).to_disk()
-    pictures.drawing(run.folder / "disk.png", config.graphs[0], np.asarray(disk), edges)
-    run.finish(table(config, results, flat), {"plane": results, "euclidean": dict(flat)})
+    names = config.graphs
+    if names == ("auto",):
+        folder = data.data_folder()
+        found = folder is not None and (folder / "graphs").exists()
+        names = ("binary", *OF_THE_PAPER) if found else GENERATED
+    run = Run("trees-plane", config, graphs=names)
+    drawn = {name: trees.from_edges(data.graph(name), spanning=True) for name in names}
+    results = {name: measure(config, tree, run.folder / name) for name, tree in drawn.items()}
+    flat = {
+        name: euclidean(config, tree, run.folder / f"{name}-euclidean")
+        for name, tree in drawn.items()
+        if len(tree.parents) <= 3000
+    }
+    pictures.distortions(run.folder / "distortion.png", results, flat)
+    first = drawn[names[0]]
+    disk = trees.embed(first, jnp.float32(1.33)).to_disk()
+    nodes = np.flatnonzero(first.depths)
+    edges = np.stack([nodes, first.parents[nodes]], 1)
+    pictures.drawing(run.folder / "disk.png", names[0], np.asarray(disk), edges)
+    run.finish(table(results, flat), {"plane": results, "euclidean": flat})
     return results
 
 
-def measure(config: Plane, name: str) -> list[dict[str, float]]:
-    """Of one graph: distortion and MAP at each length of an edge."""
-    tree = trees.from_edges(data.graph(name), spanning=True)
+def measure(config: Plane, tree: trees.Tree, folder: Path) -> list[dict[str, float]]:
+    """Of one tree: distortion and MAP at each length of an edge; what is measured is kept in the folder."""
     n = len(tree.parents)
-    drawn = np.random.default_rng(0).permutation(n)[: config.rows]
-    promised = trees.edge_length(tree, config.distortion)
-    drawings = [
-        jax.jit(partial(trees.embed, tree))(jnp.float32(t)) for t in (*config.lengths, promised)
-    ]
-    totals: list = [None] * len(drawings)
-    chunk = max(1, 1_000_000 // n)
-    for start in range(0, len(drawn), chunk):
-        rows = drawn[start : start + chunk]
+    drawn = np.random.default_rng(0).permutation(n)[: max(1, config.pairs // n)]
+    lengths = (*config.lengths, trees.edge_length(tree, config.distortion))
+    drawings = [jax.jit(partial(trees.embed, tree))(jnp.float32(t)) for t in lengths]
+
+    def figures(rows):
         hops = hops_from(tree, rows)
-        for k, (drawing, length) in enumerate(
-            zip(drawings, (*config.lengths, promised), strict=True)
-        ):
-            distances = np.asarray(_rows(drawing, jnp.asarray(rows)))
-            found = (
+        found = [
+            (
                 metrics.distortion(distances, hops, length),
                 metrics.ranking(distances, hops == 1, rows),
             )
-            old = totals[k]
-            totals[k] = (
-                found if old is None else tuple(a + b for a, b in zip(old, found, strict=True))
-            )
-    return [
-        {
-            "nodes": n,
-            "length": float(length),
-            "radius": float(drawing.radii().max()),
-            "worst": distortion.worst,
-            "mean": distortion.mean,
-            "map": ranking.map,
-        }
-        for length, drawing, (distortion, ranking) in zip(
-            (*config.lengths, promised), drawings, totals, strict=True
-        )
-    ]
+            for drawing, length in zip(drawings, lengths, strict=True)
+            for distances in [np.asarray(_rows(drawing, jnp.asarray(rows)))]
+        ]
+        distortions, rankings = zip(*found, strict=True)
+        return {"distortion": np.array(distortions), "ranking": np.array(rankings)}
+
+    chunk = max(1, 1_000_000 // n)
+    chunks = [drawn[start : start + chunk] for start in range(0, len(drawn), chunk)]
+    parts = train.cached_map(figures, chunks, folder, depends=(tree.parents, lengths))
+    rows = []
+    for k, (length, drawing) in enumerate(zip(lengths, drawings, strict=True)):
+        distortion, *others = (metrics.Distortion(*p["distortion"][k].tolist()) for p in parts)
+        ranking, *more = (metrics.Ranking(*p["ranking"][k].tolist()) for p in parts)
+        distortion, ranking = sum(others, distortion), sum(more, ranking)
+        place = {"nodes": n, "length": float(length), "radius": float(drawing.radii().max())}
+        rows.append(place | summary(distortion, ranking))
+    return rows
+
+
+def summary(distortion: metrics.Distortion, ranking: metrics.Ranking) -> dict[str, float]:
+    """The figures of the table."""
+    return {"worst": distortion.worst, "mean": distortion.mean, "map": ranking.map}
 
 
 @jax.jit
@@ -102,23 +116,31 @@ def hops_from(tree: trees.Tree, rows: np.ndarray) -> np.ndarray:
     return dijkstra(graph, directed=False, indices=rows, unweighted=True)
 
 
-def euclidean(config: Plane, dimension: int) -> dict[str, float]:
-    """The first graph in Euclidean space: least relative stress, from classical scaling of the distances."""
-    tree = trees.from_edges(data.graph(config.graphs[0]), spanning=True)
+def euclidean(config: Plane, tree: trees.Tree, folder: Path) -> list[dict[str, float]]:
+    """A tree in Euclidean spaces: least relative stress, from classical scaling of the distances.
+
+    A little noise parts the nodes that scaling puts in one place, where the stress has no slope.
+    """
     n = len(tree.parents)
-    if n > 3000:
-        raise ValueError(f"Euclidean embeddings of {n} nodes take long: name a smaller graph first")
     hops = hops_from(tree, np.arange(n))
     centered = np.square(hops) - np.square(hops).mean(0)
     values, vectors = np.linalg.eigh(-(centered - centered.mean(1, keepdims=True)) / 2)
-    start = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1][:, :dimension]
-    points = _least_stress(
-        jnp.asarray(start, jnp.float32), jnp.asarray(hops, jnp.float32), config.steps
-    )
-    distances = np.asarray(_flat_distances(points))
-    distortion = metrics.distortion(distances, hops)
-    ranking = metrics.ranking(distances, hops == 1, np.arange(n))
-    return {"worst": distortion.worst, "mean": distortion.mean, "map": ranking.map}
+    scaled = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1]
+    scaled += 0.01 * np.random.default_rng(0).normal(size=scaled.shape)
+
+    def figures(dimension):
+        start = jnp.asarray(scaled[:, :dimension], jnp.float32)
+        points = _least_stress(start, jnp.asarray(hops, jnp.float32), config.steps)
+        distances = np.asarray(_flat_distances(points))
+        ranking = metrics.ranking(distances, hops == 1, np.arange(n))
+        return summary(metrics.distortion(distances, hops), ranking)
+
+    depends = (tree.parents, config.steps)
+    found = train.cached_map(figures, config.dimensions, folder, depends)
+    return [
+        {"dimension": d} | {name: float(value) for name, value in each.items()}
+        for d, each in zip(config.dimensions, found, strict=True)
+    ]
 
 
 def _flat_distances(x):
@@ -144,20 +166,19 @@ def _least_stress(start, hops, steps):
     return jax.lax.scan(step, (start, optimizer.init(start)), length=steps)[0][0]
 
 
-def table(config: Plane, results, flat) -> str:
-    """Every graph and length, and Euclidean space."""
-    places = [
-        (name, f"H², edge {r['length']:.4g}", f"{r['radius']:.0f}", r)
-        for name, each in results.items()
-        for r in each
-    ]
-    places += [(config.graphs[0], f"R^{d}", None, r) for d, r in flat]
+def table(results, flat) -> str:
+    """Every graph and length, and Euclidean spaces."""
+    rows = []
+    for name, each in results.items():
+        tree = f"{name}, {each[0]['nodes']:,} nodes"
+        places = [(f"H², edge {r['length']:.4g}", f"{r['radius']:,.0f}", r) for r in each]
+        places += [(f"R^{r['dimension']}", None, r) for r in flat.get(name, [])]
+        rows += [
+            {"tree": tree, "space": space, "radius": radius}
+            | {key: f"{r[key]:.4f}" for key in ("worst", "mean", "map")}
+            for space, radius, r in places
+        ]
     return (
         "Distances in float32 against the tree's: worst is max / min of their ratio over pairs, mean that of its "
-        "deviation from its scale; MAP of the neighbors\n\n"
-        + markdown_table(
-            {"tree": tree, "space": space, "radius": radius}
-            | {name: f"{r[name]:.4f}" for name in ("worst", "mean", "map")}
-            for tree, space, radius, r in places
-        )
+        "deviation from its scale; MAP of the neighbors\n\n" + markdown_table(rows)
     )

@@ -2,6 +2,7 @@
 
 import functools
 import operator
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,22 +12,37 @@ from jax.custom_batching import custom_vmap
 from geodl._core.platform import cpu_barrier, cpu_once
 
 
+T = TypeVar("T")
+
 # XLA:CPU reduces a short last axis slowly, and recomputes for every coordinate a per-point scalar that it fuses into a
 # loop over coordinates. Hence slices instead of short reductions, and barriers where scalars meet vectors.
 
 UNROLLED = 16  # last axes up to this length are summed by slices
+FEW = (
+    4  # for so few coordinates it is faster to compute a scalar of the point again than to read it
+)
 
 
 def dot(x: Array, y: Array) -> Array:
     """Inner product over the last axis; elementwise, so never in bf16 or TF32 on an accelerator."""
-    return _last_sum(x * y)
+    return _last_sums(x * y)[0]
+
+
+def dots(*pairs: tuple[Array, Array]) -> tuple[Array, ...]:
+    """:func:`dot` of several pairs of vectors, in one pass over them where that is faster."""
+    return _last_sums(*(x * y for x, y in pairs))
 
 
 @jax.custom_jvp
-def _last_sum(a: Array) -> Array:
-    if 0 < a.shape[-1] <= UNROLLED:
-        return functools.reduce(operator.add, (a[..., i] for i in range(a.shape[-1])))
-    return sums(a)[0]
+def _last_sums(*terms: Array) -> tuple[Array, ...]:
+    most = FEW if len(terms) > 1 else UNROLLED
+    if all(0 < a.shape[-1] <= most for a in terms):
+        return tuple(once(_added(a), a) for a in terms)
+    return sums(*terms)
+
+
+def _added(a):
+    return functools.reduce(operator.add, (a[..., i] for i in range(a.shape[-1])))
 
 
 def tangent_dot(x: Array, y: Array) -> Array:
@@ -34,9 +50,9 @@ def tangent_dot(x: Array, y: Array) -> Array:
     return cpu_barrier(jnp.sum(x * y, -1))
 
 
-_last_sum.defjvp(
-    lambda primals, tangents: (_last_sum(*primals), cpu_barrier(jnp.sum(tangents[0], -1)))
-)
+@_last_sums.defjvp
+def _last_sums_jvp(primals, tangents):
+    return _last_sums(*primals), tuple(cpu_barrier(jnp.sum(t, -1)) for t in tangents)
 
 
 @custom_vmap
@@ -77,21 +93,21 @@ def zero_of(x: Array) -> Array:
     return dot(x, jnp.zeros_like(x))
 
 
-def _once(s, v):
+def once(s: T, v: Array) -> T:
     """s, computed once where that is faster (measured): not for a few coordinates, nor for many, read from memory."""
-    return cpu_once(s) if 4 < v.shape[-1] <= UNROLLED else cpu_barrier(s)
+    return cpu_once(s) if FEW < v.shape[-1] <= UNROLLED else cpu_barrier(s)
 
 
 @jax.custom_jvp
 def scale(s: Array, v: Array) -> Array:
     """The vectors ``v`` (..., d) times the scalars ``s`` (...)."""
-    return _once(s, v)[..., None] * v
+    return once(s, v)[..., None] * v
 
 
 @scale.defjvp
 def _scale_jvp(primals, tangents):
     (s, v), (ds, dv) = primals, tangents
-    s, ds = (_once(a, v)[..., None] for a in (s, ds))
+    s, ds = (once(a, v)[..., None] for a in (s, ds))
     if v.shape[-1] <= UNROLLED:
         ds = jnp.concatenate([ds] * v.shape[-1], -1)  # transposes to a sum of slices
     return s * v, ds * v + s * dv

@@ -225,8 +225,9 @@ def _angle_over_sine(q):
 def _squared_angle(q):
     """By q = sin^2(angle / 2), without a derivative where the angle counts as pi."""
     cut = q > 1 - _cut(q.dtype)
-    q = jnp.where(cut, lax.stop_gradient(jnp.minimum(q, 1.0)), q)
-    return 4 * q * jnp.square(asinc(q))
+    fixed = jnp.minimum(lax.stop_gradient(q), 1.0)  # asinc has no derivative at 1, not even times 0
+    fixed, q = (4 * a * jnp.square(asinc(a)) for a in (fixed, jnp.where(cut, 0.0, q)))
+    return jnp.where(cut, fixed, q)
 
 
 _LOG = quotient(_angle_over_sine, lambda a, b: jnp.maximum(2 - a - b, _cut(a.dtype)))

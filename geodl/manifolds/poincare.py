@@ -34,6 +34,8 @@ from geodl._core.records import register_record
 from geodl._core.reductions import (
     binade,
     dot,
+    dots,
+    once,
     safe_norm,
     safe_sqrt,
     scale,
@@ -110,10 +112,12 @@ def _step(to_x: Array, a: Array, x: Array, t: Array, v: Array, b: Array, c: Arra
     """
     u = _rounded(scale(t, v))
     s, m = scale(to_x, x) + u, 1 - b
-    ss, sx = c * dot(s, s), c * to_x * dot(s, x)
+    ss, sx = dots((s, s), (s, x))
+    ss, sx = c * ss, c * to_x * sx
     excess = ((a - b) + 2 * sx - ss) / (2 * m)
     excess = jnp.where((m > 0.25) & (ss < 0.25), lax.stop_gradient(excess), 0.0)
     ss = ss + lax.stop_gradient(jnp.maximum(excess * (2 * (ss - sx) + excess * m), -ss))
+    ss, excess, b = once((ss, excess, b), x)
     denominator = ss + a * b
     back = (
         ss < (1 - a) / 4
@@ -170,7 +174,8 @@ def gyration(u: Vector, v: Vector, w: Vector, c: Curvature) -> Vector:
 def _gyration(x, to_x, a, y, to_y, b, v, c):
     """gyr[y, -x] v, for the points to_x x and to_y y of gaps a and b; without cancellation as w = y - x -> 0."""
     w = scale(to_y, y) - scale(to_x, x)
-    cww, xv, wv = c * dot(w, w), to_x * dot(x, v), dot(w, v)
+    ww, xv, wv = dots((w, w), (x, v), (w, v))
+    cww, xv = c * ww, to_x * xv
     rotation = scale((a * wv - cww * xv) * to_y, y) - scale(wv + b * xv, w)
     return v + scale(2 * c / (cww + a * b), rotation)
 

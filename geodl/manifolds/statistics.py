@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from geodl._core.checks import as_floats, check, float_dtype, is_shape
+from geodl._core.checks import as_floats, check, check_nonnegative, float_dtype, is_shape
 from geodl._core.reductions import dot, safe_norm
 from geodl.manifolds.base import Manifold, Point
 
@@ -221,7 +221,9 @@ def geodesic_regression(
         ValueError: no points; a negative weight, or only zeros (under jit these give NaN).
     """
     points, weights, batch = _weighted("geodesic_regression", manifold, points, weights)
-    times = jnp.broadcast_to(jnp.asarray(times, weights.dtype), weights.shape)
+    times = jnp.asarray(times, weights.dtype)
+    _check_numbers("geodesic_regression", "times", times, weights.shape)
+    times = jnp.broadcast_to(times, weights.shape)
     small = 1e-5 if weights.dtype.itemsize < 8 else 1e-10
     one = partial(_regression, tolerance=tolerance or small, max_steps=max_steps)
     return _mapped(one, len(batch))(manifold, times, points, weights)
@@ -386,7 +388,11 @@ def random_walk(key: Array, manifold: Manifold, x: Point, steps: int, length: Ar
 
     Returns:
         (steps + 1, ..., *event_shape), the starts first.
+
+    Raises:
+        ValueError: a negative length.
     """
+    check_nonnegative("random_walk: the length of a step", length)
 
     def draw(key, shape, dtype):
         a = jax.random.normal(key, shape, dtype)
@@ -409,7 +415,11 @@ def brownian_motion(key: Array, manifold: Manifold, x: Point, time: ArrayLike, s
 
     Returns:
         (steps + 1, ..., *event_shape), the starts first.
+
+    Raises:
+        ValueError: a negative time (under jit it gives NaN).
     """
+    check_nonnegative("brownian_motion: the time", time)
 
     def draw(key, shape, dtype):
         scale = jnp.sqrt(jnp.asarray(time, dtype) / steps)[..., None]
@@ -446,12 +456,22 @@ def _weighted(name, manifold, points, weights):
         weights = jnp.ones((), float_dtype(*jax.tree.leaves(points)))
     else:
         weights = jnp.asarray(weights, float_dtype(*jax.tree.leaves(points)))
+        _check_numbers(name, "weights", weights, shape)
         check(~(weights < 0), f"{name}: weights must be at least 0", weights)
     shape = jnp.broadcast_shapes(shape, weights.shape)
     weights = jnp.broadcast_to(jnp.where(weights >= 0, weights, jnp.nan), shape)
     total = jnp.sum(weights, -1, keepdims=True)
     check(total != 0, f"{name}: weights must not all be 0, their sum", total)
     return _spread(manifold, points, shape), weights / total, shape[:-1]
+
+
+def _check_numbers(name, what, numbers, shape):
+    try:
+        jnp.broadcast_shapes(numbers.shape, shape)
+    except ValueError:
+        raise ValueError(
+            f"{name}: {what} are one for each point, {shape}, got {numbers.shape}"
+        ) from None
 
 
 def _spread(manifold, points, batch):

@@ -153,8 +153,9 @@ def _gyration(x, y, v, k):
     def j(v):
         return scale(dot(w, v), x) - scale(dot(x, v), w)
 
-    turned = j(v)
-    return v + scale(2 * k / size, scale(k, j(turned)) - scale(1 + k * dot(x, y), turned))
+    turned, root = j(v), lax.rsqrt(size)  # 1 / size has a second derivative beyond float32
+    part = scale(root, scale(k, j(turned)) - scale(1 + k * dot(x, y), turned))
+    return v + scale(2 * k * root, part)
 
 
 # ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from geodl._core.checks import is_shape
-from geodl._core.platform import cpu_barrier
 from geodl.manifolds import Manifold
 
 
@@ -44,11 +43,16 @@ def at(manifolds: Manifolds, params: Any) -> Any:
     """The tree of manifolds, at these parameters."""
     if params is None:
         raise ValueError("a Riemannian optimizer needs the points: update(grads, state, params)")
-    tree = manifolds(params) if callable(manifolds) else manifolds
+    tree = manifolds(params) if is_function(manifolds) else manifolds
     strange = [m for m in jax.tree.leaves(tree, is_leaf=_ends) if not _ends(m)]
     if strange:
         raise TypeError(f"manifolds must be a tree of Manifold or None, got {strange[0]!r}")
     return tree
+
+
+def is_function(manifolds: Manifolds) -> bool:
+    """Whether the manifolds depend on the parameters; the class of one does not, and is refused."""
+    return callable(manifolds) and not isinstance(manifolds, type)
 
 
 def is_curved(space: Manifold | None, x: Any) -> bool:
@@ -97,7 +101,7 @@ def points_of(tree: Any, params: Any) -> Any:
 
 def last_points(manifolds: Manifolds, tree: Any, points: Any) -> Any:
     """What :func:`points_of` has kept, on the manifolds of now: their curvature may have been another one."""
-    if not callable(manifolds):
+    if not is_function(manifolds):
         return points
     return over(tree, lambda space, x: x if x is None else space.project(x), points)
 
@@ -106,6 +110,6 @@ def carried(tree: Any, points: Any, params: Any, components: Any) -> Any:
     """Components at the parameters of what has been remembered at the points."""
 
     def carry(space, x, y, a):
-        return cpu_barrier(space.transport_frame(x, y, a)) if is_curved(space, y) else a
+        return space.transport_frame(x, y, a) if is_curved(space, y) else a
 
     return over(tree, carry, points, params, components)

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from geodl._core.platform import cpu_barrier
 from geodl._core.reductions import dot, scale
 from geodl.optim._trees import (
     Manifolds,
@@ -18,6 +17,7 @@ from geodl.optim._trees import (
     carried,
     check_points,
     from_origin,
+    is_function,
     is_point,
     last_points,
     over,
@@ -44,7 +44,7 @@ def riemannian_gradient(manifolds: Manifolds) -> optax.GradientTransformation:
         if not is_point(space, x):
             return g
         along = jax.vjp(lambda a: space.from_frame(x, a), zero_components(space, x))[1]
-        return cpu_barrier(along(g)[0])
+        return along(g)[0]
 
     def init(params):
         over(at(manifolds, params), check_points, params)
@@ -80,7 +80,7 @@ def apply_updates(manifolds: Manifolds, params: Any, updates: Any) -> Any:
         return space.project(x) if is_point(space, x) else x
 
     new = over(at(manifolds, params), step, params, updates)
-    return over(at(manifolds, new), project, new) if callable(manifolds) else new
+    return over(at(manifolds, new), project, new) if is_function(manifolds) else new
 
 
 class MomentumState(NamedTuple):

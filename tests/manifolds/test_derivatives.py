@@ -79,7 +79,8 @@ def inner(g, v):
 @pytest.mark.quick("ball")
 def test_gradients_are_those_of_finite_differences(name):
     """Along curves that move the points, the vectors and the curvature."""
-    space, h = SPACES[name], 1e-4
+    space = SPACES[name]
+    h = 1e-5 if name == "grassmann" else 1e-4  # two of its settings are 0.005 from the cut locus
     start, speed = (
         [components(s + i, (P, space.dim), reach(space)) for i in range(4)] for s in (0, 10)
     )

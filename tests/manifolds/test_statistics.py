@@ -135,6 +135,14 @@ def test_bad_sets_are_named():
         statistics.frechet_mean(ball, points, jnp.array([1.0, -1.0, 1.0]))
     with pytest.raises(ValueError, match="must not all be 0"):
         statistics.frechet_mean(ball, points, jnp.zeros(3))
+    with pytest.raises(ValueError, match=r"weights are one for each point, \(3,\), got \(4,\)"):
+        statistics.frechet_mean(ball, points, jnp.ones(4))
+    with pytest.raises(ValueError, match=r"times are one for each point, \(3,\), got \(2,\)"):
+        statistics.geodesic_regression(ball, jnp.zeros(2), points)
+    with pytest.raises(ValueError, match="the time must be at least 0, got -1"):
+        statistics.brownian_motion(jax.random.key(0), ball, points, -1.0, 2)
+    with pytest.raises(ValueError, match="length of a step must be at least 0, got -1"):
+        statistics.random_walk(jax.random.key(0), ball, points, 2, -1.0)
     with pytest.raises(ValueError, match="k = 4"):
         statistics.kmeans(jax.random.key(0), ball, points, 4)
     assert np.isnan(mean(ball, points, jnp.array([1.0, -1.0, 1.0])).point).all()
