@@ -3,7 +3,6 @@
 Numbers that are not real harmonics' own are in the order (m, n, l, ...) with m, n >= 0, cosines and sines apart.
 """
 
-import math
 from dataclasses import dataclass, field
 
 import jax.numpy as jnp
