@@ -271,6 +271,7 @@ def test_interpolated_nodes_agree_with_the_quadrature(key, x64):
         polar_neighborhoods(Sphere(3), jnp.eye(4), 0.5)
 
 
+@pytest.mark.slow
 def test_flat_space_is_a_plain_convolution(key, x64):
     """On a grid of the torus: lax's convolution with the kernel k(x) at the pixels, all frames alike."""
     n, radius = 12, 1.3
@@ -617,7 +618,7 @@ def spin_error(of, to, n, key):
     return size(found - asked) / size(asked)
 
 
-@pytest.mark.quick("1-2")
+@pytest.mark.slow
 @pytest.mark.parametrize(("of", "to"), [(1, 2), (0, 1), (2, 0)])
 def test_on_the_sphere_it_is_the_spectral_spin_layer(of, to, key, x64):
     """Band-limited fields of spins: to the order of the quadrature."""

@@ -190,6 +190,7 @@ def test_segmenter_rotates_with_the_image(segmenter, key):
     assert np.std(apply(net.bind(params), x, ROTATION) - y) <= 2e-2 * np.std(y)
 
 
+@pytest.mark.slow
 def test_finer_grids_are_more_equivariant(classifier, key):
     """At oversampling 1 the same parameters have a larger gap; a planar network's is of order 1."""
     net, params = classifier

@@ -190,6 +190,7 @@ def test_density_of_a_base_is_that_of_its_prior():
     assert jnp.isfinite(slope).all()
 
 
+@pytest.mark.slow
 def test_search_in_the_base_of_a_riemannian_flow():
     sphere = Sphere(2)
     field = flows.vector_field(sphere, width=16, depth=1, frequencies=8)

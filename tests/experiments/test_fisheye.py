@@ -32,6 +32,7 @@ def test_pixels_and_rays_are_inverse():
     assert float(column) == pytest.approx(64 + np.polyval([-0.7, 4.8, -3.2, 34.0, 0], np.pi / 2))
 
 
+@pytest.mark.slow
 def test_a_smooth_world_survives_the_way_to_the_sphere_and_back():
     world = lambda x: 0.5 + 0.3 * x[..., 0] * x[..., 1] - 0.2 * x[..., 2]  # noqa: E731
     rays, seen = CAMERA.rays()

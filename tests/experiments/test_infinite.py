@@ -18,6 +18,7 @@ def test_a_small_run_of_widths_and_its_second_start(tmp_path, monkeypatch):
     assert (tmp_path / "infinite-width" / "default" / "rates.png").exists()
 
 
+@pytest.mark.slow
 def test_a_small_run_of_the_theorem(tmp_path, capsys):
     config = emergence.Emergence(
         images=12, test=6, noise=3, width=32, members=32, steps=40, root=str(tmp_path)

@@ -15,6 +15,7 @@ from experiments.pvae import baselines, branching, mnist, mnist_tables, models
 TINY = replace(branching.DEMO, seeds=2, posterior="wrapped", epochs=4, hidden=8, samples=20)
 
 
+@pytest.mark.slow
 def test_branching_ends(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(baselines, "gplvm", partial(baselines.gplvm, steps=2))
     losses = branching.run(replace(TINY, root=str(tmp_path)))

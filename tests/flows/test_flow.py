@@ -64,6 +64,7 @@ def test_samples_have_their_density(name):
     np.testing.assert_allclose(log_p, expected, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_paths_go_from_the_base_to_the_samples(key):
     @jit
     def compute(flow, key):

@@ -181,7 +181,6 @@ def sheet_cases(d, dtype, kind, n=60):
 @pytest.mark.parametrize("kind", ["bulk", "near", "origin", "far", "far and close"])
 @pytest.mark.parametrize("d", [2, 10])
 @pytest.mark.quick(
-    "float32-10-origin",
     "float32-10-far",
     "float64-2-bulk",
     "float64-2-far and close",

@@ -52,7 +52,7 @@ def test_the_mean_is_that_of_geomstats(space, reference, x64):
     assert space.dist(found.point, expected) < 1e-5  # where theirs stops
 
 
-@pytest.mark.quick("ball")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CURVED)
 def test_a_thousand_points_in_float32(name, x64):
     space = CURVED[name]
@@ -67,7 +67,7 @@ def test_a_thousand_points_in_float32(name, x64):
     np.testing.assert_allclose(statistics.frechet_variance(space, points, weights), variance)
 
 
-@pytest.mark.quick("sphere")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CURVED)
 def test_derivatives_in_points_weights_and_curvature(name, x64):
     """Reverse and forward mode against central differences."""
