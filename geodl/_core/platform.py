@@ -56,7 +56,12 @@ def _abstract_eval(*avals, once):
 
 def _on_cpu(*arrays, once):
     arrays = list(lax.optimization_barrier(arrays))
-    return [a / jnp.where(a == a, 1, jnp.nan).astype(a.dtype) for a in arrays] if once else arrays
+    return list(map(_divided, arrays)) if once else arrays
+
+
+def _divided(a):
+    real = jnp.issubdtype(a.dtype, jnp.floating)
+    return a / jnp.where(a == a, 1, jnp.nan).astype(a.dtype) if real else a
 
 
 mlir.register_lowering(_barrier, mlir.lower_fun(_impl, multiple_results=True))

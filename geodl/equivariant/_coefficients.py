@@ -33,7 +33,7 @@ def sphere_pack(x: Float[Array, "L L 2 *rest"]) -> Float[Array, "*rest LL"]:
     Returns:
         Packed coefficients (..., L^2).
     """
-    rows = x.reshape(-1, *x.shape[3:])[_sphere_rows(len(x))]
+    rows = x.reshape(math.prod(x.shape[:3]), *x.shape[3:])[_sphere_rows(len(x))]
     return jnp.moveaxis(rows, 0, -1)
 
 
@@ -68,8 +68,8 @@ def rotation_pack(x: Float[Array, "L N1 L 2 2 *rest"]) -> Float[Array, "*rest si
     Returns:
         Packed coefficients (..., size).
     """
-    rows = x.reshape(-1, *x.shape[5:])[rotation_rows(x.shape[0], x.shape[1] - 1)]
-    return jnp.moveaxis(rows, 0, -1)
+    rows = x.reshape(math.prod(x.shape[:5]), *x.shape[5:])
+    return jnp.moveaxis(rows[rotation_rows(x.shape[0], x.shape[1] - 1)], 0, -1)
 
 
 def rotation_unpack(

@@ -1,5 +1,6 @@
 """Layers on the sphere and on SO(3), of coefficients in the order of the transforms' computation."""
 
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -42,7 +43,7 @@ def convolve(f: Array, spectrum: tuple[Array, ...]) -> Array:
         x = _rows(f, low, high)
         z = jnp.matmul(x, psi, precision="highest")
         n = min(high, f.shape[1])
-        z = z.reshape(high - low, f.shape[5], high, 2, 2, n, -1)
+        z = z.reshape(high - low, f.shape[5], high, 2, 2, n, psi.shape[-1] // (2 * n))
         z = jnp.transpose(z, (2, 5, 0, 3, 4, 1, 6))
         parts.append(jnp.pad(z, [(0, len(f) - high), (0, f.shape[1] - n), *[(0, 0)] * 5]))
     return jnp.concatenate(parts, 2)
@@ -63,7 +64,7 @@ def to_sphere(f: Array, column: Array) -> Array:
         x = _rows(f, low, high)
         c = jnp.transpose(column[: min(high, f.shape[1]), low:high], (1, 2, 0, 3, 4))
         z = jnp.matmul(x, c.reshape(high - low, x.shape[-1], -1), precision="highest")
-        z = z.reshape(high - low, f.shape[5], high, 2, -1)
+        z = z.reshape(high - low, f.shape[5], high, 2, column.shape[-1])
         z = jnp.transpose(z, (2, 0, 3, 1, 4))
         parts.append(jnp.pad(z, [(0, len(f) - high), *[(0, 0)] * 4]))
     z = jnp.concatenate(parts, 1)
@@ -77,7 +78,7 @@ def _rows(f, low, high):
     """
     x = f[:high, : min(high, f.shape[1]), low:high]
     x = jnp.transpose(x, (2, 5, 0, 3, 4, 1, 6))
-    return x.reshape(high - low, f.shape[5] * high * 2, -1)
+    return x.reshape(high - low, f.shape[5] * high * 2, math.prod(x.shape[4:]))
 
 
 def pointwise(

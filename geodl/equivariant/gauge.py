@@ -295,7 +295,7 @@ def stencil(
     Args:
         neighborhoods: In the gauge in which features will be written.
         group: The structure group, one of :func:`~geodl.equivariant.groups.so2`, ``o2``, ``so3``.
-        radius: Of the ball.
+        radius: Of the ball; that of the neighborhoods, outside of which the kernel would be cut off.
         radial: Number of radial functions.
         degree: Highest degree of the harmonics; the highest frequency in plus the highest one out gives all kernels.
 

@@ -112,7 +112,14 @@ def ntk_vector_product(
 
 def _output(net, x):
     """From parameters to the vector of outputs at one input."""
-    return lambda params: net.apply(params, x[None])[0]
+
+    def output(params):
+        y = net.apply(params, x[None])
+        if y.ndim != 2:
+            raise ValueError(f"the network's outputs must be vectors (n, outputs), got {y.shape}")
+        return y[0]
+
+    return output
 
 
 def _pushed(net, params, x, direction):

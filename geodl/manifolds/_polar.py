@@ -53,6 +53,20 @@ def _d_cosh(x, n, cosh, c, dx, dc):
     return tangent_dot((c / cosh) * x, dx) + dc * (n / cosh) * n / 2
 
 
+@jax.custom_jvp
+def shrunk(x, c):
+    """c x / (1 + cosh(sqrt(c) r)), at most sqrt(c) long; so is all that its derivative multiplies by."""
+    return (c / (1 + radii(x, c)[1])) * x
+
+
+@shrunk.defjvp
+def _shrunk_jvp(primals, tangents):
+    (x, c), (dx, dc) = primals, tangents
+    (n, cosh), p = radii(x, c), shrunk(x, c)
+    d_cosh, shrink = _d_cosh(x, n, cosh, c, dx, dc), 1 / (1 + cosh)
+    return p, (c * shrink) * dx + (dc * shrink) * x - (d_cosh * shrink) * p
+
+
 def direction(x, n):
     """x / |x|, 0 at 0. On an axis it is 1 or -1 exactly, so that a vector in line with it has nothing across it, where
     exp(r) would multiply a rounding error.

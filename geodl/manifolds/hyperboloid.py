@@ -136,11 +136,11 @@ def expmap_frame(x: Vector, a: Space, c: Curvature) -> Vector:
 
 def _smooth_exp(x, a, c):
     """By the plain form unless both x and the step are far."""
-    (n, cosh), q = radii(x, c), c * dot(a, a)
+    n, q = radii(x, c)[0], c * dot(a, a)
     far = is_far(jnp.sqrt(c) * n) & (q > 1)
     q = jnp.where(far, 1.0, q)
     growth = q / 2 * jnp.square(sinhc(q / 4))  # cosh(r) - 1
-    stretch = 1 + growth + sinhc(q) * dot((c / (1 + cosh)) * x, a)
+    stretch = 1 + growth + sinhc(q) * dot(_polar.shrunk(x, c), a)
     return each(jnp.where, far, _polar_exp(x, a, c), stretch * x + sinhc(q) * a)
 
 
@@ -334,7 +334,7 @@ def transport0(y: Vector, v: Vector, c: Curvature) -> Vector:
 
 
 def _from_frame(x, a, c):
-    xa = dot((c / (1 + _cosh(x, c))) * x, a)
+    xa = dot(_polar.shrunk(x, c), a)
     return to_array(a + xa * x, dot(jnp.sqrt(c) * x, a))
 
 

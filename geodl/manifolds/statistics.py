@@ -185,7 +185,7 @@ def tangent_pca(
 
 
 class Geodesic(NamedTuple):
-    """A geodesic exp_point(t velocity) fitted to points at times."""
+    """A geodesic ``expmap_frame(point, t * velocity)`` fitted to points at times."""
 
     point: Point
     velocity: Array
@@ -460,9 +460,11 @@ def _weighted(name, manifold, points, weights):
         check(~(weights < 0), f"{name}: weights must be at least 0", weights)
     shape = jnp.broadcast_shapes(shape, weights.shape)
     weights = jnp.broadcast_to(jnp.where(weights >= 0, weights, jnp.nan), shape)
-    total = jnp.sum(weights, -1, keepdims=True)
-    check(total != 0, f"{name}: weights must not all be 0, their sum", total)
-    return _spread(manifold, points, shape), weights / total, shape[:-1]
+    largest = lax.stop_gradient(jnp.max(weights, -1, keepdims=True))
+    check(largest != 0, f"{name}: weights must not all be 0, the largest", largest)
+    weights = weights / largest  # or their sum may overflow
+    shares = weights / jnp.sum(weights, -1, keepdims=True)
+    return _spread(manifold, points, shape), shares, shape[:-1]
 
 
 def _check_numbers(name, what, numbers, shape):

@@ -43,16 +43,22 @@ def unique_rows(
     table's, which :func:`update_rows` leaves alone (and ``table[rows]`` reads as the last one).
 
     Args:
-        indices: into a table, of any shape.
+        indices: into a table, of any shape; negative ones count from its end, and come back as those from its start.
         size: the number of the table's rows.
 
     Returns:
         rows, in increasing order, and places, of the indices' shape.
     """
-    flat = jnp.ravel(indices)
+    flat = jnp.ravel(_from_the_start(indices, size))
     rows, places = jnp.unique(flat, return_inverse=True, size=flat.size, fill_value=size)
     spare = size + jnp.arange(flat.size, dtype=rows.dtype)
     return jnp.where(rows < size, rows, spare), places.reshape(indices.shape)
+
+
+def _from_the_start(rows, size):
+    """Negative indices count from the end."""
+    rows = jnp.asarray(rows)
+    return jnp.where(rows < 0, rows + size, rows)
 
 
 def update_rows(
@@ -79,6 +85,7 @@ def update_rows(
     Raises:
         ValueError: a row stands twice (where values are known): gradients of one row must be summed before.
     """
+    rows = _from_the_start(rows, len(jax.tree.leaves(table)[0]))
     if is_concrete(rows) and len(np.unique(rows)) < len(rows):
         raise ValueError(f"update_rows: each row may stand once, got {rows}; see unique_rows")
 

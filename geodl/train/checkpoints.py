@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, SupportsFloat, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from geodl.train.sharding import shared_map, wait_for_all
@@ -73,6 +74,7 @@ class CheckpointWriter:
 
         name, leaves = _whole("step", step, least=0), _leaves(state)
         self.wait()
+        _check_place(self._folder / str(name))
         with self._named_errors(name):
             writing = ocp.save_async(
                 str(self._folder / str(name)),
@@ -150,6 +152,7 @@ def copy_checkpoint(checkpoint: Path, folder: Path) -> None:
     part, whole = folder / f"{checkpoint.name}{_UNFINISHED}", folder / checkpoint.name
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(checkpoint, part, copy_function=link)
+    _check_place(whole)
     if whole.exists():
         shutil.rmtree(whole)
     part.rename(whole)
@@ -261,7 +264,8 @@ def load(folder: str | os.PathLike[str], part: str = "params") -> Any:
         tree = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=here), tree)
         tree = reduce(lambda tree, name: {name: tree}, reversed(names), tree)
         with a_part:
-            return reduce(operator.getitem, names, ocp.load(str(path), tree))
+            found = reduce(operator.getitem, names, ocp.load(str(path), tree))
+        return _with_empty_arrays(found, part, _recorded(path))
 
     found = _newest(folder, read)
     if found is None:
@@ -319,6 +323,17 @@ def _recorded(path: Path) -> dict[str, str]:
     return cast(Any, ocp.metadata(str(path)).custom_metadata)[_LEAVES]
 
 
+def _check_place(path: Path) -> None:
+    """What is there already is a checkpoint, which may be overwritten, and nothing else."""
+    if path.exists():
+        try:
+            _recorded(path)
+        except Exception as error:  # whatever reading something else raises
+            raise CheckpointError(
+                f"{path} is there already and is no checkpoint that can be read: move it away, it is not overwritten"
+            ) from error
+
+
 def _is_of(path: Path, leaves: dict[str, str]) -> bool:
     """Whether a checkpoint is of a state with these leaves; a broken one is of none."""
     try:
@@ -362,6 +377,18 @@ def _as_it_was(like: Any, written: Any) -> Any:
         return type(x)(y) if isinstance(x, _NUMBERS) else y
 
     return jax.tree.map(leaf, like, written)
+
+
+def _with_empty_arrays(tree: Any, name: str, leaves: dict[str, str]) -> Any:
+    """What ``_writable`` has left out, by the leaves that were noted."""
+    if isinstance(tree, Mapping):
+        return {k: _with_empty_arrays(x, f"{name}/{k}", leaves) for k, x in tree.items()}
+    if isinstance(tree, list):
+        return [_with_empty_arrays(x, f"{name}/{i}", leaves) for i, x in enumerate(tree)]
+    if tree is None and "[" in leaves.get(name, ""):
+        dtype, shape = leaves[name].rstrip("]").split("[")
+        return jnp.zeros([int(n) for n in shape.split(", ")], dtype)
+    return tree
 
 
 _NUMBERS = (np.generic, bool, int, float, complex)

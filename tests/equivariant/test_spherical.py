@@ -377,3 +377,10 @@ def test_nan_in_is_nan_out(classifier, key):
 def test_bad_input_is_named(call, words, classifier):
     with pytest.raises(ValueError, match=words):
         call(*classifier)
+
+
+def test_no_images(classifier):
+    net, params = classifier
+    shape = harmonics.gauss_legendre(BANDS["bands"][0]).shape
+    assert net.apply(params, jnp.ones((0, *shape, BANDS["channels"][0]))).shape == (0, 7)
+    assert harmonics.sphere_transform(5).analysis(jnp.ones((0, 5, 10))).shape == (0, 25)

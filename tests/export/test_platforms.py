@@ -10,6 +10,7 @@ from jax import export
 
 from geodl import counterfactual as cf
 from geodl import nn
+from geodl._core.platform import cpu_once
 from geodl.manifolds import Euclidean, poincare
 
 
@@ -81,3 +82,8 @@ def test_the_cpu_has_its_own(name):
     program = exported(name, "cpu")
     assert "optimization_barrier" in program
     assert "stablehlo.convolution" not in program
+
+
+def test_integers_are_computed_once_too():
+    x, n = jax.jit(cpu_once)((jnp.array([jnp.inf, jnp.nan, -0.0]), jnp.arange(2)))
+    assert jnp.isinf(x[0]) and jnp.isnan(x[1]) and jnp.signbit(x[2]) and n.tolist() == [0, 1]

@@ -55,3 +55,10 @@ def test_one_set_and_images():
     theta = jax.jit(lambda p: empirical.ntk(net, p, x)[..., 0, 0])(params)
     np.testing.assert_allclose(theta, theta.T, rtol=1e-6)
     assert np.linalg.eigvalsh(theta)[0] > 0
+
+
+def test_outputs_that_are_no_vectors_are_named():
+    net = nn.Net(lambda key: {"w": jnp.ones(4)}, lambda params, x: x @ params["w"])
+    for kernel in (empirical.ntk, empirical.ntk_by_products):
+        with pytest.raises(ValueError, match="outputs must be vectors"):
+            kernel(net, net.init(None), jnp.ones((2, 4)))

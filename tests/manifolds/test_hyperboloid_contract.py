@@ -391,3 +391,12 @@ def test_transport_keeps_lengths_far_out(r):
     y = manifold.expmap_frame(x, lengths * jax.random.normal(keys[3], (2000, 2)) / 4)
     carried = jax.jit(manifold.transport_frame)(x, y, a)
     np.testing.assert_allclose(jnp.linalg.norm(carried, axis=-1), 1, atol=2e-6)
+
+
+@pytest.mark.parametrize("r", [45.0, 75.0])
+def test_backward_derivatives_of_a_step_are_the_forward_ones_far_out(r):
+    x = hyperboloid.project(np.float32(np.sinh(r) * np.array([0.0, 0.6, 0.8])), 1.0)
+    a = np.float32([0.05, -0.08])
+    ways = (jax.jit(way(hyperboloid.expmap_frame, (0, 1))) for way in (jax.jacrev, jax.jacfwd))
+    for backward, forward in zip(*(way(x, a, 1.0) for way in ways), strict=True):
+        np.testing.assert_allclose(backward, forward, atol=1e-5 * np.abs(forward).max())

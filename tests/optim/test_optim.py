@@ -550,3 +550,14 @@ def test_a_sharded_table_goes_the_same_way():
     found = on_devices("tests.optim.parallel")
     assert found["devices"] == found["moments"] == 8
     assert found["moved"] > 0.3 and found["difference"] < 1e-5
+
+
+def test_rows_counted_from_the_end_are_the_same_rows():
+    table, optimizer = jnp.zeros((6, 5)), optim.adam(PoincareBall(5), 0.1)
+    state = optim.init_rows(optimizer, table)
+    rows, places = optim.unique_rows(jnp.array([-1, 5]), 6)
+    assert rows[0] == 5 and rows[1] >= 6 and not places.any()
+    with pytest.raises(ValueError, match="each row may stand once"):
+        optim.update_rows(
+            optimizer, PoincareBall(5), jnp.ones((2, 5)), state, table, jnp.array([-1, 5])
+        )

@@ -613,3 +613,16 @@ def test_a_run_without_metrics(tmp_path):
 def test_chunks_have_a_length(tmp_path, name):
     with pytest.raises(ValueError, match="chunk and save_every must be at least 1, got"):
         fit(RUN, tmp_path, **{name: 0})
+
+
+def test_what_is_no_checkpoint_is_not_overwritten(tmp_path):
+    (tmp_path / "7").write_text("precious")
+    with pytest.raises(train.CheckpointError, match="it is not overwritten"):
+        train.save(tmp_path, 7, {"x": jnp.ones(2)})
+    assert (tmp_path / "7").read_text() == "precious"
+
+
+def test_empty_arrays_are_loaded(tmp_path):
+    train.save(tmp_path, 1, {"params": {"a": jnp.ones(2), "b": [jnp.zeros((0, 3), jnp.int32)]}})
+    (empty,) = train.load(tmp_path)["b"]
+    assert empty.shape == (0, 3) and empty.dtype == jnp.int32
