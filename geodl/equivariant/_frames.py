@@ -180,7 +180,12 @@ def holonomy(manifold: Manifold, loop: Point) -> Array:
 
     Returns:
         (d, d), components at the first corner.
+
+    Raises:
+        ValueError: There is no corner.
     """
+    if not jax.tree.leaves(loop)[0].shape[0]:
+        raise ValueError("holonomy: a loop has at least one corner, got none")
     start = jax.tree.map(lambda p: p[0], loop)
     closed = jax.tree.map(lambda p: jnp.concatenate([p, p[:1]]), loop)
     around = parallel_transport(manifold, closed, manifold.tangent_basis(start))

@@ -156,7 +156,12 @@ class TriangleMesh:
 
         Returns:
             (2, 2) in its frame: the rotation by the curvature that the loop encloses, if it is counterclockwise.
+
+        Raises:
+            ValueError: There is no vertex, or two that follow each other are no neighbors.
         """
+        if not len(loop):
+            raise ValueError("TriangleMesh.holonomy: a loop has at least one vertex, got none")
         z = complex(1)
         for j, i in zip(loop, [*loop[1:], loop[0]], strict=True):
             if i not in self._next[j]:

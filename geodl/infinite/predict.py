@@ -107,7 +107,7 @@ def gradient_flow(
     values, vectors = jnp.linalg.eigh(ntk)
     rates = jnp.maximum(values, 0) + ridge
     # (1 - e^-rt) / r, whose limit at r = 0 is t
-    tiny = jnp.finfo(ntk.dtype).eps * jnp.max(rates)
+    tiny = 10 * jnp.finfo(ntk.dtype).eps * jnp.max(rates)  # as in `posterior`
     regular = jnp.isfinite(time) | (jnp.min(rates) > tiny)
     rates = _regular("gradient_flow", ntk, regular, rates)
     slow = rates <= jnp.finfo(ntk.dtype).tiny
@@ -129,7 +129,8 @@ def _checked(name, train, cross, test, y):
     shapes = [a.shape for a in (train, cross, test, y)]
     if shapes[:3] != [(n, n), (m, n), (m, m)] or y.ndim != 2 or len(y) != n:
         raise ValueError(
-            f"{name}: kernels (n, n), (m, n), (m, m) and targets (n, outputs) are needed, got {shapes}"
+            f"{name}: kernels (n, n), (m, n), (m, m), for `posterior` the nngp of Kernels, and targets (n, outputs) are "
+            f"needed, got {shapes}"
         )
     return train, cross, test, y.astype(train.dtype)
 
