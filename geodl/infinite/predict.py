@@ -129,7 +129,7 @@ def _checked(name, train, cross, test, y):
     shapes = [a.shape for a in (train, cross, test, y)]
     if shapes[:3] != [(n, n), (m, n), (m, m)] or y.ndim != 2 or len(y) != n:
         raise ValueError(
-            f"{name}: kernels (n, n), (m, n), (m, m), for `posterior` the nngp of Kernels, and targets (n, outputs) are "
+            f"{name}: kernels (n, n), (m, n), (m, m), for posterior the nngp of Kernels, and targets (n, outputs) are "
             f"needed, got {shapes}"
         )
     return train, cross, test, y.astype(train.dtype)
