@@ -69,7 +69,7 @@ def test_the_circle_has_smooth_derivatives_where_its_two_series_meet(x64):
     ],
     ids=["S2", "S3", "S7", "SO3"],
 )
-@pytest.mark.quick("S2")
+@pytest.mark.slow
 def test_on_spheres_it_has_mass_one_up_to_the_widest_scale(manifold, factor, x64):
     widest = widest_scale(manifold)
     node, weight = np.polynomial.legendre.leggauss(2000)

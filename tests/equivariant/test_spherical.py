@@ -177,6 +177,7 @@ def test_classifier_is_invariant(classifier, key):
     np.testing.assert_allclose(apply(net.bind(params), x, each), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_segmenter_rotates_with_the_image(segmenter, key):
     net, params = segmenter
     x, c = images(key, 2, 2)

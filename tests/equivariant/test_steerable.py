@@ -157,7 +157,7 @@ def test_group_convolutions_are_exact(group, key):
     assert sum(a.size for a in jax.tree.leaves(params)) == count
 
 
-@pytest.mark.quick("D_4")
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [dihedral(4), so2(), o2()], ids=str)
 def test_nonlinearities_and_invariants_commute(group, key, x64):
     rngs = nnx.Rngs(0)

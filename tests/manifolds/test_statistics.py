@@ -95,6 +95,7 @@ def test_derivatives_in_points_weights_and_curvature(name, x64):
         np.testing.assert_allclose(jax.jit(jax.jacfwd(jax.jacfwd(moved)))(0.0), second, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_sets_along_leading_axes():
     space = Product(PoincareBall(2), Sphere(2))
     points, weights = cloud(space, 24, np.float32)
@@ -216,6 +217,7 @@ def test_clusters():
     assert jnp.max(space.dist(found.centers[nearest], exact)) < 1e-4
 
 
+@pytest.mark.slow
 def test_brownian_motion_has_the_heat_kernels_moments():
     """E<x, x_t> = e^(-d t / 2) on S^d and E cosh r_t = e^(d t / 2) on H^d: eigenfunctions of the Laplacian."""
     time, steps, n = 0.5, 100, 20_000
