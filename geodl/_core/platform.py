@@ -2,7 +2,7 @@
 
 A function that asks ``jax.default_backend()`` bakes the tracing host into the program: exported for a TPU from a
 CPU host it would carry the CPU's kernels. ``jax.lax.platform_dependent`` chooses whole functions at lowering;
-:func:`cpu_barrier` and :func:`cpu_once` do so for barriers, of which a geometry's formula has dozens.
+:func:`cpu_barrier` and :func:`cpu_once` do so for what only the CPU needs, of which a geometry's formula has dozens.
 """
 
 from typing import TypeVar

@@ -18,9 +18,8 @@ T = TypeVar("T")
 # loop over coordinates. Hence slices instead of short reductions, and barriers where scalars meet vectors.
 
 UNROLLED = 16  # last axes up to this length are summed by slices
-FEW = (
-    4  # for so few coordinates it is faster to compute a scalar of the point again than to read it
-)
+# For so few coordinates it is faster to compute a scalar of the point again than to read it.
+FEW = 4
 
 
 def dot(x: Array, y: Array) -> Array:
