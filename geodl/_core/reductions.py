@@ -24,7 +24,12 @@ FEW = 4
 
 def dot(x: Array, y: Array) -> Array:
     """Inner product over the last axis; elementwise, so never in bf16 or TF32 on an accelerator."""
-    return _last_sums(x * y)[0]
+    return total(x * y)
+
+
+def total(a: Array) -> Array:
+    """Sum over the last axis."""
+    return _last_sums(a)[0]
 
 
 def dots(*pairs: tuple[Array, Array]) -> tuple[Array, ...]:

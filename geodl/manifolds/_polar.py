@@ -190,10 +190,11 @@ def polar(x, y, c):
     u = cpu_barrier(direction(x, nx))
     close = nx <= 2 * ny
     share = close.astype(nx.dtype)
-    v = each(lambda a, b, s: b - s * a, x, y, share)
+    v = y - share * x
     along = cpu_barrier(dot(u, v))
     across = v - along * u
-    slant, square = each(operator.mul, across, inverse_root), dot(across, across)
+    long, longer = (_again(n, across, x, y, u, share, along) for n in (2, 4))
+    slant, square = inverse_root * longer, dot(long, long)
     fits = square < _large(square.dtype)
     length = jnp.sqrt(jnp.where(fits, square, dot(slant, slant)))
     length = length * jnp.where(fits, inverse_root, 1.0)  # over sqrt(|y|)
@@ -209,6 +210,18 @@ def polar(x, y, c):
     h = _length(rise, side)
     versine, lift = fall * inverse_y, growth * ((nx + ny) / (cosh_x + cosh_y))
     return Pair(nx, ny, cosh_x, cosh_y, u, across, cos, versine, fall, side, rise, lift, h)
+
+
+def _again(part, across, x, y, u, share, along):
+    """``across`` for one more sum: of all pairs of long vectors formed anew, from that part of each factor.
+
+    XLA:CPU would write out what two sums share.
+    """
+    if isinstance(x.parts, tuple) or x.parts.shape == y.parts.shape:
+        return across
+    x, u, share, along = jax.tree.map(lambda a: a / part, (x, u, share, along))
+    y = each(lambda a: a / part**2, y)
+    return each(lambda a: part**2 * a, (y + -share * x) - along * u)
 
 
 def _length(a, b):

@@ -95,7 +95,10 @@ def dot(v: Vectors, w: Vectors) -> Array:
     """Inner products; elementwise, so never in bf16 or TF32 on an accelerator."""
     if isinstance(v.parts, tuple):
         return functools.reduce(operator.add, map(operator.mul, v.parts, w.parts))
-    return cpu_once(reductions.dot(v.parts, w.parts))
+    products = v.parts * w.parts
+    if v is not w:  # no bare product: XLA:CPU would write out both factors, of all pairs too
+        products = jnp.maximum(products, jnp.finfo(products.dtype).min)
+    return cpu_once(reductions.total(products))
 
 
 def tangent_dot(v: Vectors, w: Vectors) -> Array:

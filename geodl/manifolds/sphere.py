@@ -30,8 +30,18 @@ from jaxtyping import Float
 from geodl._core.checks import as_shape, check, primitive
 from geodl._core.platform import cpu_barrier
 from geodl._core.records import register_record
-from geodl._core.reductions import binade, dot, safe_sqrt, scale, sums, tangent_dot, zero_of
+from geodl._core.reductions import (
+    UNROLLED,
+    binade,
+    dot,
+    safe_sqrt,
+    scale,
+    sums,
+    tangent_dot,
+    zero_of,
+)
 from geodl._core.special import atanc, cos_minus_one, log_sinc, sinc
+from geodl.manifolds._gap import exact_gap
 from geodl.manifolds.base import ModuleManifold, Winding
 from geodl.manifolds.euclidean import inner, norm  # noqa: F401 - the surrounding space's metric
 
@@ -103,9 +113,15 @@ def _half_angle(x, y):
 
 @jax.custom_jvp
 def _diagonals(x, y):
-    """|w|^2, |m|^2 and <w, m> for w = y - x and m = y + x, in one pass."""
+    """|w|^2, |m|^2 and <w, m> for w = y - x and m = y + x: in one pass, or of all pairs of long vectors in two.
+
+    Then m is of halves, since XLA:CPU would write out what two sums share, and <w, m> is |y|^2 - |x|^2 of each alone.
+    """
     w, m = y - x, y + x
-    return cpu_barrier(sums(w * w, m * m, w * m))
+    if x.shape == y.shape or x.shape[-1] <= UNROLLED:
+        return cpu_barrier(sums(w * w, m * m, w * m))
+    one, half = jnp.ones((), x.dtype), x / 2 + y / 2
+    return cpu_barrier((dot(w, w), 4 * dot(half, half), exact_gap(x, one) - exact_gap(y, one)))
 
 
 @_diagonals.defjvp

@@ -82,6 +82,31 @@ def test_leading_axes_broadcast(name):
     assert all(leaf.shape[:3] == (5, 4, 3) for leaf in jax.tree.leaves(times))
 
 
+@pytest.mark.parametrize("name", ["poincare", "hyperboloid", "sphere"])
+def test_distances_of_pairs_of_long_vectors(name):
+    """Formed by other sums than those of points in rows; far out, on an axis, coincident, at the antipode."""
+    dim = 64
+    space = {
+        "poincare": PoincareBall(dim),
+        "hyperboloid": Hyperboloid(dim, 0.3),
+        "sphere": Sphere(dim),
+    }[name]
+    far = {"poincare": 10.0, "hyperboloid": 60.0, "sphere": 3.0}[name]
+    a = np.random.default_rng(0).standard_normal((8, dim)).astype(np.float32)
+    a *= np.geomspace(1e-3, far, 8, dtype=np.float32)[:, None] / np.linalg.norm(
+        a, axis=-1, keepdims=True
+    )
+    a = np.concatenate([a, far / 2 * np.eye(2, dim, dtype=np.float32), np.zeros_like(a[:1])])
+    x = space.expmap_frame(space.origin(), a)
+    if name == "sphere":
+        x = jnp.concatenate([x, -x])
+    n = len(x)
+    pairs = jax.jit(space.dist)(x[:, None], x)
+    rows = jax.jit(space.dist)(jnp.repeat(x, n, 0), jnp.tile(x, (n, 1))).reshape(n, n)
+    # At the antipode half of the digits of the angle are left.
+    np.testing.assert_allclose(pairs, rows, rtol=2e-6, atol=2e-6 if name == "sphere" else 0)
+
+
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
 @pytest.mark.parametrize("name", SPACES)
