@@ -46,6 +46,8 @@ class Digits:
     seeds: tuple[int, ...] = (0,)
     bands: tuple[int, ...] = (16, 8, 5)
     channels: tuple[int, ...] = (1, 16, 32)
+    orders: int | None = None
+    """spins of the equivariant network's features; by default all"""
     betas: tuple[float, ...] = (np.pi / 4, np.pi / 3)
     """size of the equivariant network's kernels"""
     widths: tuple[int, ...] = (16, 32, 64)
@@ -60,6 +62,8 @@ class Digits:
     planar_learning_rate: float = 1e-3
     test: int = 0
     """number of test images; 0: all"""
+    validate: bool = False
+    """to choose settings: the last sixth of the training images (MNIST: 10,000) is held out and stands for the test"""
     root: str = "runs"
 
 
@@ -70,12 +74,12 @@ MNIST = Digits(
     sizes=(1000, 6000, 0),
     pictures=60_000,
     seeds=(0, 1, 2),
-    bands=(30, 10, 6),
-    channels=(1, 20, 40),
-    betas=(np.pi / 8, np.pi / 8),
-    steps=20_000,
+    bands=(30, 16, 10, 6),
+    channels=(1, 16, 32, 48),
+    orders=2,
+    betas=(np.pi / 8, np.pi / 6, np.pi / 4),
+    steps=24_000,
     planar_steps=40_000,
-    learning_rate=5e-3,
 )
 
 
@@ -109,6 +113,8 @@ def cells(config: Digits) -> list[Cell]:
 def run(config: Digits) -> dict[Cell, dict[str, Any]]:
     """Train and score every cell; the table lands in the run's folder."""
     images, found = _images.load(config.data, config.download)
+    if config.validate:
+        images, found = _images.hold_out(images), f"{found}, held-out training images"
     run = Run("spherical", config, ("models", "rotated", "sizes", "seeds"), data=found)
     scored = _grid.fill(
         run, cells(config), partial(score, config, images), shown="rotated_accuracy"
@@ -123,7 +129,13 @@ def network(config: Digits, model: Model) -> nn.Net:
         grid = harmonics.gauss_legendre(config.bands[0])
         return nn.conv_classifier((*grid.shape, 1), 10, config.widths, config.hidden)
     return equivariant.spherical_classifier(
-        10, config.bands, config.channels, config.betas, normalized=True, hidden=config.hidden
+        10,
+        config.bands,
+        config.channels,
+        config.betas,
+        orders=config.orders,
+        normalized=True,
+        hidden=config.hidden,
     )
 
 
