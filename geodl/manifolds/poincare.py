@@ -176,8 +176,8 @@ def _gyration(x, to_x, a, y, to_y, b, v, c):
     w = scale(to_y, y) - scale(to_x, x)
     ww, xv, wv = dots((w, w), (x, v), (w, v))
     cww, xv = c * ww, to_x * xv
-    rotation = scale((a * wv - cww * xv) * to_y, y) - scale(wv + b * xv, w)
-    return v + scale(2 * c / (cww + a * b), rotation)
+    k = 2 * c / (cww + a * b)
+    return v + (scale(k * (a * wv - cww * xv) * to_y, y) - scale(k * (wv + b * xv), w))
 
 
 @_primitive("x")
