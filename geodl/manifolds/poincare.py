@@ -168,16 +168,20 @@ def gyration(u: Vector, v: Vector, w: Vector, c: Curvature) -> Vector:
     Returns:
         Array (..., d).
     """
-    return _gyration(-v, *into_ball(v, c), u, *into_ball(u, c), w, c)
+    return _rotate(-v, u, w, c)[0]
 
 
-def _gyration(x, to_x, a, y, to_y, b, v, c):
-    """gyr[y, -x] v, for the points to_x x and to_y y of gaps a and b; without cancellation as w = y - x -> 0."""
-    w = scale(to_y, y) - scale(to_x, x)
+def _rotate(x, y, v, c):
+    """gyr[y, -x] v, without cancellation as the difference t w of the points goes to 0; and their gaps."""
+    (s, a), (t, b) = into_ball(x, c), into_ball(y, c)
+    ratio = s / t
+    w = y - scale(ratio, x)
     ww, xv, wv = dots((w, w), (x, v), (w, v))
-    cww, xv = c * ww, to_x * xv
-    k = 2 * c / (cww + a * b)
-    return v + (scale(k * (a * wv - cww * xv) * to_y, y) - scale(k * (wv + b * xv), w))
+    cww, xv, wv = c * t * (t * ww), s * xv, t * wv
+    k = 2 * c * t / (cww + a * b)
+    along_y, along_w = k * (a * wv - cww * xv), k * (wv + b * xv)
+    # Not w again: XLA:CPU would write out what a sum and this share.
+    return v + (scale(along_y, y) + scale(along_w, scale(ratio, x) - y)), a, b
 
 
 @_primitive("x")
@@ -331,15 +335,14 @@ def norm(x: Vector, v: Vector, c: Curvature) -> Scalar:
 @_primitive("x", "y", "v")
 def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
     """Parallel transport of v along the geodesic from x to y: gyr[y, -x] v lambda_x / lambda_y."""
-    (to_x, a), (to_y, b) = into_ball(x, c), into_ball(y, c)
-    return scale(b / a, _gyration(x, to_x, a, y, to_y, b, v, c))
+    rotated, a, b = _rotate(x, y, v, c)
+    return scale(b / a, rotated)
 
 
 @_primitive("x", "y", "a")
 def transport_frame(x: Vector, y: Vector, a: Vector, c: Curvature) -> Vector:
     """Parallel transport in components of the orthonormal frames at x and y: the rotation gyr[y, -x] a."""
-    (to_x, gap_x), (to_y, gap_y) = into_ball(x, c), into_ball(y, c)
-    return _gyration(x, to_x, gap_x, y, to_y, gap_y, a, c)
+    return _rotate(x, y, a, c)[0]
 
 
 @_primitive("y", "v")

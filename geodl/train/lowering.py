@@ -56,9 +56,9 @@ def abstract(tree: Any, layout: Any) -> Any:
         layout = jax.tree.map(lambda _: layout, tree)
 
     def one(a: Any, sharding: Any) -> jax.ShapeDtypeStruct:
-        dtype = (
-            a.dtype if hasattr(a, "dtype") else jax.dtypes.canonicalize_dtype(np.asarray(a).dtype)
-        )
+        dtype = a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype
+        if not jax.dtypes.issubdtype(dtype, jax.dtypes.extended):  # keys have one of their own
+            dtype = jax.dtypes.canonicalize_dtype(dtype)
         return jax.ShapeDtypeStruct(np.shape(a), dtype, sharding=sharding)
 
     return jax.tree.map(one, tree, layout)
