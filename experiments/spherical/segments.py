@@ -40,6 +40,8 @@ class Segments:
     seeds: tuple[int, ...] = (0, 1, 2)
     bands: tuple[int, ...] = (16, 10, 6, 10, 16)
     channels: tuple[int, ...] = (1, 10, 16, 10, CLASSES)
+    orders: int | None = None
+    """spins of the equivariant network's features; by default all"""
     betas: tuple[float, ...] = (np.pi / 5, np.pi / 4, np.pi / 4, np.pi / 5)
     planar: Size = "80k"
     steps: int = 300
@@ -50,6 +52,8 @@ class Segments:
     planar_learning_rate: float = 2e-3
     test: int = 0
     """number of test images; 0: all"""
+    validate: bool = False
+    """to choose settings: the last sixth of the training images (MNIST: 10,000) is held out and stands for the test"""
     root: str = "runs"
 
 
@@ -73,6 +77,8 @@ class Cell:
 def run(config: Segments) -> dict[Cell, dict[str, Any]]:
     """Train and score every cell; the table lands in the run's folder."""
     images, found = _images.load(config.data, config.download)
+    if config.validate:
+        images, found = _images.hold_out(images), f"{found}, held-out training images"
     run = Run("spherical-segments", config, ("models", "rotated", "seeds"), data=found)
     cells = [
         Cell(model, rotated, seed)
@@ -90,7 +96,13 @@ def network(config: Segments, model: Model, grid: harmonics.Grid) -> nn.Net:
     if model == "planar":
         return models.conv_segmenter(config.planar, CLASSES, grid.longitudes)
     return equivariant.spherical_segmenter(
-        config.bands, config.channels, config.betas, skips=True, normalized=True, grid=grid
+        config.bands,
+        config.channels,
+        config.betas,
+        skips=True,
+        normalized=True,
+        grid=grid,
+        orders=config.orders,
     )
 
 
