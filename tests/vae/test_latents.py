@@ -71,7 +71,7 @@ def learners(family):
 def test_gradient_in_the_curvature_is_that_of_finite_differences(x64, family):
     _, params, bounds = learners(family)
     (log_c,) = params["log_curvature"]
-    np.testing.assert_allclose(log_c, np.log(C), rtol=1e-12)
+    np.testing.assert_allclose(log_c, np.log(C), rtol=1e-6)  # of the network's precision
     step = 1e-5
     low, here, high = (bounds(log_c + shift) for shift in (-step, 0.0, step))
     for chart in CHARTS:
