@@ -47,6 +47,7 @@ def assert_same_curves(found, expected, names):
         np.testing.assert_allclose(found[name], expected[name], rtol=2e-4, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_eight_devices_make_the_curve_of_one(tmp_path):
     names = ["matching"]
     alone = curves.main(tmp_path / "1", names, steps=8)
