@@ -26,30 +26,30 @@ class Segments:
     """The protocol. Runs of one name share what is done already."""
 
     name: str = "default"
-    data: _images.Data = "digits"
+    data: _images.Data = "auto"
     download: bool = False
     models: tuple[Model, ...] = ("equivariant", "planar")
-    rotated: tuple[bool, ...] = (False, True)
+    rotated: tuple[bool, ...] = (True,)
     """whether the training images are rotated, each at random"""
     size: int = 0
     """number of training images; 0: all"""
-    pictures: int = 8192
+    pictures: int = 20_000
     """to learn from, all training images in turn; rotated, each has a rotation of its own"""
     digits: int = 1
     """on each sphere, 1 to 4"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    bands: tuple[int, ...] = (16, 10, 6, 10, 16)
-    channels: tuple[int, ...] = (1, 10, 16, 10, CLASSES)
-    orders: int | None = None
+    seeds: tuple[int, ...] = (0,)
+    bands: tuple[int, ...] = (24, 20, 12, 20, 24)
+    channels: tuple[int, ...] = (1, 16, 24, 16, CLASSES)
+    orders: int | None = 2
     """spins of the equivariant network's features; by default all"""
-    betas: tuple[float, ...] = (np.pi / 5, np.pi / 4, np.pi / 4, np.pi / 5)
+    betas: tuple[float, ...] = (np.pi / 8, np.pi / 6, np.pi / 6, np.pi / 8)
     planar: Size = "80k"
-    steps: int = 300
+    steps: int = 2500
     planar_steps: int = 1500
-    """more, as each costs less"""
+    """each costs three times as much"""
     batch: int = 16
     learning_rate: float = 1e-2
-    planar_learning_rate: float = 2e-3
+    planar_learning_rate: float = 5e-3
     test: int = 0
     """number of test images; 0: all"""
     validate: bool = False
