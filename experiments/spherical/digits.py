@@ -55,11 +55,11 @@ class Digits:
     hidden: int = 64
     """units of the last dense layer but one, of either"""
     steps: int = 400
-    planar_steps: int = 2000
+    planar_steps: int = 7000
     """more, as each costs less"""
     batch: int = 32
     learning_rate: float = 1e-2
-    planar_learning_rate: float = 1e-3
+    planar_learning_rate: float = 3e-3
     test: int = 0
     """number of test images; 0: all"""
     validate: bool = False
@@ -79,7 +79,7 @@ MNIST = Digits(
     orders=2,
     betas=(np.pi / 8, np.pi / 6, np.pi / 4),
     steps=24_000,
-    planar_steps=40_000,
+    planar_steps=24_000,
 )
 
 

@@ -99,6 +99,8 @@ def test_segments_end(tmp_path):
     config = replace(
         segments.SEGMENTS,
         root=str(tmp_path),
+        data="digits",
+        rotated=(False, True),
         bands=(16, 6, 16),
         channels=(1, 4, 11),
         betas=(0.8, 0.8),
