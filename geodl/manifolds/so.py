@@ -48,7 +48,9 @@ def _validate(**arguments):
             off = np.abs(np.swapaxes(x, -2, -1) @ x - np.eye(x.shape[-1])).max((-2, -1))
             wrong = f"{name} must be a rotation matrix"
             check(~(off >= 2e-2), f"{wrong}: largest entry of |{name}^T {name} - I|", off)
-            check(~(np.linalg.det(x) <= 0), f"{wrong}, of determinant 1", np.linalg.det(x))
+            with np.errstate(invalid="ignore"):  # NaN gives NaN
+                det = np.linalg.det(x)
+            check(~(det <= 0), f"{wrong}, of determinant 1", det)
 
 
 def _primitive(*points):

@@ -50,7 +50,8 @@ def _validate(**arguments):
                 f"{name} must be a rotation matrix: largest entry of |{name}^T {name} - I|",
                 off,
             )
-            det = np.linalg.det(x)
+            with np.errstate(invalid="ignore"):  # NaN gives NaN
+                det = np.linalg.det(x)
             check(~(det <= 0), f"{name} must be a rotation matrix, of determinant 1", det)
 
 

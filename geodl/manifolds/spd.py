@@ -48,7 +48,8 @@ def _validate(**arguments):
             check(
                 ~(off >= 1e-2), f"{name} must be symmetric: largest entry of {name} - {name}^T", off
             )
-            least = np.linalg.eigvalsh(np.where(np.isnan(x), 1.0, x))[..., 0]
+            unknown = np.isnan(x).any((-2, -1), keepdims=True)  # NaN gives NaN
+            least = np.linalg.eigvalsh(np.where(unknown, np.eye(x.shape[-1]), x))[..., 0]
             check(least > 0, f"{name} must be positive definite: its least eigenvalue", least)
 
 

@@ -134,3 +134,11 @@ def test_nan_as_a_parameter():
 )
 def test_nan_where_values_are_concrete(call):
     assert np.isnan(call()).any()
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_point_that_is_no_number_is_not_one_off_the_space(name):
+    """Eagerly too: it gives NaN, where a point off the space is refused."""
+    space = SPACES[name]
+    x = jax.tree.map(lambda a: np.full(a.shape, np.nan, np.float32), space.origin())
+    assert all(np.isnan(a).all() for a in jax.tree.leaves(space.project_tangent(x, x)))
