@@ -5,7 +5,6 @@ come from the polar form, which cancels nothing, and so do first derivatives whe
 origin and at coincident points derivatives come from the plain form, which is smooth there.
 """
 
-import operator
 from typing import NamedTuple
 
 import jax

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -57,7 +58,7 @@ def abstract(tree: Any, layout: Any) -> Any:
 
     def one(a: Any, sharding: Any) -> jax.ShapeDtypeStruct:
         dtype = a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype
-        if not jax.dtypes.issubdtype(dtype, jax.dtypes.extended):  # keys have one of their own
+        if not jnp.issubdtype(dtype, jax.dtypes.extended):  # keys have one of their own
             dtype = jax.dtypes.canonicalize_dtype(dtype)
         return jax.ShapeDtypeStruct(np.shape(a), dtype, sharding=sharding)
 
