@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.tree_util import Partial
 
 from experiments import _grid, _images
 from experiments._run import Run, markdown_table, mean_and_error
@@ -62,6 +63,8 @@ class Digits:
     planar_learning_rate: float = 3e-3
     test: int = 0
     """number of test images; 0: all"""
+    test_oversampling: float = 1.0
+    """rings of the grids on which ReLU acts when the network is tested, by the band: its parameters are of no grid"""
     validate: bool = False
     """to choose settings: the last sixth of the training images (MNIST: 10,000) is held out and stands for the test"""
     root: str = "runs"
@@ -78,8 +81,9 @@ MNIST = Digits(
     channels=(1, 16, 32, 48),
     orders=2,
     betas=(np.pi / 8, np.pi / 6, np.pi / 4),
-    steps=24_000,
+    steps=40_000,
     planar_steps=24_000,
+    test_oversampling=2.0,
 )
 
 
@@ -123,7 +127,7 @@ def run(config: Digits) -> dict[Cell, dict[str, Any]]:
     return scored
 
 
-def network(config: Digits, model: Model) -> nn.Net:
+def network(config: Digits, model: Model, oversampling: float = 1.0) -> nn.Net:
     """Of one kind."""
     if model == "planar":
         grid = harmonics.gauss_legendre(config.bands[0])
@@ -134,6 +138,7 @@ def network(config: Digits, model: Model) -> nn.Net:
         config.channels,
         config.betas,
         orders=config.orders,
+        oversampling=oversampling,
         normalized=True,
         hidden=config.hidden,
     )
@@ -152,7 +157,7 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
         config.test,
     )
     planar = cell.model == "planar"
-    apply, params, seconds = training.fit(
+    _, params, seconds = training.fit(
         net,
         partial(loss, cell.model == "turned"),
         (pictures.train.images, pictures.train.labels),
@@ -164,8 +169,9 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
         planar,
     )
 
+    apply = Partial(network(config, cell.model, config.test_oversampling).apply)
     gap = equivariant.equivariance_gap(
-        jax.tree_util.Partial(_applied, apply, params),
+        Partial(_applied, apply, params),
         pictures.plain.images[:32],
         jax.random.key(cell.seed),
         degrees=config.bands[:1],
