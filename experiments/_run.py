@@ -157,7 +157,7 @@ def provenance() -> dict[str, Any]:
     device = jax.devices()[0]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.orig_argv,
+        "command": ["python", *sys.orig_argv[1:]],
         "revision": _git_revision(),
         "python": sys.version.split()[0],
         "jax": jax.__version__,
