@@ -80,12 +80,14 @@ class Run:
         folder = Path(config.root) / experiment / config.name
         holding = train.lock(folder / ".run.lock", f"the run {folder}")
         holding.__enter__()
-        weakref.finalize(self, holding.__exit__, None, None, None)
+        self._release = weakref.finalize(self, holding.__exit__, None, None, None)
         self.folder = start_run(experiment, config.name, protocol, config.root)
         self.protocol: dict[str, Any] = _read_json(json.dumps(protocol, default=_plain))
 
     def finish(self, table: str, result: Any = None, folder: Path | None = None) -> None:
         """Write ``table.md``, and ``result.json`` with the run's provenance, into the folder; print the table.
+
+        With it the run is over, and may be started again.
 
         Args:
             table: in Markdown.
@@ -93,8 +95,11 @@ class Run:
             folder: of the files, where a run has several tables; by default the run's own.
         """
         folder = folder or self.folder
-        if jax.process_index() != 0:
-            return
+        if jax.process_index() == 0:
+            self._write(folder, table, result)
+        self._release()
+
+    def _write(self, folder: Path, table: str, result: Any) -> None:
         write_text(folder / "table.md", table + "\n")
         if result is not None:
             write_json(folder / "result.json", provenance() | result)

@@ -109,6 +109,10 @@ def test_a_run_ends_with_its_table_and_its_provenance(tmp_path, capsys):
     run = Run("family-experiment", Experiment(root=str(tmp_path)), ("dims",), data="digits")
     assert run.folder == tmp_path / "family-experiment" / "first"
     assert run.protocol == {"epochs": 3, "data": "digits"}
+    with pytest.raises(RuntimeError, match="is going on already"):
+        Run("family-experiment", Experiment(root=str(tmp_path)), ("dims",), data="digits")
+    run.finish("| a |", {"nats": np.arange(2)})
+    Run("family-experiment", Experiment(root=str(tmp_path)), ("dims",), data="digits").finish("")
     run.finish("| a |", {"nats": np.arange(2)})
     assert "| a |" in capsys.readouterr().out
     assert (run.folder / "table.md").read_text() == "| a |\n"
