@@ -81,9 +81,8 @@ MNIST = Digits(
     channels=(1, 16, 32, 48),
     orders=2,
     betas=(np.pi / 8, np.pi / 6, np.pi / 4),
-    steps=40_000,
+    steps=24_000,
     planar_steps=24_000,
-    test_oversampling=2.0,
 )
 
 
