@@ -96,7 +96,8 @@ def dot(v: Vectors, w: Vectors) -> Array:
     if isinstance(v.parts, tuple):
         return functools.reduce(operator.add, map(operator.mul, v.parts, w.parts))
     products = v.parts * w.parts
-    if v is not w:  # no bare product: XLA:CPU would write out both factors, of all pairs too
+    if v.parts.shape != w.parts.shape:
+        # All pairs: no bare product, of which XLA:CPU would write out both factors. -inf is a finite number then.
         products = jnp.maximum(products, jnp.finfo(products.dtype).min)
     return cpu_once(reductions.total(products))
 
