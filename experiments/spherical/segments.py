@@ -94,7 +94,7 @@ def run(config: Segments) -> dict[Cell, dict[str, Any]]:
 def network(config: Segments, model: Model, grid: harmonics.Grid) -> nn.Net:
     """Of one kind."""
     if model == "planar":
-        return models.conv_segmenter(config.planar, CLASSES, grid.longitudes)
+        return models.conv_segmenter(config.planar, CLASSES, grid.longitudes, normalized=True)
     return equivariant.spherical_segmenter(
         config.bands,
         config.channels,

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +68,21 @@ def test_planar_baselines_are_the_papers(size, parameters):
         net.apply, jax.eval_shape(net.init, jax.random.key(0)), jnp.zeros((2, 100, 100, 1))
     )
     assert shape.shape == (2, 100, 100, 11)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, (0, 0)), (1, 2, (2, 3)), (1, 1, (4, 4))])
+def test_gradient_of_a_planar_convolution_is_xlas(shape, key):
+    x = jax.random.normal(key, (2, 11, 11, 3))
+    kernel = jax.random.normal(key, (3, 3, 3, 4))
+
+    def ours(x, kernel):
+        return jnp.sum(jnp.sin(models._conv(x, kernel, *shape)))
+
+    def xlas(x, kernel):
+        return jnp.sum(jnp.sin(models._conv.__wrapped__(x, kernel, *shape)))
+
+    expected = jax.grad(xlas, (0, 1))(x, kernel)
+    chex.assert_trees_all_close(jax.grad(ours, (0, 1))(x, kernel), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_picture_between_its_points():
