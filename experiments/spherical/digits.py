@@ -63,8 +63,8 @@ class Digits:
     planar_learning_rate: float = 3e-3
     test: int = 0
     """number of test images; 0: all"""
-    test_oversampling: float = 1.0
-    """rings of the grids on which ReLU acts when the network is tested, by the band: its parameters are of no grid"""
+    finer: float | None = None
+    """test the equivariant networks also with ReLU on grids of so many rings by the band: parameters are of no grid"""
     validate: bool = False
     """to choose settings: the last sixth of the training images (MNIST: 10,000) is held out and stands for the test"""
     root: str = "runs"
@@ -168,20 +168,30 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
         planar,
     )
 
-    apply = Partial(network(config, cell.model, config.test_oversampling).apply)
+    result = {"parameters": models.count(net), "cpu_seconds": round(seconds, 1)}
+    result |= tested(net, params, pictures, config.bands[0], cell.seed)
+    if config.finer and not planar:
+        net = network(config, cell.model, config.finer)
+        again = tested(net, params, pictures, config.bands[0], cell.seed)
+        result |= {f"finer_{name}": value for name, value in again.items()}
+    return result
+
+
+def tested(
+    net: nn.Net, params: Any, pictures: training.Task, degrees: int, seed: int
+) -> dict[str, float]:
+    """Accuracies on unrotated and on rotated pictures, and what exact rotations of pictures change."""
     gap = equivariant.equivariance_gap(
-        Partial(_applied, apply, params),
+        Partial(_applied, Partial(net.apply), params),
         pictures.plain.images[:32],
-        jax.random.key(cell.seed),
-        degrees=config.bands[:1],
+        jax.random.key(seed),
+        degrees=[degrees],
     )
     return {
-        "parameters": models.count(net),
-        "unrotated_accuracy": training.accuracy(apply, params, pictures.plain),
-        "rotated_accuracy": training.accuracy(apply, params, pictures.rotated),
+        "unrotated_accuracy": training.accuracy(Partial(net.apply), params, pictures.plain),
+        "rotated_accuracy": training.accuracy(Partial(net.apply), params, pictures.rotated),
         "gap": float(gap.mean[-1]),
         "flips": 100 * float(gap.flips[-1]),
-        "cpu_seconds": round(seconds, 1),
     }
 
 
@@ -212,18 +222,20 @@ def table(config: Digits, scored: dict[Cell, dict[str, Any]]) -> str:
             return mean_and_error([r[name] for r in group])
 
         name = {"turned": "equivariant, coefficients rotated"}.get(model, model)
-        rows.append(
-            {
-                "network": name,
-                "parameters": group[0]["parameters"],
-                "trained": "rotated" if rotated else "unrotated",
-                "images": size or "all",
-                "tested unrotated": mean("unrotated_accuracy"),
-                "tested rotated": mean("rotated_accuracy"),
-                "flips": mean("flips"),
-                "CPU s": mean("cpu_seconds"),
-            }
-        )
+        for grids, note in ("", ""), ("finer_", ", tested on finer grids"):
+            if f"{grids}flips" in group[0]:
+                rows.append(
+                    {
+                        "network": name + note,
+                        "parameters": group[0]["parameters"],
+                        "trained": "rotated" if rotated else "unrotated",
+                        "images": size or "all",
+                        "tested unrotated": mean(f"{grids}unrotated_accuracy"),
+                        "tested rotated": mean(f"{grids}rotated_accuracy"),
+                        "flips": mean(f"{grids}flips"),
+                        "CPU s": mean("cpu_seconds"),
+                    }
+                )
     for name, (plain, both, crossed) in PUBLISHED.items():
         blank = dict.fromkeys(rows[0]) | {"network": name, "images": "MNIST"}
         unrotated = {"trained": "unrotated", "tested unrotated": plain, "tested rotated": crossed}

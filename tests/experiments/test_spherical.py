@@ -156,10 +156,14 @@ def test_quick_ends_and_resumes(tmp_path, capsys):
         planar_steps=60,
         sizes=(320,),
         test=100,
+        finer=1.5,
     )
     found = digits.run(config)
     assert len(found) == 5
-    assert all(r["rotated_accuracy"] > 15 for c, r in found.items() if c.model == "turned")
+    for cell, result in found.items():
+        assert ("finer_flips" in result) == (cell.model != "planar")
+        if cell.model == "turned":
+            assert min(result["rotated_accuracy"], result["finer_rotated_accuracy"]) > 15
     assert (
         tmp_path / "spherical" / "quick" / "table.md"
     ).read_text() in capsys.readouterr().out + "\n"
