@@ -2,8 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +11,13 @@ from flax import nnx
 from jax import lax
 
 from geodl import nn
-from geodl.nn.conv import relu
+from geodl.nn.conv import Conv, relu
 
 
-Size = Literal["80k", "218k", "1M", "5.5M"]
+Size = Literal["218k", "1M", "5.5M"]
 
-# Channels, sides of the kernels, strides. All but the smallest, for pictures of 32 x 32 pixels, are of Gerken et al.
-# (2022), chosen by them as the best of twenty random ones.
+# Channels, sides of the kernels, strides, of Gerken et al. (2022), chosen by them as the best of twenty random ones.
 ENCODERS: dict[Size, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
-    "80k": ((20, 40, 80), (5, 3, 3), (1, 2, 2)),
     "218k": ((13, 15, 22, 31, 141), (5, 3, 9, 7, 3), (1, 1, 1, 1, 2)),
     "1M": ((12, 13, 16, 77, 96, 163), (3, 3, 5, 5, 3, 5), (1, 1, 1, 2, 1, 1)),
     "5.5M": ((12, 15, 16, 85, 141, 191, 1100), (3, 5, 3, 7, 5, 3, 3), (1, 1, 1, 2, 1, 1, 2)),
@@ -31,8 +28,7 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 class ConvSegmenter(nnx.Module):
     """Valid convolutions down to few pixels, transposed ones back up, with shortcuts of 1 x 1 convolutions.
 
-    The shortcuts repeat the nearest pixels of their layer's input; the first and the last layer have none. Where they
-    are to be normalized, an image's features are divided by their root mean square before each ReLU.
+    The shortcuts repeat the nearest pixels of their layer's input; the first and the last layer have none.
     """
 
     def __init__(
@@ -42,10 +38,8 @@ class ConvSegmenter(nnx.Module):
         channels: Sequence[int],
         kernels: Sequence[int],
         strides: Sequence[int],
-        normalized: bool,
         rngs: nnx.Rngs,
     ):
-        self.normalized = normalized
         self.strides = tuple(strides)
         widths = [1, *channels]
         self.sides = [side]
@@ -68,58 +62,28 @@ class ConvSegmenter(nnx.Module):
         batch = x.shape[:-3]
         x = x.reshape(-1, *x.shape[-3:])
         for i, (conv, stride) in enumerate(zip(self.down, self.strides, strict=True)):
-            y = _conv(x, conv.kernel[...], stride, 1, (0, 0))
-            x = self._nonlinear(
-                _with_skip(y + _bias(conv), x, self.down_skips[i - 1] if i else None)
+            y = lax.conv_general_dilated(
+                x, conv.kernel[...], (stride, stride), "VALID", dimension_numbers=_LAYOUT
             )
+            x = relu(_with_skip(y + _bias(conv), x, self.down_skips[i - 1] if i else None))
         for i, conv in enumerate(self.up):
             stride, side = self.strides[-1 - i], self.sides[-2 - i]
             kernel = conv.kernel[...]
             # Of the sides that a convolution with this stride takes to x's, the one that it came from.
             most = kernel.shape[0] - 1
             rest = side - ((x.shape[1] - 1) * stride + kernel.shape[0])
-            y = _conv(x, kernel, 1, stride, (most, most + rest))
+            y = lax.conv_general_dilated(
+                x,
+                kernel,
+                (1, 1),
+                [(most, most + rest)] * 2,
+                (stride, stride),
+                dimension_numbers=_LAYOUT,
+            )
             last = i == len(self.up) - 1
             y = _with_skip(y + _bias(conv), x, None if last else self.up_skips[i])
-            x = y if last else self._nonlinear(y)
+            x = y if last else relu(y)
         return x.reshape(*batch, *x.shape[1:])
-
-    def _nonlinear(self, x):
-        if self.normalized:
-            x = x * lax.rsqrt(jnp.mean(x * x, (1, 2, 3), keepdims=True) + 1e-6)
-        return relu(x)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _conv(x, kernel, stride, dilation, edges):
-    """Every stride-th pixel of the convolution of x, zeros put between its pixels and at its edges."""
-    return lax.conv_general_dilated(
-        x, kernel, (stride,) * 2, [edges] * 2, (dilation,) * 2, dimension_numbers=_LAYOUT
-    )
-
-
-def _conv_forward(x, kernel, *shape):
-    return _conv(x, kernel, *shape), (x, kernel)
-
-
-def _conv_backward(stride, dilation, edges, inputs, tangent):
-    """Of the same with the zeros written out and all pixels: XLA's own takes three times as long on the CPU."""
-
-    def written_out(x, kernel):
-        zeros = ((0, 0, 0), (*edges, dilation - 1), (*edges, dilation - 1), (0, 0, 0))
-        y = lax.conv_general_dilated(
-            lax.pad(x, jnp.zeros((), x.dtype), zeros),
-            kernel,
-            (1, 1),
-            "VALID",
-            dimension_numbers=_LAYOUT,
-        )
-        return y[:, ::stride, ::stride]
-
-    return jax.vjp(written_out, *inputs)[1](tangent)
-
-
-_conv.defvjp(_conv_forward, _conv_backward)
 
 
 def _with_skip(y, x, conv):
@@ -138,13 +102,61 @@ def _bias(conv):
     return conv.bias[...]
 
 
-def conv_segmenter(
-    size: Size, classes: int = 11, side: int = 100, normalized: bool = False
-) -> nn.Net:
+def conv_segmenter(size: Size, classes: int = 11, side: int = 100) -> nn.Net:
     """A planar network of Gerken et al. (2022): logits (..., side, side, classes) of images (..., side, side, 1)."""
-    return nn.functional(
-        lambda rngs: ConvSegmenter(side, classes, *ENCODERS[size], normalized, rngs)
-    )
+    return nn.functional(lambda rngs: ConvSegmenter(side, classes, *ENCODERS[size], rngs))
+
+
+class UNet(nnx.Module):
+    """Two convolutions at each of several resolutions, halved, then doubled again, with shortcuts between equals.
+
+    As in the equivariant networks, features are divided by their root mean square before each ReLU.
+    """
+
+    def __init__(self, channels: Sequence[int], classes: int, rngs: nnx.Rngs):
+        def block(n, m):
+            return nnx.List([Conv(n, m, 3, rngs), Conv(m, m, 3, rngs)])
+
+        pairs = list(itertools.pairwise(channels))
+        self.down = nnx.List([block(n, m) for n, m in itertools.pairwise([1, *channels])])
+        self.up = nnx.List([block(n + m, n) for n, m in pairs[::-1]])
+        self.logits = Conv(channels[0], classes, 1, rngs)
+
+    def __call__(self, x):
+        skips: list[Any] = []
+        for block in self.down:
+            if skips:
+                x = _halved(skips[-1])
+            skips.append(_block(block, x))
+        x = skips.pop()
+        for block in self.up:
+            doubled = jnp.repeat(jnp.repeat(x, 2, -2), 2, -3)
+            x = _block(block, jnp.concatenate([skips.pop(), doubled], -1))
+        return self.logits(x)
+
+
+def _block(convolutions, x):
+    for convolution in convolutions:
+        y = convolution(x)
+        x = relu(y * lax.rsqrt(jnp.mean(y * y, (-3, -2, -1), keepdims=True) + 1e-6))
+    return x
+
+
+def _halved(x):
+    """Means of 2 x 2 pixels."""
+    *batch, height, width, channels = x.shape
+    return jnp.mean(x.reshape(*batch, height // 2, 2, width // 2, 2, channels), (-4, -2))
+
+
+def unet(channels: Sequence[int] = (16, 32, 64, 128), classes: int = 11) -> nn.Net:
+    """A planar network: logits (..., height, width, classes) of images (..., height, width, 1).
+
+    Height and width are multiples of 2^(number of channels - 1).
+
+    Reference:
+        Ronneberger, Fischer & Brox, *U-Net: Convolutional Networks for Biomedical Image Segmentation* (2015).
+    """
+    return nn.functional(lambda rngs: UNet(channels, classes, rngs))
 
 
 def count(net: nn.Net) -> int:

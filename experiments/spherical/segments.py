@@ -43,7 +43,8 @@ class Segments:
     orders: int | None = 2
     """spins of the equivariant network's features; by default all"""
     betas: tuple[float, ...] = (np.pi / 8, np.pi / 6, np.pi / 6, np.pi / 8)
-    planar: Size = "80k"
+    planar: Literal["unet"] | Size = "unet"
+    """the U-Net, or one of Gerken et al. (2022), for bands of 50"""
     steps: int = 2500
     planar_steps: int = 1500
     """each costs three times as much"""
@@ -94,7 +95,9 @@ def run(config: Segments) -> dict[Cell, dict[str, Any]]:
 def network(config: Segments, model: Model, grid: harmonics.Grid) -> nn.Net:
     """Of one kind."""
     if model == "planar":
-        return models.conv_segmenter(config.planar, CLASSES, grid.longitudes, normalized=True)
+        if config.planar == "unet":
+            return models.unet(classes=CLASSES)
+        return models.conv_segmenter(config.planar, CLASSES, grid.longitudes)
     return equivariant.spherical_segmenter(
         config.bands,
         config.channels,
