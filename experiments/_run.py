@@ -103,7 +103,9 @@ class Run:
         write_text(folder / "table.md", table + "\n")
         if result is not None:
             write_json(folder / "result.json", provenance() | result)
-        print(f"\n{table}\n\ntable: {folder / 'table.md'}\npictures: {folder}/**/*.png")
+        print(f"\n{table}\n\ntable: {folder / 'table.md'}")
+        if any(folder.rglob("*.png")):
+            print(f"pictures: {folder}/**/*.png")
 
 
 def start_run(experiment: str, name: str, protocol: Mapping[str, Any], root: str | Path) -> Path:

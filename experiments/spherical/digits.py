@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 
 from experiments import _grid, _images
 from experiments._run import Run, markdown_table, mean_and_error
-from experiments.spherical import data, models, training
+from experiments.spherical import data, models, pictures, training
 from geodl import equivariant, nn
 from geodl.equivariant import harmonics
 from geodl.manifolds import SO3
@@ -146,7 +146,7 @@ def network(config: Digits, model: Model, oversampling: float = 1.0) -> nn.Net:
 def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
     """Train one network and test it both ways, in per cent."""
     net, grid = network(config, cell.model), harmonics.gauss_legendre(config.bands[0])
-    pictures = training.task(
+    spheres = training.task(
         images,
         data.points(grid),
         cell.size,
@@ -156,10 +156,10 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
         config.test,
     )
     planar = cell.model == "planar"
-    _, params, seconds = training.fit(
+    apply, params, seconds = training.fit(
         net,
         partial(loss, cell.model == "turned"),
-        (pictures.train.images, pictures.train.labels),
+        (spheres.train.images, spheres.train.labels),
         config.planar_steps if planar else config.steps,
         config.planar_learning_rate if planar else config.learning_rate,
         config.batch,
@@ -169,27 +169,31 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
     )
 
     result = {"parameters": models.count(net), "cpu_seconds": round(seconds, 1)}
-    result |= tested(net, params, pictures, config.bands[0], cell.seed)
+    result |= tested(net, params, spheres, config.bands[0], cell.seed)
+    images, labels = spheres.rotated.images[:8], spheres.rotated.labels[:8]
+    found = next(training.results(partial(jnp.argmax, axis=-1), apply, params, images))
+    titles = [f"{i} read as {j}" for i, j in zip(labels, found, strict=True)]
+    pictures.draw(folder / "digits", grid, np.array(images[..., 0]), titles=titles)
     if config.finer and not planar:
         net = network(config, cell.model, config.finer)
-        again = tested(net, params, pictures, config.bands[0], cell.seed)
+        again = tested(net, params, spheres, config.bands[0], cell.seed)
         result |= {f"finer_{name}": value for name, value in again.items()}
     return result
 
 
 def tested(
-    net: nn.Net, params: Any, pictures: training.Task, degrees: int, seed: int
+    net: nn.Net, params: Any, spheres: training.Task, degrees: int, seed: int
 ) -> dict[str, float]:
     """Accuracies on unrotated and on rotated pictures, and what exact rotations of pictures change."""
     gap = equivariant.equivariance_gap(
         Partial(_applied, Partial(net.apply), params),
-        pictures.plain.images[:32],
+        spheres.plain.images[:32],
         jax.random.key(seed),
         degrees=[degrees],
     )
     return {
-        "unrotated_accuracy": training.accuracy(Partial(net.apply), params, pictures.plain),
-        "rotated_accuracy": training.accuracy(Partial(net.apply), params, pictures.rotated),
+        "unrotated_accuracy": training.accuracy(Partial(net.apply), params, spheres.plain),
+        "rotated_accuracy": training.accuracy(Partial(net.apply), params, spheres.rotated),
         "gap": float(gap.mean[-1]),
         "flips": 100 * float(gap.flips[-1]),
     }

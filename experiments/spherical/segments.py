@@ -11,7 +11,7 @@ import optax
 
 from experiments import _grid, _images
 from experiments._run import Run, markdown_table, mean_and_error
-from experiments.spherical import data, models, training
+from experiments.spherical import data, models, pictures, training
 from experiments.spherical.models import Size
 from geodl import equivariant, nn
 from geodl.equivariant import harmonics
@@ -113,7 +113,7 @@ def score(config: Segments, images, cell: Cell, folder: Path) -> dict[str, Any]:
     """Train one network and test it both ways, in per cent."""
     grid = harmonics.driscoll_healy(config.bands[0])  # square, as the planar networks are
     net, planar = network(config, cell.model, grid), cell.model == "planar"
-    pictures = training.task(
+    spheres = training.task(
         images,
         data.points(grid),
         config.size,
@@ -126,7 +126,7 @@ def score(config: Segments, images, cell: Cell, folder: Path) -> dict[str, Any]:
     apply, params, seconds = training.fit(
         net,
         loss,
-        (pictures.train.images, pictures.train.masks),
+        (spheres.train.images, spheres.train.masks),
         config.planar_steps if planar else config.steps,
         config.planar_learning_rate if planar else config.learning_rate,
         config.batch,
@@ -136,11 +136,13 @@ def score(config: Segments, images, cell: Cell, folder: Path) -> dict[str, Any]:
     )
     scores = {"parameters": models.count(net), "cpu_seconds": round(seconds, 1)}
     areas = np.repeat(np.array(grid.weights)[:, None], grid.longitudes, 1)
-    for name, sphere in (("unrotated", pictures.plain), ("rotated", pictures.rotated)):
+    for name, sphere in (("unrotated", spheres.plain), ("rotated", spheres.rotated)):
         found = training.results(partial(jnp.argmax, axis=-1), apply, params, sphere.images)
         found, masks = np.concatenate(list(found)), np.array(sphere.masks)
         scores[f"{name}_iou"] = 100 * iou(confusion(masks, found, np.ones_like(areas)))
         scores[f"{name}_area_iou"] = 100 * iou(confusion(masks, found, areas))
+    shown = {"true": masks[:6], "found": found[:6]}  # of the rotated ones
+    pictures.draw(folder / "segments", grid, np.array(sphere.images[:6, ..., 0]), shown)
     return scores
 
 
