@@ -56,7 +56,8 @@ def use(devices: Devices) -> None:
     """Join the other processes, and lay out what follows over the devices.
 
     Raises:
-        ValueError: there are fewer devices, or several processes and more devices than asked for; a number is below 1.
+        ValueError: there are fewer devices, or several processes and more devices than asked for; a number is below 1,
+            or the processes do not divide the devices.
     """
     for name in ("devices", "processes", "fsdp", "accumulate"):
         value = getattr(devices, name)
@@ -69,8 +70,12 @@ def use(devices: Devices) -> None:
         with contextlib.suppress(RuntimeError):  # JAX has started, as in tests
             jax.config.update("jax_num_cpu_devices", max(1, number // devices.processes))
     if many:
-        index = devices.process
-        train.initialize(devices.coordinator, devices.processes, index)
+        if number != "all" and number % devices.processes:
+            raise ValueError(f"--processes {devices.processes} must divide --devices {number}")
+        print(
+            f"waiting for the {devices.processes} processes at {devices.coordinator}", flush=True
+        )
+        train.initialize(devices.coordinator, devices.processes, devices.process)
     elif number == "all":
         train.initialize()
     found = jax.devices()

@@ -204,7 +204,8 @@ def geodesic_regression(
 ) -> Geodesic:
     """The geodesic with least sum_i w_i dist(exp_x(t_i v), p_i)^2 (Fletcher 2011), by damped Gauss-Newton steps.
 
-    It starts at the mean, standing still. Not differentiated: derivatives are those of the last step.
+    It starts at the mean, standing still, and stays there where all times are equal. Not differentiated: derivatives are
+    those of the last step.
 
     Args:
         manifold: that the points lie on.
@@ -232,7 +233,9 @@ def geodesic_regression(
 def _regression(manifold, times, points, weights, tolerance, max_steps):
     middle = jnp.sum(weights * times)
     width = jnp.sqrt(jnp.sum(weights * jnp.square(times - middle)))
-    s = (times - middle) / jnp.where(width == 0, 1.0, width)
+    equal = width <= 8 * jnp.finfo(times.dtype).eps * jnp.max(jnp.abs(times))
+    width = jnp.where(equal, 1.0, width)  # of equal times it is the rounding of their mean
+    s = jnp.where(equal, 0.0, times - middle) / width
     start = frechet_mean(manifold, points, weights).point
     spread = jnp.sqrt(jnp.sum(weights * manifold.sqdist(_row(manifold, start), points)))
 
@@ -277,7 +280,7 @@ def _regression(manifold, times, points, weights, tolerance, max_steps):
     zero = jnp.zeros(manifold.dim, weights.dtype)
     first = (start, zero, cost(start, zero), jnp.full_like(width, 1e-3), spread, jnp.int32(0))
     x, v, _, _, size, steps = lax.while_loop(running, step, first)
-    velocity = v / jnp.where(width == 0, 1.0, width)
+    velocity = v / width
     point = manifold.expmap_frame(x, -middle * velocity)
     return Geodesic(
         point,

@@ -114,6 +114,8 @@ def test_devices_that_are_not_there(use):
         use(Devices(devices=4096))
     with pytest.raises(ValueError, match="fsdp must divide the 1 devices, got 3"):
         use(Devices(fsdp=3))
+    with pytest.raises(ValueError, match="--processes 2 must divide --devices 3"):
+        use(Devices(devices=3, processes=2, process=0))
     for name in ("devices", "processes", "fsdp", "accumulate"):
         with pytest.raises(ValueError, match=f"--{name} must be at least 1, got 0"):
             use(Devices(**{name: 0}))

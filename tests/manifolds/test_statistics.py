@@ -176,6 +176,16 @@ def test_a_geodesic_is_found_again(name, x64):
     np.testing.assert_allclose(found.velocity, velocity, atol=1e-9)
 
 
+@pytest.mark.parametrize("time", [0.0, 2026.0])
+def test_regression_of_equal_times_stands_still_at_the_mean(time, key):
+    sphere = Sphere(2)
+    points = sphere.expmap_frame(sphere.origin(), 0.3 * jax.random.normal(key, (20, 2)))
+    found = statistics.geodesic_regression(sphere, jnp.full(20, time), points)
+    np.testing.assert_allclose(found.velocity, jnp.zeros(2), atol=1e-6)
+    mean = statistics.frechet_mean(sphere, points).point
+    np.testing.assert_allclose(found.point, mean, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_regression_with_noise_is_that_of_least_squares(x64):
     """On the sphere, by scipy and the textbook's formulas."""
