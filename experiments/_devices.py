@@ -72,9 +72,7 @@ def use(devices: Devices) -> None:
     if many:
         if number != "all" and number % devices.processes:
             raise ValueError(f"--processes {devices.processes} must divide --devices {number}")
-        print(
-            f"waiting for the {devices.processes} processes at {devices.coordinator}", flush=True
-        )
+        print(f"waiting for the {devices.processes} processes at {devices.coordinator}", flush=True)
         train.initialize(devices.coordinator, devices.processes, devices.process)
     elif number == "all":
         train.initialize()

@@ -10,6 +10,7 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
 from geodl._core.checks import aligned, check, with_axes
+from geodl._core.platform import cpu_once
 from geodl._core.reductions import safe_norm
 from geodl.distributions._checks import points_on, zeros
 from geodl.distributions._location_scale import LocationScale
@@ -77,7 +78,8 @@ class WrappedNormal(LocationScale):
 
     def _tangent_n(self, key, n):
         shape = (n, *self.batch_shape, self._manifold.dim)
-        return self._scale[None] * jax.random.normal(key, shape, self._scale.dtype)
+        # Once, or XLA:CPU draws again for each use of a component.
+        return self._scale[None] * cpu_once(jax.random.normal(key, shape, self._scale.dtype))
 
     def _sample_n(self, key, n):
         return self._manifold.expmap_frame(self._loc, self._tangent_n(key, n))

@@ -204,8 +204,8 @@ def geodesic_regression(
 ) -> Geodesic:
     """The geodesic with least sum_i w_i dist(exp_x(t_i v), p_i)^2 (Fletcher 2011), by damped Gauss-Newton steps.
 
-    It starts at the mean, standing still, and stays there where all times are equal. Not differentiated: derivatives are
-    those of the last step.
+    It starts at the mean, standing still, and stays there where all times are equal. Not differentiated: derivatives
+    are those of the last step.
 
     Args:
         manifold: that the points lie on.
