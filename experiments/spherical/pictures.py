@@ -39,7 +39,8 @@ def draw(
     figure, axes = plt.subplots(
         1 + len(masks), n, figsize=(1.6 * n + 1, height + 0.3), layout="constrained", squeeze=False
     )
-    gray = {"norm": Normalize(images.min(), images.max(), clip=True), "cmap": "gray_r"}
+    images = images - images.min()
+    gray = {"norm": Normalize(0, images.max(), clip=True), "cmap": "gray_r"}
     classes = {
         "norm": BoundaryNorm(np.arange(12) - 0.5, 11),
         "cmap": _CLASSES,
@@ -48,7 +49,7 @@ def draw(
     rows = [("image", images, gray), *((name, mask, classes) for name, mask in masks.items())]
     x = data.points(grid)
     for i in range(n):
-        view = _from_above(x, images[i] - images[i].min())
+        view = _from_above(x, images[i])
         for ax, (name, values, style) in zip(axes[:, i], rows, strict=True):
             sphere_density(ax, view, partial(_nearest, grid, values[i]), 150, **style)
             sphere_frame(ax, view)
@@ -74,7 +75,7 @@ def _from_above(x, weights):
 
 
 def _nearest(grid, values, x):
-    """Values (rings, longitudes) of the pixels in which unit vectors (m, 3) lie, from the least value on."""
+    """Values (rings, longitudes) of the pixels in which unit vectors (m, 3) lie."""
     betas = np.asarray(grid.betas)
     row = np.searchsorted((betas[1:] + betas[:-1]) / 2, np.arccos(np.clip(x[:, 2], -1, 1)))
     turn = np.arctan2(x[:, 1], x[:, 0]) / (2 * np.pi)
