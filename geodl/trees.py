@@ -35,7 +35,7 @@ from jax.typing import ArrayLike
 
 from geodl._core.checks import as_floats, check, check_positive
 from geodl._core.records import register_record
-from geodl._core.reductions import binade, dot, safe_sqrt
+from geodl._core.reductions import binade, dot, safe_norm, safe_sqrt
 from geodl._core.special import asinhc
 from geodl.manifolds import poincare
 
@@ -85,6 +85,7 @@ def from_edges(edges: Any, root: int | None = None, spanning: bool = False) -> T
         raise ValueError(f"from_edges: edges have shape (m, 2), m >= 1, got {edges.shape}")
     if edges.dtype.kind not in "iu":
         raise ValueError(f"from_edges: edges are integers, got {edges.dtype}")
+    edges = edges.astype(np.int64)
     nodes = np.unique(edges)
     if nodes[0] < 0:
         raise ValueError(f"from_edges: nodes are numbers from 0, got {nodes[0]}")
@@ -159,9 +160,15 @@ def degrees(tree: Tree) -> np.ndarray:
 def edge_length(tree: Tree, distortion: float, dim: int = 2) -> float:
     """A length of edges with which the ratio of distances to the tree's varies by no more than the distortion.
 
-    Between edges that meet at the angle 2 pi / k a path loses at most delta = -2 log sin(pi / k): m edges of length tau
-    are m tau long or up to (m - 1) delta less, so that tau = delta distortion / (distortion - 1) will do. In more
-    dimensions, by :func:`code_directions`, they meet at right angles at the least.
+    Among paths of m edges of length tau that meet at angles 2 pi / k or more, the ends of that which always turns to
+    one side at 2 pi / k are the nearest (Cauchy's arm lemma). It follows a line at a distance, along which an edge
+    advances by
+
+        advance = 2 acosh(cosh(tau / 2) sin(pi / k)),
+
+    so that distances are m advance to m tau. The length is the one with advance = tau / distortion, about
+    -2 log sin(pi / k) distortion / (distortion - 1) where that is long. In more dimensions, by
+    :func:`code_directions`, edges meet at right angles at the least.
 
     Args:
         tree: whose largest degree k decides, in the plane.
@@ -170,12 +177,40 @@ def edge_length(tree: Tree, distortion: float, dim: int = 2) -> float:
 
     Returns:
         The length, in units of the curvature's radius.
+
+    Raises:
+        ValueError: the distortion is not above 1 and finite; or a node has more edges than the code has directions.
     """
-    if not distortion > 1:
-        raise ValueError(f"edge_length: the distortion is above 1, got {distortion}")
-    most = max(3, int(degrees(tree).max())) if dim == 2 else 4
-    loss = -2 * math.log(math.sin(math.pi / most))
-    return loss * distortion / (distortion - 1)
+    if not 1 < distortion < math.inf:
+        raise ValueError(f"edge_length: the distortion is finite and above 1, got {distortion}")
+    degree = int(degrees(tree).max())
+    if dim != 2:
+        _check_code("edge_length", dim, degree)
+    sine = math.sin(math.pi / (max(3, degree) if dim == 2 else 4))
+
+    def misses(
+        length,
+    ):  # log(cosh(length / 2) sine) < log(cosh(advance / 2)), which do not overflow
+        return _log_cosh(length / 2) + math.log(sine) < _log_cosh(length / (2 * distortion))
+
+    low, high = 0.0, 1.0
+    while misses(high):
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if misses(middle) else (low, middle)
+    return high
+
+
+def _log_cosh(x):
+    return x + math.log1p(math.exp(-2 * x)) - math.log(2)
+
+
+def _check_code(name, dim, degree):
+    if dim < 3 or degree > 2 * dim:
+        raise ValueError(
+            f"{name}: dim is at least 3 and half of the largest degree {degree}, got {dim}"
+        )
 
 
 def equal_angles(tree: Tree) -> np.ndarray:
@@ -211,11 +246,7 @@ def code_directions(tree: Tree, dim: int) -> np.ndarray:
     Raises:
         ValueError: dim < 3, or a node has more than 2 dim edges.
     """
-    most = int(degrees(tree).max())
-    if dim < 3 or most > 2 * dim:
-        raise ValueError(
-            f"code_directions: dim is at least 3 and half of the largest degree {most}, got {dim}"
-        )
+    _check_code("code_directions", dim, int(degrees(tree).max()))
     nodes, place, _ = _siblings(tree)
     code = np.zeros((2 * dim, dim))  # e_1, e_2, -e_2, ..., e_dim, -e_dim, -e_1
     code[0, 0], code[-1, 0] = 1, -1
@@ -416,9 +447,9 @@ def embed(tree: Tree, length: ArrayLike, angles: ArrayLike | None = None) -> Dra
     """The tree in the hyperbolic plane or space of curvature -1: a pure function of lengths and angles.
 
     Args:
-        tree: with static structure.
+        tree: with static structure, no argument of a jitted function (a drawing may be one).
         length: of all edges, or (n,) of the edge above each node, in units of the curvature's radius; its dtype is
-            that of the distances.
+            that of the distances. Under jit one that is not positive gives NaN.
         angles: (n,) in radians, as :func:`equal_angles` gives them by default; or unit vectors (n, dim), as
             :func:`code_directions` gives them, for edges of length 1 or more (short ones lose digits).
 
@@ -426,7 +457,8 @@ def embed(tree: Tree, length: ArrayLike, angles: ArrayLike | None = None) -> Dra
         The drawing, whose distances are of the dtype of the lengths.
 
     Raises:
-        ValueError: a length is not positive, or lengths or angles are not one for each node.
+        ValueError: a length is not positive, lengths or angles are not one for each node, or directions are no unit
+            vectors of three or more dimensions.
     """
     check_positive("embed: the length of an edge", length)
     n = len(tree.depths)
@@ -435,9 +467,15 @@ def embed(tree: Tree, length: ArrayLike, angles: ArrayLike | None = None) -> Dra
             f"embed: one length, or one for each of {n} nodes, got {jnp.shape(length)}"
         )
     length = jnp.broadcast_to(as_floats(length), (n,))
+    length = jnp.where(length > 0, length, jnp.nan)
     angles = jnp.asarray(equal_angles(tree) if angles is None else angles, length.dtype)
     if angles.shape[:1] != (n,) or angles.ndim > 2:
         raise ValueError(f"embed: an angle or direction for each of {n} nodes, got {angles.shape}")
+    if angles.ndim == 2:
+        if angles.shape[1] < 3:
+            raise ValueError(f"embed: directions (n, dim) have dim >= 3, got {angles.shape}")
+        size = safe_norm(angles)
+        check(~(jnp.abs(size - 1) > 1e-3), "embed: directions are unit vectors, of length", size)
     depths = jnp.asarray(tree.depths, jnp.int32)
     up = [np.asarray(tree.parents, np.int32)]
     root = jnp.asarray(tree.depths == 0)[:, None]

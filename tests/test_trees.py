@@ -179,6 +179,19 @@ def test_the_edge_length_keeps_the_distortion():
     assert ratio.max() / ratio.min() <= 1.01
 
 
+@pytest.mark.parametrize("distortion", [1.1, 1.5, 3.0])
+@pytest.mark.parametrize("dim", [2, 3])
+def test_short_edges_keep_it_on_paths_that_always_turn_one_way(distortion, dim):
+    edges = np.array([[(i - 1) // 2, i] for i in range(1, 127)])
+    tree = trees.from_edges(edges)
+    directions = None if dim == 2 else trees.code_directions(tree, dim)
+    drawing = trees.embed(tree, np.float64(trees.edge_length(tree, distortion, dim)), directions)
+    found = drawing.dist(jnp.arange(127)[:, None], jnp.arange(127))
+    others = ~np.eye(127, dtype=bool)
+    ratio = (np.asarray(found) / np.where(others, hops(edges, 127), 1))[others]
+    assert 1.05 < ratio.max() / ratio.min() <= distortion * (1 + 1e-6)
+
+
 def test_nodes_that_fit_have_the_distances_of_the_disk():
     tree = trees.from_edges(random_tree(40, reach=12))
     i = jnp.arange(40)
@@ -234,5 +247,16 @@ def test_other_bad_input_is_named():
         trees.embed(tree, 1.0).dist(0, np.array([1, 3]))
     with pytest.raises(ValueError, match="above 1, got 1"):
         trees.edge_length(tree, 1.0)
+    with pytest.raises(ValueError, match="above 1, got inf"):
+        trees.edge_length(tree, np.inf)
+    star = trees.from_edges(np.array([[0, i] for i in range(1, 30)], np.uint8))
+    with pytest.raises(ValueError, match="half of the largest degree 29, got 3"):
+        trees.edge_length(star, 1.1, 3)
+    with pytest.raises(ValueError, match=r"unit vectors, of length, got 2"):
+        trees.embed(tree, 1.0, 2 * np.eye(3))
+    with pytest.raises(ValueError, match=r"dim >= 3, got \(3, 1\)"):
+        trees.embed(tree, 1.0, np.ones((3, 1)))
+    assert np.isnan(jax.jit(lambda length: trees.embed(tree, length).dist(0, 1))(-1.0))
+    assert len(trees.from_edges(np.array([[i, i + 1] for i in range(255)], np.uint8)).depths) == 256
     with pytest.raises(ValueError, match="got 7"):
         trees.from_edges([[0, 1]], root=7)

@@ -131,7 +131,7 @@ def _rotation_gap(function, tables, f, turns):
 @jax.jit
 def _rotated(rotator, f, turn):
     few = harmonics.Rotator(rotator.quarter[:, : len(f), : len(f), : len(f)])
-    return few.rotate_left(f, harmonics.euler_angles(turn))
+    return few.rotate_left(f, turn)
 
 
 def _norm(f):

@@ -35,6 +35,15 @@ def check(ok: ArrayLike, message: str, value) -> None:
         raise ValueError(f"{message}, got {values[~oks].ravel()[0]}")
 
 
+def check_points(name: str, manifold, points) -> None:
+    """Raise where concrete points do not lie on a concrete manifold."""
+    if is_concrete(*jax.tree.leaves((manifold, points))):
+        try:
+            manifold.project_tangent(points, points)  # a cheap function that looks at its point
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+
+
 def check_positive(name: str, value) -> None:
     """Raise where a concrete number is not a finite positive one."""
     if is_concrete(value):

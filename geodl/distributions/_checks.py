@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl._core.checks import aligned, is_concrete
+from geodl._core.checks import aligned, check_points
 from geodl.manifolds.base import Manifold, Point
 
 
@@ -26,11 +26,7 @@ def as_points(name: str, event_shape: tuple, points: ArrayLike | tuple) -> Point
 def points_on(name: str, manifold: Manifold, points: ArrayLike | tuple) -> Point:
     """The points as arrays; ``ValueError`` for another shape and, where values are concrete, off the manifold."""
     arrays = as_points(name, manifold.event_shape, points)
-    if is_concrete(*jax.tree.leaves((manifold, arrays))):
-        try:
-            manifold.project_tangent(arrays, arrays)  # a cheap function that looks at its point
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
+    check_points(name, manifold, arrays)
     return arrays
 
 

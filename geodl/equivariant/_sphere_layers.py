@@ -23,7 +23,11 @@ def lift(f: Array, spectrum: Array) -> Array:
 
     Returns:
         Coefficients (m, n, l, s, t, batch, out).
+
+    Raises:
+        ValueError: The kernel is of other degrees or channels.
     """
+    _check_kernel("lift", (f.shape[1], f.shape[-1]), (spectrum.shape[1], spectrum.shape[-2]))
     f = f / along(2 * np.arange(len(f)) + 1, f, 1)
     return jnp.einsum("mlsbi,nltio->mnlstbo", f, spectrum, precision="highest")
 
@@ -37,8 +41,14 @@ def convolve(f: Array, spectrum: tuple[Array, ...]) -> Array:
 
     Returns:
         Coefficients (m, n, l, s, t, batch, out).
+
+    Raises:
+        ValueError: The kernel is of other degrees, orders or channels.
     """
-    parts = []
+    parts, degrees = [], sum(len(psi) for psi in spectrum)
+    orders = min(len(f), f.shape[1])
+    found = degrees, spectrum[-1].shape[1] / (2 * orders)
+    _check_kernel(f"convolve: of features of {orders} orders", (len(f), f.shape[-1]), found)
     for (low, high), psi in zip(steps(len(f)), spectrum, strict=True):
         x = _rows(f, low, high)
         z = jnp.matmul(x, psi, precision="highest")
@@ -58,7 +68,11 @@ def to_sphere(f: Array, column: Array) -> Array:
 
     Returns:
         Coefficients (m, l, s, batch, out).
+
+    Raises:
+        ValueError: The kernel is of other degrees or channels.
     """
+    _check_kernel("to_sphere", (len(f), f.shape[-1]), (column.shape[1], column.shape[3]))
     parts = []
     for low, high in steps(len(f)):
         x = _rows(f, low, high)
@@ -69,6 +83,14 @@ def to_sphere(f: Array, column: Array) -> Array:
         parts.append(jnp.pad(z, [(0, len(f) - high), *[(0, 0)] * 4]))
     z = jnp.concatenate(parts, 1)
     return z * along(np.sqrt(4 * np.pi * (2 * np.arange(len(f)) + 1)), z, 1)
+
+
+def _check_kernel(name, features, kernel):
+    if features != kernel:
+        raise ValueError(
+            f"{name}: features of {features[0]} degrees and {features[1]} channels need such a kernel, got one of "
+            f"{kernel[0]} degrees and {kernel[1]:g} channels"
+        )
 
 
 def _rows(f, low, high):

@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import Float, PRNGKeyArray
 
 from geodl._core.records import as_pytree
+from geodl._core.reductions import safe_norm
 from geodl.equivariant.harmonics import Grid, gauss_legendre, rotator, sphere_transform
 from geodl.manifolds import SO3
 
@@ -20,7 +21,7 @@ class EquivarianceGap(NamedTuple):
     degrees: tuple[int, ...]
     """of the inputs"""
     mean: Float[Array, " rows"]
-    """std(Phi(Q f) - Q Phi(f)) / std(Phi(f)), the mean over inputs and rotations"""
+    """|Phi(Q f) - Q Phi(f)| / |Phi(f)|, norms of vectors, of pictures those of coefficients; the mean over all"""
     worst: Float[Array, " rows"]
     """the largest of them"""
     flips: Float[Array, " rows"]
@@ -62,6 +63,10 @@ def equivariance_gap(
     Reference:
         Cohen, Geiger, Koehler & Welling, *Spherical CNNs* (2018), section 5.1.
     """
+    if jnp.ndim(x) != 4:
+        raise ValueError(
+            f"equivariance_gap: images (batch, rings, longitudes, channels) are needed, got {jnp.shape(x)}"
+        )
     grid = gauss_legendre(x.shape[1]) if grid is None else grid
     most = grid.degrees
     degrees = [d for d in (most // 4, most // 2, most) if d > 1] if degrees is None else degrees
@@ -97,14 +102,18 @@ def _gap(net, tables, turns, kept):
         return jnp.argmax(y if y.ndim == 2 else transform.synthesis(y), 1)
 
     plain = result(coefficients)
-    axes = tuple(range(1, plain.ndim))
-    scale = jnp.std(plain, axes)
+    scale = _norms(plain)
 
     def at(rotation):
         rotated = result(turn.sphere(coefficients, rotation))
         expected = plain if plain.ndim == 2 else turn.sphere(plain, rotation)
         flips = jnp.mean(labels(rotated) != labels(expected))
-        return jnp.std(rotated - expected, axes) / scale, flips
+        return _norms(rotated - expected) / scale, flips
 
     gaps, flips = jax.lax.map(at, turns)
     return jnp.mean(gaps), jnp.max(gaps), jnp.mean(flips)
+
+
+def _norms(y):
+    """Of each result."""
+    return safe_norm(y.reshape(len(y), -1))

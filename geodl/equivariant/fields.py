@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core.checks import check_dim
 from geodl.equivariant.groups import Group, Representation
 
 
@@ -23,15 +24,23 @@ class FieldType:
         fields: Pairs (representation, number), all of one group.
 
     Raises:
-        ValueError: No fields, a number below 1, or representations of more than one group.
+        ValueError: No fields, a number that is no positive integer, or representations of more than one group.
+        TypeError: Something else in the place of a representation.
     """
 
     fields: tuple[tuple[Representation, int], ...]
 
     def __init__(self, fields: Iterable[tuple[Representation, int]]):
-        fields = tuple((representation, int(n)) for representation, n in fields)
-        if not fields or any(n < 1 for _, n in fields):
-            raise ValueError(f"FieldType: positive numbers of fields are needed, got {fields}")
+        fields = tuple((representation, n) for representation, n in fields)
+        for representation, n in fields:
+            if not isinstance(representation, Representation):
+                raise TypeError(
+                    "FieldType: pairs of a representation, as group.trivial or group.regular(), and a number are "
+                    f"needed, got {representation!r}"
+                )
+            check_dim("FieldType: the number of fields", n)
+        if not fields:
+            raise ValueError("FieldType: at least one field is needed")
         groups = {representation.group for representation, _ in fields}
         if len(groups) > 1:
             raise ValueError(

@@ -160,6 +160,8 @@ def neighborhoods(
     n = manifold.batch_shape(points)
     if np.shape(weights) not in ((), n):
         raise ValueError(f"neighborhoods: one weight or {n} are needed, got {np.shape(weights)}")
+    if not np.all(np.asarray(weights) >= 0):
+        raise ValueError(f"neighborhoods: weights must be at least 0, got {np.min(weights)}")
     index, valid = _within(manifold, here, points, radius)
     x = jax.tree.map(lambda p: jnp.asarray(p)[:, None], here)
     y = jax.tree.map(lambda p: jnp.asarray(p)[index], points)

@@ -295,9 +295,17 @@ class RotationTransform:
         return (*self.grid.shape, self.turns)
 
     def below(self, degrees: int) -> "RotationTransform":
-        """The transform of fewer degrees on the same grid."""
+        """The transform of fewer degrees on the same grid.
+
+        Raises:
+            ValueError: More degrees than this one has.
+        """
         if degrees == self.degrees:
             return self
+        if not 1 <= degrees < self.degrees:
+            raise ValueError(
+                f"RotationTransform.below: 1 to {self.degrees} degrees are possible, got {degrees}"
+            )
         orders = min(self.orders, degrees - 1)
         return RotationTransform(
             self.table.below(degrees),

@@ -30,6 +30,7 @@ from jax.tree_util import Partial
 from jax.typing import DTypeLike
 
 from geodl._core.records import register_record
+from geodl.equivariant._rotator import rotations
 from geodl.equivariant._sphere_kernels import (
     RotationKernel,
     SphereKernel,
@@ -51,7 +52,6 @@ from geodl.equivariant.harmonics import (
     RotationTransform,
     Rotator,
     SphereTransform,
-    euler_angles,
     gauss_legendre,
     rotation_transform,
     rotator,
@@ -111,7 +111,7 @@ class _Layers:
         """Coefficients that the last layer puts out, before its nonlinearity."""
         f = self.image.analyze(jnp.transpose(images, (2, 1, 0, 3)))
         if rotation is not None:
-            f = self.rotator.rotate(f, _angles(rotation))
+            f = self.rotator.rotate(f, rotation)
         f = lift(f, _spectrum(self.kernels[0], params["layer0"])[: self.grids[0].orders + 1])
         for i, kernel in enumerate(self.kernels[1:], 1):
             layer = params[f"layer{i}"]
@@ -153,12 +153,6 @@ def _layers(bands, max_betas, last, grid, orders, oversampling, normalized, spin
 
 def _spectrum(kernel, layer):
     return layer["spectrum"] if "spectrum" in layer else kernel.spectrum(layer["kernel"])
-
-
-def _angles(rotation):
-    """Euler angles of one rotation, or of one for each image, against (..., batch, channel)."""
-    alpha, beta, gamma = (angle[..., None] for angle in euler_angles(rotation))
-    return alpha, beta, gamma
 
 
 def spherical_classifier(
@@ -327,7 +321,7 @@ def spherical_segmenter(
         column = last["column"] if "column" in last else kernel.column(last["kernel"])
         z = to_sphere(f, column)
         if rotation is not None:
-            z = rotator.rotate(z, _angles(jnp.swapaxes(rotation, -1, -2)))
+            z = rotator.rotate(z, jnp.swapaxes(rotation, -1, -2))
         y = jnp.transpose(transform.synthesize(z), (2, 1, 0, 3)) + last["bias"]
         return y.reshape(*batch, *y.shape[1:])
 
@@ -344,8 +338,10 @@ def _flat(name, images, rotation, shape):
     check_images(name, images, shape)
     images = jnp.asarray(images)
     batch = images.shape[:-3]
-    if rotation is not None and jnp.ndim(rotation) > 2:
-        rotation = jnp.broadcast_to(rotation, (*batch, 3, 3)).reshape(-1, 3, 3)
+    if rotation is not None:
+        rotation = rotations(name, rotation, images.dtype)
+        if rotation.ndim > 2:  # against (batch, channel)
+            rotation = jnp.broadcast_to(rotation, (*batch, 3, 3)).reshape(-1, 1, 3, 3)
     return images.reshape(math.prod(batch), *shape), rotation, batch
 
 

@@ -272,13 +272,18 @@ def project(x: Matrix, p: int) -> Matrix:
         p: Dimension of the subspaces.
 
     Returns:
-        Points (..., n, n); derivatives are 0 where the nearest is not unique.
+        Points (..., n, n); where the nearest is not unique one of them, with derivatives 0.
     """
-    s = symmetric(x / binade(entries(x))[..., None, None])
-    values = jnp.linalg.eigvalsh(jax.lax.stop_gradient(s))
-    n = x.shape[-1]
-    middle = (values[..., n - p] + values[..., n - p - 1]) / 2
-    return matrices.spectral(_STEP, s - middle[..., None, None] * jnp.eye(n, dtype=x.dtype))
+    s, n = symmetric(x / binade(entries(x))[..., None, None]), x.shape[-1]
+    values, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(s))
+    upper, lower = values[..., n - p], values[..., n - p - 1]
+    rounding = 4 * n * float(jnp.finfo(x.dtype).eps)
+    tie = (upper - lower <= rounding * jnp.max(jnp.abs(values), -1))[..., None, None]
+    middle = (upper + lower)[..., None, None] / 2
+    eye, step = jnp.eye(n, dtype=x.dtype), jnp.diag(jnp.sign(jnp.arange(n) - n + p + 0.5))
+    shifted = jnp.where(tie, step.astype(x.dtype), s - middle * eye)
+    top = vectors[..., n - p :]
+    return jnp.where(tie, mul(top, t(top)), matrices.spectral(_STEP, shifted))
 
 
 def _divided_step(a, b):

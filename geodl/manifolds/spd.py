@@ -28,7 +28,7 @@ from jaxtyping import Float
 
 from geodl._core.checks import check, check_dim, primitive
 from geodl._core.records import register_record
-from geodl._core.reductions import dot, safe_norm, zero_of
+from geodl._core.reductions import binade, dot, safe_norm, zero_of
 from geodl._core.special import log_sinhc
 from geodl.manifolds import _matrices as matrices
 from geodl.manifolds._matrices import entries, mul, spectral, symmetric, t
@@ -253,8 +253,11 @@ def tangent_basis(x: Matrix) -> Float[Array, "*batch d n n"]:
 def project(x: Matrix) -> Matrix:
     """The symmetric part, its eigenvalues raised to 4 n eps times the largest in absolute value."""
     n, s = x.shape[-1], symmetric(x)
-    unit = jnp.linalg.norm(jax.lax.stop_gradient(s), axis=(-2, -1), keepdims=True)
-    unit = jnp.where(unit == 0, 1.0, unit)
+    size = binade(entries(s))[
+        ..., None, None
+    ]  # squares of its entries neither overflow nor underflow
+    unit = jnp.linalg.norm(jax.lax.stop_gradient(s / size), axis=(-2, -1), keepdims=True)
+    unit = jnp.where(unit == 0, 1.0, size * unit)
     floor = 4 * n * float(jnp.finfo(x.dtype).eps)
     raised = matrices.quotient(lambda q: jnp.maximum(q, floor), lambda a, b: floor + 0 * (a + b))
     return jnp.where(_is_inside(s, unit, floor), s, unit * spectral(raised, s / unit))

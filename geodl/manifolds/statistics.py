@@ -18,8 +18,15 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from geodl._core.checks import as_floats, check, check_nonnegative, float_dtype, is_shape
-from geodl._core.reductions import dot, safe_norm
+from geodl._core.checks import (
+    as_floats,
+    check,
+    check_nonnegative,
+    check_points,
+    float_dtype,
+    is_shape,
+)
+from geodl._core.reductions import binade, dot, safe_norm
 from geodl.manifolds.base import Manifold, Point
 
 
@@ -75,6 +82,8 @@ def frechet_mean(
         largest = jnp.argmax(weights, -1)
         start = _rows(manifold, points, largest)
     start = _spread(manifold, as_floats(start), batch)
+    check_points("frechet_mean: start", manifold, start)
+    start = jax.tree.map(lambda s, p: s.astype(p.dtype), start, points)
     return _mapped(one, len(batch))(manifold, points, weights, start)
 
 
@@ -231,6 +240,8 @@ def geodesic_regression(
 
 
 def _regression(manifold, times, points, weights, tolerance, max_steps):
+    unit = binade(times)
+    times = times / unit
     middle = jnp.sum(weights * times)
     width = jnp.sqrt(jnp.sum(weights * jnp.square(times - middle)))
     equal = width <= 8 * jnp.finfo(times.dtype).eps * jnp.max(jnp.abs(times))
@@ -272,7 +283,9 @@ def _regression(manifold, times, points, weights, tolerance, max_steps):
         size = jnp.sqrt(jnp.sum(jnp.square(change)))
         following, again = (y, u, new), (x, v, value)
         chosen = jax.tree.map(lambda a, b: jnp.where(kept, a, b), following, again)
-        return *chosen, damping, jnp.where(kept, size, jnp.inf), count + 1
+        # At a perfect fit short steps change the cost by its rounding alone.
+        ended = kept | ((size <= tolerance * spread) & (damping < 1))
+        return *chosen, damping, jnp.where(ended, size, jnp.inf), count + 1
 
     def running(state):
         return (state[4] > tolerance * spread) & (state[5] < max_steps)
@@ -284,7 +297,7 @@ def _regression(manifold, times, points, weights, tolerance, max_steps):
     point = manifold.expmap_frame(x, -middle * velocity)
     return Geodesic(
         point,
-        manifold.transport_frame(x, point, velocity),
+        manifold.transport_frame(x, point, velocity) / unit,
         size <= tolerance * spread,
         steps,
     )
@@ -305,7 +318,7 @@ class Clusters(NamedTuple):
     cost: Array
     """the weighted mean of the squared distances to the nearest centers"""
     converged: Array
-    """whether the last step has changed no label"""
+    """whether the last step has changed no label; where there is a NaN it is False, and labels are -1"""
 
 
 def kmeans(
@@ -371,7 +384,10 @@ def kmeans(
     centers, labels, converged, _ = lax.while_loop(
         lambda s: ~s[2] & (s[3] < max_steps), step, first
     )
-    return Clusters(centers, labels, jnp.sum(weights * jnp.min(squares(centers), -1)), converged)
+    cost = jnp.sum(weights * jnp.min(squares(centers), -1))
+    known = ~jnp.isnan(cost)
+    centers = jax.tree.map(lambda c: jnp.where(known, c, jnp.nan), centers)
+    return Clusters(centers, jnp.where(known, labels, -1), cost, converged & known)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -465,9 +481,12 @@ def _weighted(name, manifold, points, weights):
     weights = jnp.broadcast_to(jnp.where(weights >= 0, weights, jnp.nan), shape)
     largest = lax.stop_gradient(jnp.max(weights, -1, keepdims=True))
     check(largest != 0, f"{name}: weights must not all be 0, the largest", largest)
+    check(~jnp.isinf(largest), f"{name}: weights must be finite, the largest", largest)
     weights = weights / largest  # or their sum may overflow
     shares = weights / jnp.sum(weights, -1, keepdims=True)
-    return _spread(manifold, points, shape), shares, shape[:-1]
+    points = _spread(manifold, points, shape)
+    check_points(name, manifold, points)
+    return points, shares, shape[:-1]
 
 
 def _check_numbers(name, what, numbers, shape):

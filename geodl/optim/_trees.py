@@ -40,14 +40,21 @@ def _is_prefix(manifolds, tree):
 
 
 def at(manifolds: Manifolds, params: Any) -> Any:
-    """The tree of manifolds, at these parameters."""
+    """The tree of manifolds at these parameters, one for each point: a manifold over a subtree is that of all in it."""
     if params is None:
         raise ValueError("a Riemannian optimizer needs the points: update(grads, state, params)")
     tree = manifolds(params) if is_function(manifolds) else manifolds
     strange = [m for m in jax.tree.leaves(tree, is_leaf=_ends) if not _ends(m)]
     if strange:
         raise TypeError(f"manifolds must be a tree of Manifold or None, got {strange[0]!r}")
-    return tree
+    return over(tree, _of_each, params)
+
+
+def _of_each(space, x):
+    if space is None:
+        return None
+    point = jax.tree.structure(space.event_shape, is_leaf=is_shape)
+    return jax.tree.map(lambda _: space, x, is_leaf=lambda part: jax.tree.structure(part) == point)
 
 
 def is_function(manifolds: Manifolds) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int
 
-from geodl._core.checks import is_concrete
+from geodl._core.checks import check, is_concrete
 from geodl.manifolds import Manifold, Point
 from geodl.optim.transforms import apply_updates
 
@@ -48,17 +48,23 @@ def unique_rows(
 
     Returns:
         rows, in increasing order, and places, of the indices' shape.
+
+    Raises:
+        ValueError: an index is of no row (under jit such a row is left alone).
     """
-    flat = jnp.ravel(_from_the_start(indices, size))
+    flat = jnp.ravel(_from_the_start("unique_rows", indices, size))
+    check(flat < size, f"unique_rows: rows are below {size}", flat)
     rows, places = jnp.unique(flat, return_inverse=True, size=flat.size, fill_value=size)
     spare = size + jnp.arange(flat.size, dtype=rows.dtype)
     return jnp.where(rows < size, rows, spare), places.reshape(indices.shape)
 
 
-def _from_the_start(rows, size):
-    """Negative indices count from the end."""
+def _from_the_start(name, rows, size):
+    """Negative indices count from the end; what would be before the start is beyond the table."""
     rows = jnp.asarray(rows)
-    return jnp.where(rows < 0, rows + size, rows)
+    rows = rows.astype(jnp.promote_types(rows.dtype, jnp.int32))
+    check(rows >= -size, f"{name}: rows are -{size} or more", rows)
+    return jnp.where(rows < -size, size, jnp.where(rows < 0, rows + size, rows))
 
 
 def update_rows(
@@ -83,9 +89,19 @@ def update_rows(
         The table and the state.
 
     Raises:
-        ValueError: a row stands twice (where values are known): gradients of one row must be summed before.
+        ValueError: a row stands twice (where values are known): gradients of one row must be summed before; or state
+            and gradients are of other rows.
     """
-    rows = _from_the_start(rows, len(jax.tree.leaves(table)[0]))
+    size = len(jax.tree.leaves(table)[0])
+    rows = _from_the_start("update_rows", rows, size)
+    for what, tree in (("the state", state), ("the gradients", grads)):
+        expected = size if tree is state else len(rows)
+        lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)}
+        if lengths - {(expected,)}:
+            raise ValueError(
+                f"update_rows: {what} have a leading axis of {expected}, got {sorted(lengths)}; the "
+                "state of each row is made by init_rows, gradients are of table[rows]"
+            )
     if is_concrete(rows) and len(np.unique(rows)) < len(rows):
         raise ValueError(f"update_rows: each row may stand once, got {rows}; see unique_rows")
 

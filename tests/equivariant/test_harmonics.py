@@ -9,6 +9,7 @@ import scipy.special
 from scipy.spatial.transform import Rotation
 
 from geodl.equivariant import _wigner, harmonics
+from geodl.manifolds import so3
 
 
 RNG = np.random.default_rng(0)
@@ -210,6 +211,34 @@ def test_euler_angles(beta, dtype):
     )
     gradient = jax.jit(jax.grad(lambda r: sum(map(jnp.sin, harmonics.euler_angles(r)))))(r)
     assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("beta", [0.0, 1e-6, 1.0, np.pi])
+def test_derivatives_in_the_rotation_also_at_the_poles(beta, x64):
+    """First and second derivatives against differences, where Euler angles have none."""
+    rotator, c, b = harmonics.rotator(4), RNG.normal(size=16), RNG.normal(size=16)
+    start = Rotation.from_euler("ZYZ", [0.3, beta, 2.4]).as_matrix()
+
+    @jax.jit
+    def f(w):
+        return b @ jnp.sin(rotator.sphere(c, so3.expmap(start, start @ so3.hat(w))))
+
+    def differences(f, h=1e-5):
+        return np.stack([(f(h * e) - f(-h * e)) / (2 * h) for e in np.eye(3)], -1)
+
+    gradient = jax.jit(jax.grad(f))
+    np.testing.assert_allclose(gradient(jnp.zeros(3)), differences(f), atol=1e-7)
+    found = jax.jit(jax.hessian(f))(jnp.zeros(3))
+    np.testing.assert_allclose(found, differences(gradient), atol=1e-6)
+
+
+def test_what_is_no_rotation_raises_or_is_nan():
+    rotator, c = harmonics.rotator(2, jnp.float32), jnp.ones(4, jnp.float32)
+    for matrix in (np.eye(2), np.eye(4), 2 * np.eye(3), np.diag([1, 1, -1])):
+        with pytest.raises(ValueError, match=r"sphere: (a )?rotation"):
+            rotator.sphere(c, matrix)
+    for matrix in (2 * np.eye(3), np.diag([1, 1, -1]), np.full((3, 3), np.nan)):
+        assert np.isnan(jax.jit(rotator.sphere)(c, matrix)[1:]).all()
 
 
 def test_convolution_theorem_on_the_group():

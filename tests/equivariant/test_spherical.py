@@ -122,7 +122,6 @@ def test_linear_layers_are_equivariant(orders, key):
     second = spherical.rotation_kernel(6, 0.7, orders)
     last = spherical.rotation_kernel(6, 0.9, orders)
     rotator = harmonics.rotator(6)
-    angles = harmonics.euler_angles(ROTATION)
 
     @jax.jit
     def both(c):
@@ -132,10 +131,10 @@ def test_linear_layers_are_equivariant(orders, key):
         return x, spherical.to_sphere(x, last.column(last.init(of_w[2], 4, 2)))
 
     x, y = both(c)
-    x_turned, y_turned = both(rotator.rotate(c, angles))
+    x_turned, y_turned = both(rotator.rotate(c, ROTATION))
     for z, turned, moved in (
-        (x, x_turned, rotator.rotate_left(x, angles)),
-        (y, y_turned, rotator.rotate(y, angles)),
+        (x, x_turned, rotator.rotate_left(x, ROTATION)),
+        (y, y_turned, rotator.rotate(y, ROTATION)),
     ):
         assert np.abs(turned - moved).max() <= 3e-6 * np.abs(z).max()
         assert np.std(turned - moved) <= 3e-7 * np.std(z)
@@ -245,7 +244,7 @@ def test_powers_are_invariant(key):
     f = transform.analyze(jax.random.normal(key, (10, 8, 5, 2, 3)))
     p = spherical.powers(f)
     assert p.shape == (2, 3, 5)
-    there = spherical.powers(rotator.rotate_left(f, harmonics.euler_angles(ROTATION)))
+    there = spherical.powers(rotator.rotate_left(f, ROTATION))
     np.testing.assert_allclose(there, p, rtol=1e-5)
     # Parseval: the mean square over SO(3), by the grid's quadrature.
     weights = np.array(transform.grid.weights)[:, None, None] / 2
@@ -278,6 +277,19 @@ def test_gap_of_fields(segmenter, key):
     assert identity.worst[0] < 1e-6 and identity.flips[0] < 0.01
     longitude = jnp.cos(2 * np.pi * np.arange(12) / 12)[:, None]
     assert equivariance_gap(lambda x: x * longitude, x, key, degrees=(6,)).mean[0] > 0.5
+
+
+def test_gap_of_vectors_sees_what_all_entries_share(key):
+    x, _ = images(key, 2, 2)
+
+    def one_pixel(x):
+        return x[:, 0, :1, 0] * jnp.ones(3)
+
+    assert equivariance_gap(one_pixel, x, key).mean.min() > 0.1
+    # A mean over the sphere is one number.
+    weights = jnp.array(harmonics.gauss_legendre(6).weights)
+    found = equivariance_gap(lambda x: jnp.einsum("brlc,r->b", x, weights)[:, None], x, key)
+    assert found.worst.max() < 1e-4
 
 
 @pytest.mark.slow
@@ -344,6 +356,10 @@ def test_nan_in_is_nan_out(classifier, key):
     assert np.isnan(logits[0]).all() and np.isfinite(logits[1]).all()
 
 
+def _spectrum(kernel, channels):
+    return kernel.spectrum(kernel.init(jax.random.key(0), channels, channels))
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -372,6 +388,29 @@ def test_nan_in_is_nan_out(classifier, key):
                 lambda x: x[:, :3], jnp.zeros((1, 6, 12, 2)), jax.random.key(0)
             ),
             "images",
+        ),
+        (
+            lambda net, p: net.apply(p, jnp.zeros((1, 6, 12, 2)), np.eye(2)),
+            r"spherical_classifier: rotation matrices .* got \(2, 2\)",
+        ),
+        (
+            lambda net, p: net.apply(p, jnp.zeros((1, 6, 12, 2)), np.diag([1, 1, -1])),
+            "no reflections",
+        ),
+        (
+            lambda net, p: spherical.lift(jnp.zeros((3, 3, 2, 1, 1)), jnp.zeros((3, 3, 2, 2, 4))),
+            "3 degrees and 1 channels .* 3 degrees and 2 channels",
+        ),
+        (
+            lambda net, p: spherical.convolve(
+                jnp.zeros((3, 3, 3, 2, 2, 1, 2)),
+                _spectrum(spherical.rotation_kernel(4, 0.5), 2),
+            ),
+            "3 degrees and 2 channels",
+        ),
+        (
+            lambda net, p: harmonics.rotation_transform(3).below(4),
+            "1 to 3 degrees are possible, got 4",
         ),
     ],
 )

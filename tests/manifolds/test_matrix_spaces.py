@@ -424,6 +424,23 @@ def test_what_is_not_offered_is_refused_by_name(call, message):
 ONES = np.ones((2, 2), np.float32)
 
 
+@pytest.mark.parametrize("scale", [1e25, 1e-25])
+def test_projections_at_any_scale(scale):
+    point = np.float32(scale) * np.array([[2, 0.5], [0.5, 1]], np.float32)
+    np.testing.assert_allclose(SPD(2).project(point), point, rtol=1e-5)
+    lower = SPD(2).project(np.float32(scale) * np.diag([1, -1]).astype(np.float32))
+    assert np.linalg.eigvalsh(np.asarray(lower, float) / scale)[0] > 0
+
+
+@pytest.mark.parametrize("x", [np.diag([1.0, 1, 0]), np.eye(3), np.zeros((3, 3))])
+def test_the_nearest_subspace_where_it_is_not_unique(x):
+    space = Grassmann(3, 1)
+    found = space.project(x)
+    np.testing.assert_allclose(space.project(found), found, atol=1e-6)
+    np.testing.assert_allclose(np.trace(found), 1, atol=1e-6)
+    assert np.isfinite(jax.grad(lambda x: space.project(x)[0, 0])(jnp.asarray(x))).all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from geodl.manifolds import SO3, Hyperboloid, PoincareBall, Product, Sphere, statistics
+from geodl.manifolds import (
+    SO3,
+    Euclidean,
+    Grassmann,
+    Hyperboloid,
+    PoincareBall,
+    Product,
+    Sphere,
+    statistics,
+)
 from tests import _geomstats as geomstats
 from tests.manifolds.spaces import EVERY_SPACE, NEWER, SPACES, assert_close, components, reach
 
@@ -184,6 +193,51 @@ def test_regression_of_equal_times_stands_still_at_the_mean(time, key):
     np.testing.assert_allclose(found.velocity, jnp.zeros(2), atol=1e-6)
     mean = statistics.frechet_mean(sphere, points).point
     np.testing.assert_allclose(found.point, mean, atol=1e-5)
+
+
+@pytest.mark.parametrize("unit", [1e20, 1e-23])
+def test_times_of_any_unit(unit):
+    line = jnp.array([[0.0], [1.0], [2.0]])
+    times = np.float32(unit) * np.arange(3, dtype=np.float32)
+    found = statistics.geodesic_regression(Euclidean(1), times, line)
+    assert found.converged
+    np.testing.assert_allclose(found.velocity * np.float32(unit), [1], rtol=1e-5)
+    np.testing.assert_allclose(found.point, [0], atol=1e-5)
+
+
+def test_a_perfect_fit_has_converged():
+    space = Grassmann(4, 2)
+    times = jnp.linspace(0, 1, 20)
+    points = space.expmap_frame(space.origin(), times[:, None] * 0.4 * jnp.ones(4))
+    assert statistics.geodesic_regression(space, times, points).converged
+
+
+def test_points_off_the_manifold_are_refused_with_batches_too(key):
+    sphere = Sphere(2)
+    points = jnp.abs(sphere.random_uniform(key, (2, 5)))
+    with pytest.raises(ValueError, match="frechet_mean"):
+        statistics.frechet_mean(sphere, 3 * points)
+    with pytest.raises(ValueError, match="frechet_mean: start"):
+        statistics.frechet_mean(sphere, points, start=3 * points[:, 0])
+    with pytest.raises(ValueError, match="geodesic_regression"):
+        statistics.geodesic_regression(sphere, jnp.arange(5.0), 3 * points)
+    with pytest.raises(ValueError, match="kmeans"):
+        statistics.kmeans(key, sphere, 3 * points[0], 2)
+    with pytest.raises(ValueError, match="must be finite"):
+        statistics.frechet_mean(sphere, points, jnp.array([1, jnp.inf, 1, 1, 1]))
+
+
+def test_clusters_of_what_is_not_known_are_not_known(key):
+    points = jnp.array([[0.0, 0], [1, 1], [jnp.nan, 1]])
+    found = statistics.kmeans(key, Euclidean(2), points, 2)
+    assert np.isnan(found.centers).all() and not found.converged and (found.labels == -1).all()
+
+
+def test_a_start_of_another_precision(x64):
+    points = np.arange(8, dtype=np.float32).reshape(4, 2)
+    mean = statistics.frechet_mean(Euclidean(2), points, start=jnp.zeros(2)).point
+    assert mean.dtype == jnp.float32
+    np.testing.assert_allclose(mean, [3, 4], rtol=1e-6)
 
 
 @pytest.mark.slow

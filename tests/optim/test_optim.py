@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -453,6 +454,27 @@ def test_bad_input_is_named():
         optim.adam("ball", 0.1).init(good["x"])
 
 
+def test_a_manifold_over_a_subtree_is_that_of_all_points_in_it():
+    params = {"x": {"u": jnp.array([0.0, 0, 1]), "v": jnp.array([0.0, 1, 0])}, "w": jnp.ones(3)}
+    grads = jax.tree.map(lambda a: a + 0.3, params)
+
+    def stepped(manifolds, optimizer):
+        updates, _ = optimizer.update(grads, optimizer.init(params), params)
+        return optim.apply_updates(manifolds, params, updates)
+
+    leaves = {"x": {"u": Sphere(2), "v": Sphere(2)}, "w": None}
+    expected = stepped(leaves, optim.adam(leaves, 0.1))
+    over = {"x": Sphere(2), "w": None}
+    chex.assert_trees_all_equal(stepped(over, optim.adam(over, 0.1)), expected)
+    parts = {"sphere": optim.adam(Sphere(2), 0.1), "plain": optim.adam(None, 0.1)}
+    masked = optax.multi_transform(parts, {"x": "sphere", "w": "plain"})
+    chex.assert_trees_all_equal(stepped(over, masked), expected)
+    pairs = {"a": (params["x"]["u"], jnp.zeros(2)), "b": [(params["x"]["v"], jnp.ones(2) / 2)]}
+    space = Product(Sphere(2), PoincareBall(2))
+    moments = optim.adam(space, 0.1).init(pairs)[1].mu
+    assert moments["a"].shape == moments["b"][0].shape == (4,)
+
+
 # --- a few rows of a table --------------------------------------------------------------------------------------
 
 
@@ -543,6 +565,33 @@ def test_unique_rows():
         optim.update_rows(
             optim.sgd(None, 1.0), None, jnp.ones(2), (), jnp.ones(6), jnp.array([2, 2])
         )
+
+
+def test_rows_that_are_not_there():
+    table, optimizer = jnp.zeros((10, 2)), optim.sgd(None, 1.0)
+    state, one = optim.init_rows(optimizer, table), jnp.ones((1, 2))
+    for index, words in ((-11, "-10 or more, got -11"), (12, "below 10, got 12")):
+        with pytest.raises(ValueError, match=words):
+            optim.unique_rows(jnp.array([index, 3]), 10)
+    with pytest.raises(ValueError, match="-10 or more, got -11"):
+        optim.update_rows(optimizer, None, one, state, table, jnp.array([-11]))
+    # Under jit they are left alone.
+    found, _ = jax.jit(partial(optim.update_rows, optimizer, None))(
+        one, state, table, jnp.array([-11])
+    )
+    assert not found.any()
+    rows, _ = optim.unique_rows(jnp.array([3, 3, 5], jnp.int8), 300)
+    assert (rows == jnp.array([3, 5, 302])).all()
+
+
+def test_what_does_not_belong_to_the_rows_is_named():
+    table, optimizer = jnp.zeros((6, 5)), optim.adam(PoincareBall(5), 0.1)
+    rows, state = jnp.array([1, 2]), optim.init_rows(optimizer, table)
+    with pytest.raises(ValueError, match="the gradients have a leading axis of 2, got .*3"):
+        optim.update_rows(optimizer, PoincareBall(5), jnp.ones((3, 5)), state, table, rows)
+    with pytest.raises(ValueError, match="the state of each row is made by init_rows"):
+        whole = optimizer.init(table)
+        optim.update_rows(optimizer, PoincareBall(5), jnp.ones((2, 5)), whole, table, rows)
 
 
 @pytest.mark.slow
