@@ -165,7 +165,14 @@ def plain(make: Callable[[nnx.Rngs], nnx.Module], params: Params) -> tuple[Net, 
 
     Returns:
         The plain network, and its parameters: kernels (k, k, n, m) and biases (m,).
+
+    Raises:
+        TypeError: A network is given in place of the function that makes its module.
     """
+    if isinstance(make, Net):
+        raise TypeError(
+            "plain: the function that makes the module is needed, as lambda rngs: SteerableClassifier(...), not a Net"
+        )
 
     def of(rngs):
         return _plain(make(rngs))
