@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl._core.checks import check_dim
 from geodl.equivariant.groups import Group, Representation
 
 
@@ -38,7 +38,8 @@ class FieldType:
                     "FieldType: pairs of a representation, as group.trivial or group.regular(), and a number are "
                     f"needed, got {representation!r}"
                 )
-            check_dim("FieldType: the number of fields", n)
+            if not isinstance(n, int | np.integer) or n < 1:
+                raise ValueError(f"FieldType: positive numbers of fields are needed, got {n!r}")
         if not fields:
             raise ValueError("FieldType: at least one field is needed")
         groups = {representation.group for representation, _ in fields}
