@@ -587,7 +587,7 @@ def test_rows_that_are_not_there():
 def test_what_does_not_belong_to_the_rows_is_named():
     table, optimizer = jnp.zeros((6, 5)), optim.adam(PoincareBall(5), 0.1)
     rows, state = jnp.array([1, 2]), optim.init_rows(optimizer, table)
-    with pytest.raises(ValueError, match="the gradients have a leading axis of 2, got .*3"):
+    with pytest.raises(ValueError, match=r"the gradients have a leading axis of 2, got .*3"):
         optim.update_rows(optimizer, PoincareBall(5), jnp.ones((3, 5)), state, table, rows)
     with pytest.raises(ValueError, match="the state of each row is made by init_rows"):
         whole = optimizer.init(table)
