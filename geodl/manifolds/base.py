@@ -326,6 +326,11 @@ class ModuleManifold(Manifold):
         """Shape of one point's array, by default (dim,)."""
         return (self.dim,)
 
+    @property
+    def _array_shape(self):
+        """Of the arrays that the module's functions take."""
+        return self.event_shape
+
     def origin(self, dtype: DTypeLike | None = None) -> Array:
         return self._module.origin(self.dim, dtype)
 
@@ -346,19 +351,27 @@ def _fields(cls: type, function: Callable[..., Any]) -> list[str]:
     return [name for name in inspect.signature(function).parameters if name in fields]
 
 
+def check_ends_in(space: Manifold, name: str, value: Any, shape: tuple[int, ...]) -> None:
+    """Raise unless the last axes of an array are those of the space's points."""
+    if np.shape(value)[-len(shape) :] != shape:
+        ends = ", ".join(map(str, shape))
+        raise ValueError(f"{space}: {name} has shape (..., {ends}), got {np.shape(value)}")
+
+
+_LIKE_POINTS = frozenset("xyuvg")  # points, and vectors in their coordinates
+
+
 def _method(function: Callable[..., Any], bound: list[str]) -> Callable[..., Any]:
     signature = inspect.signature(function)
     parameters = [p for p in signature.parameters.values() if p.name not in bound]
+    names = [p.name for p in parameters]
 
-    if not bound:
-
-        def method(self, *args, **kwargs):
-            return function(*args, **kwargs)
-
-    else:
-
-        def method(self, *args, **kwargs):
-            return function(*args, **kwargs, **{name: getattr(self, name) for name in bound})
+    def method(self, *args, **kwargs):
+        shape = self._array_shape
+        for name, value in (*zip(names, args, strict=False), *kwargs.items()):
+            if name in _LIKE_POINTS:
+                check_ends_in(self, name, value, shape)
+        return function(*args, **kwargs, **{name: getattr(self, name) for name in bound})
 
     functools.update_wrapper(method, function)
     this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)

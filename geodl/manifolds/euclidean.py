@@ -20,7 +20,7 @@ from jaxtyping import Float
 from geodl._core.checks import as_shape, check_dim, primitive
 from geodl._core.records import register_record
 from geodl._core.reductions import dot, safe_norm, safe_sqrt, scale, zero_of
-from geodl.manifolds.base import ModuleManifold, Winding
+from geodl.manifolds.base import ModuleManifold, Winding, check_ends_in
 
 
 Vector = Float[Array, "*#batch d"]
@@ -191,6 +191,10 @@ class _Flat(ModuleManifold):
     def event_shape(self):
         return self.shape
 
+    @property
+    def _array_shape(self):
+        return (self.dim,)  # rows
+
     def frame_divergence(self, x, a):
         return self.logdetexp(x, self.from_frame(x, a))
 
@@ -198,11 +202,9 @@ class _Flat(ModuleManifold):
         return self.logdetexp(x, self.from_frame(x, a))
 
     def _row(self, name, x):
-        x, shape = jnp.asarray(x), self.event_shape
-        batch = x.shape[: x.ndim - len(shape)]
-        if x.shape[len(batch) :] != shape:
-            raise ValueError(f"{self}: {name} needs shape (..., {shape}), got {x.shape}")
-        return x.reshape(*batch, self.dim)
+        x = jnp.asarray(x)
+        check_ends_in(self, name, x, self.shape)
+        return x.reshape(*x.shape[: x.ndim - len(self.shape)], self.dim)
 
 
 for _name, _method in list(vars(_Flat).items()):

@@ -31,7 +31,7 @@ def test_shapes_are_said_and_checked():
     for shape in (0, (2, 0), -1, True):
         with pytest.raises(ValueError, match="Euclidean: dim must be a positive integer"):
             Euclidean(shape)
-    with pytest.raises(ValueError, match=r"x needs shape \(..., \(2, 3\)\), got \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"x has shape \(..., 2, 3\), got \(2, 2\)"):
         Euclidean((2, 3)).dist(jnp.ones((2, 2)), jnp.ones((2, 3)))
 
 

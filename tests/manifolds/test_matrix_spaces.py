@@ -12,6 +12,7 @@ from geodl.manifolds import (
     SO,
     SO3,
     SPD,
+    Euclidean,
     Grassmann,
     PoincareBall,
     Product,
@@ -422,6 +423,25 @@ def test_what_is_not_offered_is_refused_by_name(call, message):
 
 
 ONES = np.ones((2, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("space", "other"),
+    [
+        (SPD(2), np.eye(3)),
+        (Grassmann(4, 2), np.diag([1.0, 0, 0])),
+        (SO(3), np.eye(4)),
+        (Sphere(2), np.eye(4)[0]),
+        (PoincareBall(2), np.zeros(3)),
+        (Euclidean(2), np.zeros(3)),
+        (Euclidean((2, 2)), np.zeros(4)),
+    ],
+)
+def test_points_of_another_dimension_are_refused(space, other):
+    with pytest.raises(ValueError, match=r"x .*shape \(\.\.\., "):
+        space.dist(other, other)
+    with pytest.raises(ValueError, match=r"y .*shape \(\.\.\., "):
+        jax.jit(space.logmap)(space.origin(), other)
 
 
 @pytest.mark.parametrize("scale", [1e25, 1e-25])
