@@ -15,7 +15,7 @@ from geodl.plotting import Orthographic, sphere_density, sphere_frame
 
 
 # No digit, and the ten digits.
-_CLASSES = ListedColormap(["white", *plt.get_cmap("tab10").colors])
+_CLASSES = ListedColormap(["white", *plt.get_cmap("tab10")(range(10))])
 
 
 def draw(
@@ -59,7 +59,7 @@ def draw(
         axes[0, i].set_title(titles[i] if titles else "", fontsize=9)
     if masks:
         bar = figure.colorbar(ScalarMappable(classes["norm"], _CLASSES), ax=axes, label="digit")
-        bar.set_ticks(np.arange(11), labels=["none", *map(str, range(10))])
+        bar.set_ticks(list(range(11)), labels=["none", *map(str, range(10))])
     for suffix in ("png", "pdf"):
         figure.savefig(path.with_suffix(f".{suffix}"), dpi=150)
     plt.close(figure)
