@@ -46,11 +46,10 @@ class Segments:
     planar: Literal["unet"] | Size = "unet"
     """the U-Net, or one of Gerken et al. (2022), for bands of 50"""
     steps: int = 2500
-    planar_steps: int = 1500
-    """each costs three times as much"""
+    planar_steps: int = 8000
     batch: int = 16
     learning_rate: float = 1e-2
-    planar_learning_rate: float = 5e-3
+    planar_learning_rate: float = 1e-3
     test: int = 0
     """number of test images; 0: all"""
     validate: bool = False
