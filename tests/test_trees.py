@@ -179,6 +179,7 @@ def test_the_edge_length_keeps_the_distortion():
     assert ratio.max() / ratio.min() <= 1.01
 
 
+@pytest.mark.quick("2-1.5", "3-3.0")
 @pytest.mark.parametrize("distortion", [1.1, 1.5, 3.0])
 @pytest.mark.parametrize("dim", [2, 3])
 def test_short_edges_keep_it_on_paths_that_always_turn_one_way(distortion, dim):

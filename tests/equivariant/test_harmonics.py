@@ -213,6 +213,7 @@ def test_euler_angles(beta, dtype):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.quick("0.0")
 @pytest.mark.parametrize("beta", [0.0, 1e-6, 1.0, np.pi])
 def test_derivatives_in_the_rotation_also_at_the_poles(beta, x64):
     """First and second derivatives against differences, where Euler angles have none."""

@@ -185,6 +185,7 @@ def test_a_geodesic_is_found_again(name, x64):
     np.testing.assert_allclose(found.velocity, velocity, atol=1e-9)
 
 
+@pytest.mark.quick("2026.0")
 @pytest.mark.parametrize("time", [0.0, 2026.0])
 def test_regression_of_equal_times_stands_still_at_the_mean(time, key):
     sphere = Sphere(2)
@@ -195,6 +196,7 @@ def test_regression_of_equal_times_stands_still_at_the_mean(time, key):
     np.testing.assert_allclose(found.point, mean, atol=1e-5)
 
 
+@pytest.mark.quick("1e+20")
 @pytest.mark.parametrize("unit", [1e20, 1e-23])
 def test_times_of_any_unit(unit):
     line = jnp.array([[0.0], [1.0], [2.0]])
@@ -205,6 +207,7 @@ def test_times_of_any_unit(unit):
     np.testing.assert_allclose(found.point, [0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_perfect_fit_has_converged():
     space = Grassmann(4, 2)
     times = jnp.linspace(0, 1, 20)

@@ -85,7 +85,7 @@ def test_gyroplane_gradients_are_right_where_squares_overflow():
 
 
 def test_mobius_linear_is_the_papers_layer():
-    ball = PoincareBall(DIM, 0.7)
+    ball, image = PoincareBall(DIM, 0.7), PoincareBall(FEATURES, 0.7)
     net = functional(lambda rngs: MobiusLinear(DIM, FEATURES, rngs))
     params = jax.jit(net.init)(jax.random.key(1))
     params["bias"] = 0.1 * jax.random.normal(jax.random.key(2), (FEATURES,))
@@ -94,8 +94,8 @@ def test_mobius_linear_is_the_papers_layer():
     @jax.jit
     def evaluate(params, z):
         # frame components at the origin are twice the ball's coordinates
-        expected = ball.mobius_add(
-            ball.expmap0(params["bias"] / 2), ball.mobius_matvec(params["matrix"], z)
+        expected = image.mobius_add(
+            image.expmap0(params["bias"] / 2), ball.mobius_matvec(params["matrix"], z)
         )
         far = net.apply(params, ball.to_hyperboloid(z), Hyperboloid(DIM, 0.7))
         return expected, net.apply(params, z, ball), Hyperboloid(FEATURES, 0.7).to_ball(far)
