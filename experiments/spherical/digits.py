@@ -83,6 +83,7 @@ MNIST = Digits(
     betas=(np.pi / 8, np.pi / 6, np.pi / 4),
     steps=24_000,
     planar_steps=24_000,
+    finer=2.0,
 )
 
 
