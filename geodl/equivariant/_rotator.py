@@ -169,7 +169,8 @@ def rotations(name: str, rotation: ArrayLike, dtype: DTypeLike) -> Array:
     product = jnp.sum(rotation[..., :, None, :] * rotation[..., None, :, :], -1)
     off = jnp.max(jnp.abs(product - jnp.eye(3, dtype=dtype)), (-2, -1), keepdims=True)
     proper = dot(jnp.cross(rotation[..., 0, :], rotation[..., 1, :]), rotation[..., 2, :]) > 0
-    return jnp.where((off < 1e-2) & proper[..., None, None], rotation, jnp.nan)
+    near = off < 1e-2 + 8 * float(jnp.finfo(dtype).eps)
+    return jnp.where(near & proper[..., None, None], rotation, jnp.nan)
 
 
 def _broadcast(name, coefficients, rotation):

@@ -253,9 +253,8 @@ def tangent_basis(x: Matrix) -> Float[Array, "*batch d n n"]:
 def project(x: Matrix) -> Matrix:
     """The symmetric part, its eigenvalues raised to 4 n eps times the largest in absolute value."""
     n, s = x.shape[-1], symmetric(x)
-    size = binade(entries(s))[
-        ..., None, None
-    ]  # squares of its entries neither overflow nor underflow
+    # Squares of the entries neither overflow nor underflow.
+    size = binade(entries(s))[..., None, None]
     unit = jnp.linalg.norm(jax.lax.stop_gradient(s / size), axis=(-2, -1), keepdims=True)
     unit = jnp.where(unit == 0, 1.0, size * unit)
     floor = 4 * n * float(jnp.finfo(x.dtype).eps)
