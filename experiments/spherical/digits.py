@@ -103,14 +103,13 @@ class Cell:
 
 
 def cells(config: Digits) -> list[Cell]:
-    """Every network asked for; rotated images make no difference to one whose coefficients are."""
+    """Every network asked for."""
     return [
         Cell(model, rotated, size, seed)
         for seed in config.seeds
         for size in config.sizes
         for model in config.models
         for rotated in config.rotated
-        if not (model == "turned" and rotated)
     ]
 
 

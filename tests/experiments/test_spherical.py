@@ -154,7 +154,7 @@ def test_quick_ends_and_resumes(tmp_path, capsys):
         finer=1.5,
     )
     found = digits.run(config)
-    assert len(found) == 5
+    assert len(found) == 6
     for cell, result in found.items():
         assert ("finer_flips" in result) == (cell.model != "planar")
         if cell.model == "turned":
