@@ -1,6 +1,5 @@
 """Tangent vectors from scalars: networks of three kinds, trained on one scene and tested in other frames."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -126,8 +125,8 @@ def fill(run: Run, config: Training, problems: dict[str, Problem]) -> dict[Cell,
     return scored
 
 
-def fit(config: Training, problem: Problem, cell: Cell, folder: Path) -> tuple[nn.Net, Any]:
-    """A network and its trained parameters."""
+def fit(config: Training, problem: Problem, cell: Cell, folder: Path) -> tuple[nn.Net, Any, float]:
+    """A network, its trained parameters, and the CPU seconds of its training."""
     scene = problem.train
     net, key = network(cell.model, scene.inputs.shape[-1]), jax.random.key(cell.seed)
     plain = optax.adam(optax.cosine_decay_schedule(cell.learning_rate, config.steps))
@@ -149,8 +148,9 @@ def fit(config: Training, problem: Problem, cell: Cell, folder: Path) -> tuple[n
         return on_minibatches(of_batch, config.batch)(state, rows)
 
     data = (scene, table_of(cell.model, scene, problem.radius), rows)
-    state, _ = _devices.fit(step, state, data, config.steps, folder, chunk=50)
-    return net, state.params
+    state, log = _devices.fit(step, state, data, config.steps, folder, chunk=50)
+    # of all starts of the run
+    return net, state.params, sum(line["cpu_seconds"] for line in log)
 
 
 def predictions(
@@ -165,7 +165,7 @@ def predictions(
     found = {"asked for": scene.in_space(scene.vectors[0])}
     for model in config.models:
         cell = next(c for c in scored if (c.surface, c.model) == (surface, model))
-        net, params = fit(config, problem, cell, run.folder / cell.folder)
+        net, params, _ = fit(config, problem, cell, run.folder / cell.folder)
         vectors = net.apply(params, table_of(model, scene, problem.radius), scene.inputs[0])
         error = relative(vectors, scene.vectors[0])
         found[f"{NAMES[model]}: {100 * error:.0f} % off".replace(", ", ",\n")] = scene.in_space(
@@ -176,9 +176,7 @@ def predictions(
 
 def score(config: Training, problem: Problem, cell: Cell, folder: Path) -> dict[str, Any]:
     """Train one network; relative errors on the validation fields and on each list of scenes."""
-    start = time.process_time()
-    net, params = fit(config, problem, cell, folder)
-    seconds = time.process_time() - start
+    net, params, seconds = fit(config, problem, cell, folder)
 
     @jax.jit
     def predict(params, table, inputs):
