@@ -127,8 +127,10 @@ def leave_a_folder(checkpoint):
 
 @pytest.fixture
 def collected():
+    gc.freeze()  # what is older need not be looked through
     yield
     gc.collect()
+    gc.unfreeze()
 
 
 def passed_over(test):
