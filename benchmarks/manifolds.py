@@ -113,7 +113,10 @@ def textbook(space, operation, arrays):
         gaps = (1 - c * product(x, x)) * (1 - c * product(y, y))
         return jnp.arccosh(1 + 2 * c * product(x - y, x - y) / gaps) / jnp.sqrt(c)
 
-    functions = {"sphere": sphere, "hyperboloid": hyperboloid, "poincare": ball}
+    def so3(x, y):
+        return jnp.arccos(jnp.clip((jnp.sum(x * y, (-2, -1)) - 1) / 2, -1, 1))
+
+    functions = {"sphere": sphere, "hyperboloid": hyperboloid, "poincare": ball, "so3": so3}
     if operation not in ("dist", "pairs") or space not in functions:
         return {}
     return jax_calls(functions[space], arrays, space in CURVED)

@@ -16,7 +16,9 @@ Sources: Murray, Li, Sastry, *A Mathematical Introduction to Robotic Manipulatio
 exp and log; Shepperd, *Quaternion from Rotation Matrix* (1978), for the largest component.
 """
 
+import functools
 import math
+import operator
 from dataclasses import dataclass
 
 import jax
@@ -27,9 +29,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from geodl._core.checks import as_shape, check, primitive
+from geodl._core.platform import cpu_once
 from geodl._core.records import register_record
 from geodl._core.reductions import binade, dot, safe_norm, safe_sqrt, scale, zero_of
 from geodl._core.special import atanc, log_sinc, sinc
+from geodl.manifolds._vectors import Vectors, of_array, to_array
 from geodl.manifolds.base import ModuleManifold, Winding
 
 
@@ -60,24 +64,77 @@ def _primitive(*points):
 
 
 # -------------------------------------------------------------------------------------------------
-# 3 x 3 matrices, elementwise: never in bf16 or TF32 on an accelerator
+# 3 x 3 matrices as nine numbers, row by row, and vectors as three, each an array of its own: loops
+# over points, never in bf16 or TF32 on an accelerator
 # -------------------------------------------------------------------------------------------------
-
-
-def _mul(a, b):
-    if a.shape[-2:] != (3, 3) or b.shape[-2:] != (3, 3):
-        raise ValueError(
-            f"so3: points and tangent vectors have shape (..., 3, 3), got {a.shape} and {b.shape}"
-        )
-    return jnp.sum(a[..., :, :, None] * b[..., None, :, :], -2)
-
-
-def _t(a):
-    return jnp.swapaxes(a, -2, -1)
 
 
 def _entries(a):
     return a.reshape(*a.shape[:-2], 9)
+
+
+def _split(a):
+    if a.shape[-2:] != (3, 3):
+        raise ValueError(f"so3: points and tangent vectors have shape (..., 3, 3), got {a.shape}")
+    return of_array(_entries(a)).parts
+
+
+def _split_vector(w):
+    if w.shape[-1] != 3:
+        raise ValueError(f"so3: components have shape (..., 3), got {w.shape}")
+    return of_array(w).parts
+
+
+def _join_vector(parts):
+    return to_array(Vectors(cpu_once(tuple(jnp.broadcast_arrays(*parts)))))
+
+
+def _join(parts):
+    joined = _join_vector(parts)
+    return joined.reshape(*joined.shape[:-1], 3, 3)
+
+
+def _rows(a):
+    return a[0:3], a[3:6], a[6:9]
+
+
+def _t(a):
+    return (*a[0::3], *a[1::3], *a[2::3])
+
+
+def _dot(u, v):
+    return functools.reduce(operator.add, map(operator.mul, u, v))
+
+
+def _scale(s, u):
+    return tuple(s * a for a in u)
+
+
+def _minus(u, v):
+    return tuple(map(operator.sub, u, v))
+
+
+def _cross(u, v):
+    (a, b, c), (x, y, z) = u, v
+    return b * z - c * y, c * x - a * z, a * y - b * x
+
+
+def _mul(a, b):
+    return tuple(_dot(row, column) for row in _rows(a) for column in _rows(_t(b)))
+
+
+def _vee(m):
+    return (m[7] - m[5]) / 2, (m[2] - m[6]) / 2, (m[3] - m[1]) / 2
+
+
+def _body(x, v):
+    """w of the tangent part x hat(w) of v."""
+    return cpu_once(_vee(_mul(_t(x), v)))
+
+
+def _ambient(x, w):
+    """x hat(w)."""
+    return tuple(entry for row in _rows(x) for entry in _cross(row, w))
 
 
 def _zero_of(a):
@@ -91,32 +148,15 @@ def _det(a):
 @primitive("w")
 def hat(w: Vector) -> Matrix:
     """The skew matrix of w: hat(w) u = w × u."""
-    if w.shape[-1] != 3:
-        raise ValueError(f"so3: components have shape (..., 3), got {w.shape}")
-    x, y, z = w[..., 0], w[..., 1], w[..., 2]
+    x, y, z = _split_vector(w)
     o = jnp.zeros_like(x)
-    return jnp.stack([o, -z, y, z, o, -x, -y, x, o], -1).reshape(*w.shape, 3)
+    return _join((o, -z, y, z, o, -x, -y, x, o))
 
 
 @primitive("m")
 def vee(m: Matrix) -> Vector:
     """Inverse of hat; of a matrix that is not skew, its skew part."""
-    return _vee(m) + 0 * jnp.diagonal(m, axis1=-2, axis2=-1)
-
-
-def _vee(m):
-    twice = [m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]]
-    return jnp.stack(twice, -1) / 2
-
-
-def _body(x, v):
-    """w of the tangent part x hat(w) of v."""
-    return _vee(_mul(_t(x), v))
-
-
-def _ambient(x, w):
-    """x hat(w)."""
-    return _mul(x, hat(w))
+    return _join_vector(_vee(_split(m))) + 0 * jnp.diagonal(m, axis1=-2, axis2=-1)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -124,91 +164,102 @@ def _ambient(x, w):
 # -------------------------------------------------------------------------------------------------
 
 
-def _rodrigues(w, u):
-    """Rotation of the vector u by |w| about w."""
-    q = dot(w, w)
-    wu = jnp.cross(w, u)
-    return u + scale(sinc(q), wu) + scale(jnp.square(sinc(q / 4)) / 2, jnp.cross(w, wu))
+def _turned(w, *vectors):
+    """Each of the vectors u turned by the rotation exp(hat(w)), by Rodrigues' formula."""
+    q = cpu_once(_dot(w, w))
+    s, c = cpu_once((sinc(q), jnp.square(sinc(q / 4)) / 2))
+    found = []
+    for u in vectors:
+        wu = _cross(w, u)
+        turn = zip(u, wu, _cross(w, wu), strict=True)
+        found.append(tuple(a + (s * b + c * d) for a, b, d in turn))
+    return found
 
 
 def _quaternion(x, y):
-    """Unit quaternion (q_0, q_v), q_0 >= 0, of x^T y, from the matrix 4 q q^T."""
-    r = _mul(_t(x), y)
-    skew = 2 * _body(x, y - x)
-    trace = jnp.trace(r, axis1=-2, axis2=-1)[..., None]
-    symmetric = r + _t(r) - (trace[..., None] - 1) * jnp.eye(3, dtype=r.dtype)
-    first = jnp.concatenate([1 + trace, skew], -1)
-    matrix = jnp.concatenate(
-        [first[..., None, :], jnp.concatenate([skew[..., None], symmetric], -1)], -2
+    """Unit quaternion (q_0, q_v), q_0 >= 0, of x^T y: the row of 4 q q^T with the largest entry on the diagonal."""
+    r, (a, b, c) = _mul(_t(x), y), _scale(2.0, _body(x, _minus(y, x)))
+    trace = r[0] + r[4] + r[8]
+    xy, xz, yz = r[1] + r[3], r[2] + r[6], r[5] + r[7]
+    rest = 1 - trace
+    rows = (
+        (1 + trace, a, b, c),
+        (a, rest + 2 * r[0], xy, xz),
+        (b, xy, rest + 2 * r[4], yz),
+        (c, xz, yz, rest + 2 * r[8]),
     )
-    largest = jnp.argmax(jnp.diagonal(matrix, axis1=-2, axis2=-1), -1)
-    row = jnp.sum(jnp.where(jax.nn.one_hot(largest, 4, dtype=bool)[..., None], matrix, 0.0), -2)
-    q = scale(lax.rsqrt(dot(row, row)), row)
-    return jnp.where(q[..., :1] < 0, -q, q)
+    diagonal = [row[i] for i, row in enumerate(rows)]
+    largest = functools.reduce(jnp.maximum, diagonal)
+    row = rows[3]
+    for size, other in reversed(list(zip(diagonal[:3], rows[:3], strict=True))):
+        row = tuple(jnp.where(size == largest, n, o) for n, o in zip(other, row, strict=True))
+    return _scale(jnp.where(row[0] < 0, -1.0, 1.0) * lax.rsqrt(_dot(row, row)), row)
 
 
 def _quarter(x, y):
     """q_v / (1 + q_0) = tan(angle/4) axis, and its square."""
-    q = _quaternion(x, y)
-    h = scale(1 / (1 + q[..., 0]), q[..., 1:])
-    return h, dot(h, h)
+    q, *v = cpu_once(_quaternion(x, y))
+    h = _scale(1 / (1 + q), v)
+    return h, _dot(h, h)
 
 
 def _log(x, y):
     h, h2 = _quarter(x, y)
-    return scale(4 * atanc(h2), h)
+    return _scale(cpu_once(4 * atanc(h2)), h)
 
 
 @_primitive("x", "v")
 def expmap(x: Matrix, v: Matrix) -> Matrix:
     """x exp(x^T v), by Rodrigues' formula (Murray et al. 1994, eq. 2.14)."""
-    return _exp(x, _body(x, v))
+    x = _split(x)
+    return _exp(x, _body(x, _split(v)))
 
 
 @_primitive("x")
 def expmap_frame(x: Matrix, a: Vector) -> Matrix:
     """x exp(hat(a)): expmap of the tangent vector with components a (..., 3)."""
-    return _exp(x, a)
+    return _exp(_split(x), _split_vector(a))
 
 
 def _exp(x, w):
-    q = dot(w, w)
-    square = w[..., :, None] * w[..., None, :] - q[..., None, None] * jnp.eye(3, dtype=w.dtype)
-    s, c = sinc(q)[..., None, None], (jnp.square(sinc(q / 4)) / 2)[..., None, None]
-    return x + _mul(x, s * hat(w) + c * square)
+    """Rows of x turned by the rotation back."""
+    turned = _turned(_scale(-1.0, w), *_rows(x))
+    return _join([entry for row in turned for entry in row])
 
 
 @_primitive("x", "y")
 def logmap(x: Matrix, y: Matrix) -> Matrix:
     """x log(x^T y), inverse of expmap for angles below pi."""
-    return _ambient(x, _log(x, y))
+    x = _split(x)
+    return _join(_ambient(x, _log(x, _split(y))))
 
 
 @_primitive("x", "y")
 def dist(x: Matrix, y: Matrix) -> Scalar:
     """Angle of the rotation x^T y, in [0, pi]; gradient 0 at x = y."""
-    h2 = _quarter(x, y)[1]
+    h2 = _quarter(_split(x), _split(y))[1]
     return 4 * safe_sqrt(h2) * atanc(h2)
 
 
 @_primitive("x", "y")
 def sqdist(x: Matrix, y: Matrix) -> Scalar:
     """Squared angle, smooth also at x = y."""
-    h2 = _quarter(x, y)[1]
+    h2 = _quarter(_split(x), _split(y))[1]
     return 16 * h2 * jnp.square(atanc(h2))
 
 
 @_primitive("x", "y")
 def geodesic(t: Scalar, x: Matrix, y: Matrix) -> Matrix:
     """Point at time t of the shortest geodesic from x to y (time 1): x exp(t log(x^T y))."""
-    return expmap(x, _ambient(x, scale(t, _log(x, y))))
+    x = _split(x)
+    return _exp(x, _scale(t, _log(x, _split(y))))
 
 
 @_primitive("x", "v")
 def logdetexp(x: Matrix, v: Matrix) -> Scalar:
     """log |det d exp_x| at v: 2 log |sin(r/2) / (r/2)|, r = |v|; finite also where that is 0."""
-    w = _body(x, v)
-    return 2 * log_sinc(dot(w, w) / 4)
+    w = _body(_split(x), _split(v))
+    return 2 * log_sinc(_dot(w, w) / 4)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -219,13 +270,15 @@ def logdetexp(x: Matrix, v: Matrix) -> Scalar:
 @_primitive("x", "u", "v")
 def inner(x: Matrix, u: Matrix, v: Matrix) -> Scalar:
     """<w_u, w_v> for u = x hat(w_u), v = x hat(w_v): half the Frobenius product."""
-    return dot(_body(x, u), _body(x, v))
+    x = _split(x)
+    return _dot(_body(x, _split(u)), _body(x, _split(v)))
 
 
 @_primitive("x", "v")
 def norm(x: Matrix, v: Matrix) -> Scalar:
     """|w| for v = x hat(w), gradient 0 at 0."""
-    return safe_norm(_body(x, v))
+    w = _body(_split(x), _split(v))
+    return safe_sqrt(_dot(w, w))
 
 
 @_primitive("x", "y", "v")
@@ -235,23 +288,25 @@ def transport(x: Matrix, y: Matrix, v: Matrix) -> Matrix:
     For v = x hat(w) that is y hat(e^T w): seen from the left-invariant frame, w turns half of the
     way back.
     """
-    return _ambient(y, _half_way_back(x, y, _body(x, v)))
+    x, y = _split(x), _split(y)
+    return _join(_ambient(y, _half_way_back(x, y, _body(x, _split(v)))))
 
 
 def _half_way_back(x, y, w):
-    return _rodrigues(-_log(x, y) / 2, w)
+    return _turned(_scale(-0.5, _log(x, y)), w)[0]
 
 
 @_primitive("x", "y")
 def transport_frame(x: Matrix, y: Matrix, a: Vector) -> Vector:
     """Parallel transport in components of the left-invariant frame: a turned by half of the way back."""
-    return _half_way_back(x, y, a)
+    return _join_vector(_half_way_back(_split(x), _split(y), _split_vector(a)))
 
 
 @_primitive("x", "v")
 def project_tangent(x: Matrix, v: Matrix) -> Matrix:
     """Orthogonal projection: x times the skew part of x^T v."""
-    return _ambient(x, _body(x, v))
+    x = _split(x)
+    return _join(_ambient(x, _body(x, _split(v))))
 
 
 @_primitive("x", "g")
@@ -263,13 +318,13 @@ def egrad_to_rgrad(x: Matrix, g: Matrix) -> Matrix:
 @_primitive("x")
 def from_frame(x: Matrix, a: Vector) -> Matrix:
     """x hat(a): tangent vector with components a (..., 3) in the left-invariant frame."""
-    return _ambient(x, a)
+    return _join(_ambient(_split(x), _split_vector(a)))
 
 
 @_primitive("x", "v")
 def to_frame(x: Matrix, v: Matrix) -> Vector:
     """w of v = x hat(w): components (..., 3) in the left-invariant frame."""
-    return _body(x, v)
+    return _join_vector(_body(_split(x), _split(v)))
 
 
 @_primitive("x")
@@ -281,7 +336,7 @@ def logdetexp_frame(x: Matrix, a: Vector) -> Scalar:
 @_primitive("x")
 def tangent_basis(x: Matrix) -> Float[Array, "*batch 3 3 3"]:
     """The left-invariant frame (..., 3, 3, 3), vectors along the first of the last three axes."""
-    return _ambient(x[..., None, :, :], jnp.eye(3, dtype=x.dtype))
+    return from_frame(x[..., None, :, :], jnp.eye(3, dtype=x.dtype))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -305,7 +360,11 @@ def _nearest_rotation(m):
     u, _, vt = jnp.linalg.svd(m)
     sign = jnp.where(_det(u) * _det(vt) < 0, -1.0, 1.0).astype(m.dtype)
     one = jnp.ones_like(sign)
-    return _mul(u * jnp.stack([one, one, sign], -1)[..., None, :], vt)
+    return _product(u * jnp.stack([one, one, sign], -1)[..., None, :], vt)
+
+
+def _product(a, b):
+    return _join(_mul(_split(a), _split(b)))
 
 
 @_nearest_rotation.defjvp
@@ -313,15 +372,15 @@ def _nearest_rotation_jvp(primals, tangents):
     """m = r s with s symmetric: dr = r hat(w) with (tr(s) I - s) w = 2 vee(r^T dm)."""
     (m,), (dm,) = primals, tangents
     r = _nearest_rotation(m)
-    s = _mul(_t(r), m)
-    s = (s + _t(s)) / 2
+    s = _product(jnp.swapaxes(r, -2, -1), m)
+    s = (s + jnp.swapaxes(s, -2, -1)) / 2
     b = jnp.trace(s, axis1=-2, axis2=-1)[..., None, None] * jnp.eye(3, dtype=m.dtype) - s
     rows = [b[..., i, :] for i in range(3)]
     cofactors = jnp.stack([jnp.cross(rows[i - 2], rows[i - 1]) for i in range(3)], -2)
     det = dot(rows[0], cofactors[..., 0, :])
     unique = jnp.abs(det) > jnp.finfo(m.dtype).tiny
-    w = 2 * dot(cofactors, _body(r, dm)[..., None, :])
-    return r, _ambient(
+    w = 2 * dot(cofactors, to_frame(r, dm)[..., None, :])
+    return r, from_frame(
         r, jnp.where(unique[..., None], w / jnp.where(unique, det, 1.0)[..., None], 0)
     )
 
