@@ -102,6 +102,7 @@ def test_sphere_is_scipys(name):
     np.testing.assert_allclose(transform.analysis(expected), c, atol=1e-13)
 
 
+@pytest.mark.optimized
 @pytest.mark.quick(
     "128-gauss_legendre-float32", "128-gauss_legendre-float64", "1-driscoll_healy-float32"
 )
@@ -116,6 +117,7 @@ def test_sphere_round_trip(degrees, name, dtype):
     assert np.abs(back - c).max() <= TOLERANCE[dtype] * np.abs(c).max()
 
 
+@pytest.mark.optimized
 @pytest.mark.quick("1-0-float64", "12-11-float32", "32-31-float64")
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(
