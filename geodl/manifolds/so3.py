@@ -70,19 +70,23 @@ def _primitive(*points):
 
 
 def _entries(a):
+    if a.shape[-2:] != (3, 3):
+        raise ValueError(f"so3: points and tangent vectors have shape (..., 3, 3), got {a.shape}")
     return a.reshape(*a.shape[:-2], 9)
 
 
 def _split(a):
-    if a.shape[-2:] != (3, 3):
-        raise ValueError(f"so3: points and tangent vectors have shape (..., 3, 3), got {a.shape}")
     return of_array(_entries(a)).parts
 
 
 def _split_vector(w):
-    if w.shape[-1] != 3:
-        raise ValueError(f"so3: components have shape (..., 3), got {w.shape}")
+    _check_vector(w)
     return of_array(w).parts
+
+
+def _check_vector(w):
+    if w.shape[-1:] != (3,):
+        raise ValueError(f"so3: components have shape (..., 3), got {w.shape}")
 
 
 def _join_vector(parts):
@@ -188,11 +192,11 @@ def _quaternion(x, y):
         (b, xy, rest + 2 * r[4], yz),
         (c, xz, yz, rest + 2 * r[8]),
     )
-    diagonal = [row[i] for i, row in enumerate(rows)]
-    largest = functools.reduce(jnp.maximum, diagonal)
-    row = rows[3]
-    for size, other in reversed(list(zip(diagonal[:3], rows[:3], strict=True))):
-        row = tuple(jnp.where(size == largest, n, o) for n, o in zip(other, row, strict=True))
+    row, best = rows[0], rows[0][0]
+    for i in 1, 2, 3:
+        larger = rows[i][i] > best
+        row = tuple(jnp.where(larger, n, o) for n, o in zip(rows[i], row, strict=True))
+        best = jnp.where(larger, rows[i][i], best)
     return _scale(jnp.where(row[0] < 0, -1.0, 1.0) * lax.rsqrt(_dot(row, row)), row)
 
 
@@ -330,6 +334,7 @@ def to_frame(x: Matrix, v: Matrix) -> Vector:
 @_primitive("x")
 def logdetexp_frame(x: Matrix, a: Vector) -> Scalar:
     """logdetexp at the tangent vector with frame components a, the same at every x."""
+    _check_vector(a)
     return 2 * log_sinc(dot(a, a) / 4 + _zero_of(x))
 
 
@@ -374,7 +379,8 @@ def _nearest_rotation_jvp(primals, tangents):
     r = _nearest_rotation(m)
     s = _product(jnp.swapaxes(r, -2, -1), m)
     s = (s + jnp.swapaxes(s, -2, -1)) / 2
-    b = jnp.trace(s, axis1=-2, axis2=-1)[..., None, None] * jnp.eye(3, dtype=m.dtype) - s
+    identity = jnp.broadcast_to(jnp.eye(3, dtype=m.dtype), m.shape)
+    b = jnp.trace(s, axis1=-2, axis2=-1)[..., None, None] * identity - s
     rows = [b[..., i, :] for i in range(3)]
     cofactors = jnp.stack([jnp.cross(rows[i - 2], rows[i - 1]) for i in range(3)], -2)
     det = dot(rows[0], cofactors[..., 0, :])

@@ -139,6 +139,30 @@ def test_hat_and_vee():
     np.testing.assert_array_equal(so3.vee(so3.hat(w)), w)
 
 
+def test_derivatives_of_a_projection_promote_no_ranks():
+    m = jnp.stack([2 * jnp.eye(3)] * 4)
+    with jax.numpy_rank_promotion("raise"):
+        _, slope = jax.jvp(jax.jit(so3.project), (m,), (so3.hat(jnp.ones((4, 3))),))
+    np.testing.assert_allclose(slope, so3.hat(jnp.ones((4, 3))) / 2, rtol=1e-6)
+
+
+def test_distances_of_all_pairs_at_every_angle():
+    """Against quaternions in double precision: ties of the largest component, and angle pi, included."""
+    turns = np.array([(a, b, c) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)])[:13]
+    axes = turns / np.linalg.norm(turns, axis=1, keepdims=True)
+    angles = np.array([0, 1e-6, 1e-3, 1, 2, np.pi - 1e-3, np.pi])
+    half = angles[:, None, None] / 2
+    q = np.concatenate([np.cos(half) + 0 * axes[..., :1], np.sin(half) * axes], -1).reshape(-1, 4)
+    w, (a, b, c) = q[:, 0], q[:, 1:].T
+    cross = np.stack([0 * w, -c, b, c, 0 * w, -a, -b, a, 0 * w], -1).reshape(-1, 3, 3)
+    matrices = np.eye(3) + 2 * w[:, None, None] * cross + 2 * cross @ cross
+    x = jnp.asarray(matrices, jnp.float32)
+    right = 2 * np.arccos(np.minimum(np.abs(q @ q.T), 1))
+    found = jax.jit(so3.dist)(x[:, None], x[None])
+    np.testing.assert_allclose(np.cos(found / 2), np.cos(right / 2), atol=5e-7)
+    np.testing.assert_allclose(found, right, atol=1e-3)
+
+
 @pytest.mark.usefixtures("x64")
 def test_rotations_by_pi():
     """log of exp at angle pi, and near it on both sides, for axes in all directions."""
