@@ -280,8 +280,9 @@ def project(x: Matrix, p: int) -> Matrix:
     rounding = 4 * n * float(jnp.finfo(x.dtype).eps)
     tie = (upper - lower <= rounding * jnp.max(jnp.abs(values), -1))[..., None, None]
     middle = (upper + lower)[..., None, None] / 2
-    eye, step = jnp.eye(n, dtype=x.dtype), jnp.diag(jnp.sign(jnp.arange(n) - n + p + 0.5))
-    shifted = jnp.where(tie, step.astype(x.dtype), s - middle * eye)
+    eye = jnp.eye(n, dtype=x.dtype)
+    step = jnp.diag(jnp.where(jnp.arange(n) < n - p, -1.0, 1.0).astype(x.dtype))
+    shifted = jnp.where(tie, step, s - middle * eye)
     top = vectors[..., n - p :]
     return jnp.where(tie, mul(top, t(top)), matrices.spectral(_STEP, shifted))
 
