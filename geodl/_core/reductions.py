@@ -50,13 +50,19 @@ def _added(a):
 
 
 def tangent_dot(x: Array, y: Array) -> Array:
-    """``dot`` for tangents in a hand-written derivative rule: its transpose is a broadcast, that of slices pads."""
-    return cpu_barrier(jnp.sum(x * y, -1))
+    """``dot`` for tangents in a hand-written derivative rule."""
+    return _tangent_total(x * y)
+
+
+def _tangent_total(a):
+    """Its transpose is a broadcast (that of slices pads) of what is computed once for a point."""
+    s = jnp.sum(a, -1)
+    return cpu_once(s) if a.shape[-1] > FEW else cpu_barrier(s)
 
 
 @_last_sums.defjvp
 def _last_sums_jvp(primals, tangents):
-    return _last_sums(*primals), tuple(cpu_barrier(jnp.sum(t, -1)) for t in tangents)
+    return _last_sums(*primals), tuple(map(_tangent_total, tangents))
 
 
 @custom_vmap

@@ -177,14 +177,13 @@ def _rotate(x, y, v, c):
     Without cancellation as their difference t w goes to 0.
     """
     (s, a), (t, b) = into_ball(x, c), into_ball(y, c)
-    ratio = s / t
-    w = y - scale(ratio, x)
+    w = scale(t, y) - scale(s, x)
     ww, xv, wv = dots((w, w), (x, v), (w, v))
-    cww, xv, wv = c * t * (t * ww), s * xv, t * wv
-    k = 2 * c * t / (cww + a * b)
-    along_y, along_w = k * (a * wv - cww * xv), k * (wv + b * xv)
+    cww, xv = c * ww, s * xv
+    k = 2 * c / (cww + a * b)
+    along_y, along_w = k * t * (a * wv - cww * xv), k * (wv + b * xv)
     # Not w again: XLA:CPU would write out what a sum and this share.
-    return v + (scale(along_y, y) + scale(along_w, scale(ratio, x) - y)), a, b
+    return v + (scale(along_y, y) + scale(along_w, scale(s, x) - scale(t, y))), a, b
 
 
 @_primitive("x")
