@@ -22,10 +22,12 @@ def cpu_name():
         return platform.processor() or platform.machine()
 
 
-def revision():
-    """Of this checkout."""
-    root = str(Path(__file__).resolve().parents[1])
-    git = ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=10"]
+HERE = Path(__file__).resolve().parents[1]
+
+
+def revision(root=HERE):
+    """Of a checkout, by default this one."""
+    git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10"]
     return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
 
 

@@ -4,7 +4,8 @@
 addition on the ball) on 100,000 points of intrinsic dimension 2, 10 and 64 (SO(3): 3) in float32, forward and with the
 gradient of the sum in both array inputs (three in transport), and the distances of 1000 x 1000 pairs. Prints Markdown
 tables, to a file with ``--output docs/results/speed.md``. A library that is not installed is left out; "textbook" is
-the distance by the arccos or arccosh of an inner product, exact or not.
+the distance by the arccos or arccosh of an inner product, exact or not. ``--beside FOLDER`` adds geodl as it is in
+another checkout, such as that of an older revision.
 
 One process, one core, process CPU time; the libraries take turns call by call, forth and back (the one that comes after
 a large one finds the caches cold), so that noise hits all alike; the least of many calls counts. The curvature is an
@@ -14,6 +15,7 @@ argument of the compiled functions, not a constant.
 import argparse
 import datetime
 import functools
+import importlib
 import os
 import platform
 import statistics
@@ -90,9 +92,32 @@ def jax_calls(function, arrays, curved=True):
     }
 
 
-def ours(space, operation, arrays):
-    function = getattr(getattr(manifolds, space), NAMES.get(operation, operation), None)
-    return jax_calls(function, arrays, space in CURVED) if function else {}
+def geodl(modules):
+    def calls(space, operation, arrays):
+        function = getattr(getattr(modules, space), NAMES.get(operation, operation), None)
+        return jax_calls(function, arrays, space in CURVED) if function else {}
+
+    return calls
+
+
+def checkout(folder):
+    """geodl of another checkout, beside the one that is imported."""
+
+    def imported():
+        return {name for name in sys.modules if name.partition(".")[0] == "geodl"}
+
+    here = {name: sys.modules.pop(name) for name in imported()}
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        then = importlib.import_module("geodl.manifolds")
+        if not Path(then.__file__).is_relative_to(folder.resolve()):
+            raise SystemExit(f"--beside {folder}: there is no geodl")
+        return geodl(then)
+    finally:
+        sys.path.pop(0)
+        for name in imported():
+            del sys.modules[name]
+        sys.modules.update(here)
 
 
 def textbook(space, operation, arrays):
@@ -220,7 +245,7 @@ def geomstats():
 
 def libraries():
     """The libraries that are installed, by name; a line for each that is not."""
-    found = {OURS: ours, TEXTBOOK: textbook}
+    found = {OURS: geodl(manifolds), TEXTBOOK: textbook}
     for load in (hyperbolix, geoopt, geomstats):
         try:
             found[load.__name__] = load()
@@ -255,6 +280,7 @@ def parse():
     parser.add_argument("--dims", type=int, nargs="+", default=DIMS, metavar="D")
     parser.add_argument("--operations", nargs="+", default=list(ARGUMENTS), choices=ARGUMENTS)
     parser.add_argument("--only", nargs="+", help="these libraries only")
+    parser.add_argument("--beside", type=Path, metavar="FOLDER", help="another checkout of geodl")
     parser.add_argument("--output", type=Path, help="file to write, such as docs/results/speed.md")
     return parser.parse_args()
 
@@ -287,7 +313,8 @@ def report(results, names):
         head = [f"{operation}, d = {d}, {mode}"]
         cells = {n: f"{min(t):.2f} ({statistics.median(t):.2f})" for n, t in taken.items()}
         times.append(head + [cells.get(n, "") for n in names])
-        cells = {n: f"{min(t) / min(taken[OURS]):.1f}" for n, t in taken.items()}
+        ratio = {n: min(t) / min(taken[OURS]) for n, t in taken.items()}
+        cells = {n: f"{r:.2f}" if r < 1.5 else f"{r:.1f}" for n, r in ratio.items()}
         ratios.append(head + [cells.get(n, "") for n in others])
     parts = [
         "Time of the others over ours (above 1: ours is faster):",
@@ -307,6 +334,8 @@ def report(results, names):
 def main():
     options = parse()
     found = {n: f for n, f in libraries().items() if n == OURS or n in (options.only or [n])}
+    if options.beside is not None:
+        found[f"geodl of {revision(options.beside)}"] = checkout(options.beside)
     rounds, seconds = (15, 4) if options.quick else (100, 30)
     command = " ".join(["python", "benchmarks/manifolds.py", *sys.argv[1:]])
     head = (

@@ -33,7 +33,6 @@ from geodl._core.platform import cpu_once
 from geodl._core.records import register_record
 from geodl._core.reductions import binade, dot, safe_norm, safe_sqrt, scale, zero_of
 from geodl._core.special import atanc, log_sinc, sinc
-from geodl.manifolds._vectors import Vectors, of_array, to_array
 from geodl.manifolds.base import ModuleManifold, Winding
 
 
@@ -65,7 +64,8 @@ def _primitive(*points):
 
 # -------------------------------------------------------------------------------------------------
 # 3 x 3 matrices as nine numbers, row by row, and vectors as three, each an array of its own: loops
-# over points, never in bf16 or TF32 on an accelerator
+# over points, never in bf16 or TF32 on an accelerator; computed before they meet in an array again,
+# into whose concatenation XLA:CPU would fuse them
 # -------------------------------------------------------------------------------------------------
 
 
@@ -76,12 +76,12 @@ def _entries(a):
 
 
 def _split(a):
-    return of_array(_entries(a)).parts
+    return _columns(_entries(a))
 
 
 def _split_vector(w):
     _check_vector(w)
-    return of_array(w).parts
+    return _columns(w)
 
 
 def _check_vector(w):
@@ -89,8 +89,13 @@ def _check_vector(w):
         raise ValueError(f"so3: components have shape (..., 3), got {w.shape}")
 
 
+def _columns(a):
+    parts = lax.split(a, (1,) * a.shape[-1], axis=a.ndim - 1)
+    return cpu_once(tuple(jnp.squeeze(part, -1) for part in parts))
+
+
 def _join_vector(parts):
-    return to_array(Vectors(cpu_once(tuple(jnp.broadcast_arrays(*parts)))))
+    return jnp.stack(cpu_once(tuple(jnp.broadcast_arrays(*parts))), -1)
 
 
 def _join(parts):
