@@ -1,9 +1,9 @@
-"""Vectors by their coordinates, so that loops run over points.
+"""Vectors of a few coordinates by their coordinates, so that loops run over points.
 
 The last axis is short and contiguous: a compiled loop over points that takes its coordinates one by one reads with
 strides, and XLA:CPU does not vectorize it. With each coordinate an array of its own it does, and pairs of points,
-(n, 1) against (m,), never become (n, m, d) arrays. Long vectors stay one array: they fill the lanes by themselves, and
-their coordinates would make long programs.
+(n, 1) against (m,), never become (n, m, d) arrays. Longer vectors stay one array: their coordinates would make long
+programs, which compute again for each of them what they have in common.
 """
 
 import functools
@@ -19,7 +19,7 @@ from jax import Array, lax
 
 from geodl._core import reductions
 from geodl._core.platform import cpu_barrier, cpu_once
-from geodl._core.reductions import UNROLLED
+from geodl._core.reductions import FEW, UNROLLED
 
 
 @jax.tree_util.register_dataclass
@@ -36,8 +36,11 @@ class Vectors:
         return each(operator.sub, self, other)
 
     def __rmul__(self, s: Array) -> "Vectors":
-        once = cpu_barrier if isinstance(self.parts, tuple) else cpu_once
-        return each(operator.mul, once(s), self)  # computed once, not for each coordinate
+        if isinstance(self.parts, tuple):
+            return each(operator.mul, cpu_barrier(s), self)
+        if self.parts.shape[-1] > UNROLLED:
+            s = cpu_once(s)  # shorter ones are scaled so anyway
+        return Vectors(reductions.scale(s, self.parts))
 
 
 def each(f: Callable[..., Array], *arguments: Vectors | Array) -> Vectors:
@@ -51,7 +54,7 @@ def each(f: Callable[..., Array], *arguments: Vectors | Array) -> Vectors:
 
 def of_array(a: Array, start: int = 0) -> Vectors:
     """Vectors whose coordinates are on the last axis of ``a``, from ``start`` on."""
-    if a.shape[-1] - start > UNROLLED:
+    if a.shape[-1] - start > FEW:
         return Vectors(a[..., start:])
     return Vectors(tuple(cpu_barrier(_columns(a)[start:])))
 
@@ -59,7 +62,8 @@ def of_array(a: Array, start: int = 0) -> Vectors:
 def to_array(v: Vectors, *before: Array) -> Array:
     """Their coordinates on the last axis of one array, the given ones before them."""
     if isinstance(v.parts, tuple):
-        return _stack(*jnp.broadcast_arrays(*before, *v.parts))
+        # Once: the next function would find it in each of its columns.
+        return cpu_once(_stack(*jnp.broadcast_arrays(*before, *v.parts)))
     return jnp.concatenate([*(a[..., None] for a in before), v.parts], -1)
 
 
