@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from geodl._core import distrax
 from geodl._core.checks import aligned, float_dtype
-from geodl._core.platform import cpu_barrier
+from geodl._core.platform import cpu_once
 from geodl.flows.continuous import divergence
 from geodl.flows.continuous.flow import ContinuousFlow
 from geodl.manifolds import Manifold, Point, Tangent
@@ -92,7 +92,7 @@ def matching_loss(
     """
     t = _times(manifold, t, x0, x1)
     # else XLA draws the random numbers again for each use of them
-    t, x0, x1 = cpu_barrier((t, x0, x1))
+    t, x0, x1 = cpu_once((t, x0, x1))
     x, u = conditional_path(manifold, t, x0, x1)
     error = jax.tree.map(jnp.subtract, field(t, x), u)
     return manifold.inner(x, error, error) / manifold.dim
