@@ -52,9 +52,9 @@ def each(f: Callable[..., Array], *arguments: Vectors | Array) -> Vectors:
     return Vectors(f(*(a.parts if isinstance(a, Vectors) else a[..., None] for a in arguments)))
 
 
-def of_array(a: Array, start: int = 0) -> Vectors:
-    """Vectors whose coordinates are on the last axis of ``a``, from ``start`` on."""
-    if a.shape[-1] - start > FEW:
+def of_array(a: Array, start: int = 0, most: int = FEW) -> Vectors:
+    """Vectors whose coordinates are on the last axis of ``a``, from ``start`` on; separate ones where they are few."""
+    if a.shape[-1] - start > most:
         return Vectors(a[..., start:])
     return Vectors(tuple(cpu_barrier(_columns(a)[start:])))
 

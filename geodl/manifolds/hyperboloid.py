@@ -34,7 +34,7 @@ from jaxtyping import Float
 
 from geodl._core.checks import as_shape, check, check_dim, check_positive, primitive
 from geodl._core.records import register_record
-from geodl._core.reductions import safe_sqrt
+from geodl._core.reductions import FEW, UNROLLED, safe_sqrt
 from geodl._core.special import log_sinhc, sinhc
 from geodl.manifolds import _polar, poincare
 from geodl.manifolds._polar import direction, hypotenuse, is_far, log_frame, radii
@@ -75,9 +75,15 @@ def _primitive(*points, validate=_validate):
     return decorate
 
 
-def _space(x):
+def _space(x, most=FEW):
     """X_{1:} of an ambient point or vector; NaN where X_0 is."""
-    return each(operator.add, of_array(x, 1), 0 * lax.stop_gradient(x[..., 0]))
+    return each(operator.add, of_array(x, 1, most), 0 * lax.stop_gradient(x[..., 0]))
+
+
+def _spaces(x, y):
+    """X_{1:} and Y_{1:}; of all pairs (n, 1) against (m,) no (n, m, d) array comes of more coordinates either."""
+    most = FEW if x.shape == y.shape else UNROLLED
+    return _space(x, most), _space(y, most)
 
 
 def _cosh(x, c):
@@ -207,13 +213,13 @@ def logmap0(y: Vector, c: Curvature) -> Vector:
 @_primitive("x", "y")
 def dist(x: Vector, y: Vector, c: Curvature) -> Scalar:
     """Geodesic distance arccosh(-c <x, y>) / sqrt(c), as an asinh; gradient 0 at x = y."""
-    return _polar.dist(_space(x), _space(y), c)
+    return _polar.dist(*_spaces(x, y), c)
 
 
 @_primitive("x", "y")
 def sqdist(x: Vector, y: Vector, c: Curvature) -> Scalar:
     """Squared distance, smooth also at x = y."""
-    return _polar.sqdist(_space(x), _space(y), c)
+    return _polar.sqdist(*_spaces(x, y), c)
 
 
 @_primitive("x", "y")

@@ -20,6 +20,7 @@ import functools
 import math
 import operator
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -75,11 +76,11 @@ def _entries(a):
     return a.reshape(*a.shape[:-2], 9)
 
 
-def _split(a):
+def _split(a) -> Any:
     return _columns(_entries(a))
 
 
-def _split_vector(w):
+def _split_vector(w) -> Any:
     _check_vector(w)
     return _columns(w)
 
