@@ -174,7 +174,7 @@ def gyration(u: Vector, v: Vector, w: Vector, c: Curvature) -> Vector:
 def _rotate(x, y, v, c):
     """gyr[y, -x] v, and the gaps of the points, which are s x and t y (s = t = 1 inside the rim).
 
-    Without cancellation as their difference t w goes to 0.
+    Without cancellation as their difference w goes to 0.
     """
     (s, a), (t, b) = into_ball(x, c), into_ball(y, c)
     w = scale(t, y) - scale(s, x)
