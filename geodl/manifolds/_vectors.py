@@ -67,14 +67,19 @@ def to_array(v: Vectors, *before: Array) -> Array:
     return jnp.concatenate([*(a[..., None] for a in before), v.parts], -1)
 
 
+def columns(a: Array) -> tuple[Array, ...]:
+    """What is on the last axis, each entry an array of its own."""
+    parts = lax.split(a, (1,) * a.shape[-1], axis=a.ndim - 1)
+    return tuple(jnp.squeeze(part, -1) for part in parts)
+
+
 # Columns meet in an array by selection, forward and in the transpose: into a concatenation XLA:CPU fuses all that the
 # columns have in common, once for each of them.
 
 
 @jax.custom_jvp
 def _columns(a: Array) -> tuple[Array, ...]:
-    parts = lax.split(a, (1,) * a.shape[-1], axis=a.ndim - 1)
-    return tuple(jnp.squeeze(part, -1) for part in parts)
+    return columns(a)
 
 
 @_columns.defjvp

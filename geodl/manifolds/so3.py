@@ -34,6 +34,7 @@ from geodl._core.platform import cpu_once
 from geodl._core.records import register_record
 from geodl._core.reductions import binade, dot, safe_norm, safe_sqrt, scale, zero_of
 from geodl._core.special import atanc, log_sinc, sinc
+from geodl.manifolds._vectors import columns
 from geodl.manifolds.base import ModuleManifold, Winding
 
 
@@ -77,22 +78,17 @@ def _entries(a):
 
 
 def _split(a) -> Any:
-    return _columns(_entries(a))
+    return cpu_once(columns(_entries(a)))
 
 
 def _split_vector(w) -> Any:
     _check_vector(w)
-    return _columns(w)
+    return cpu_once(columns(w))
 
 
 def _check_vector(w):
     if w.shape[-1:] != (3,):
         raise ValueError(f"so3: components have shape (..., 3), got {w.shape}")
-
-
-def _columns(a):
-    parts = lax.split(a, (1,) * a.shape[-1], axis=a.ndim - 1)
-    return cpu_once(tuple(jnp.squeeze(part, -1) for part in parts))
 
 
 def _join_vector(parts):
