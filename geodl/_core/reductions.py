@@ -117,10 +117,16 @@ def scale(s: Array, v: Array) -> Array:
 @scale.defjvp
 def _scale_jvp(primals, tangents):
     (s, v), (ds, dv) = primals, tangents
-    s, ds = (once(a, v)[..., None] for a in (s, ds))
+    s = once(s, v)[..., None]
+    return s * v, tangent_scale(ds, v) + s * dv
+
+
+def tangent_scale(s: Array, v: Array) -> Array:
+    """``scale`` for tangents s in a hand-written derivative rule."""
+    s = once(s, v)[..., None]
     if v.shape[-1] <= UNROLLED:
-        ds = jnp.concatenate([ds] * v.shape[-1], -1)  # transposes to a sum of slices
-    return s * v, ds * v + s * dv
+        s = jnp.concatenate([s] * v.shape[-1], -1)  # transposes to a sum of slices
+    return s * v
 
 
 def power_of_two_above(a: Array) -> Array:

@@ -14,7 +14,7 @@ from jax import Array, lax
 from geodl._core.platform import cpu_barrier
 from geodl._core.reductions import safe_sqrt
 from geodl._core.special import asinhc
-from geodl.manifolds._vectors import Vectors, dot, each, largest, tangent_dot
+from geodl.manifolds._vectors import Vectors, dot, each, largest, tangent_dot, tangent_scale
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -63,15 +63,24 @@ def _shrunk_jvp(primals, tangents):
     (x, c), (dx, dc) = primals, tangents
     (n, cosh), p = radii(x, c), shrunk(x, c)
     d_cosh, shrink = _d_cosh(x, n, cosh, c, dx, dc), 1 / (1 + cosh)
-    return p, (c * shrink) * dx + (dc * shrink) * x - (d_cosh * shrink) * p
+    change = tangent_scale(dc * shrink, x) - tangent_scale(d_cosh * shrink, p)
+    return p, (c * shrink) * dx + change
 
 
+@jax.custom_jvp
 def direction(x, n):
     """x / |x|, 0 at 0. On an axis it is 1 or -1 exactly, so that a vector in line with it has nothing across it, where
     exp(r) would multiply a rounding error.
     """
     shrink = inverse(jnp.where(n == 0, 1.0, n))
     return each(lambda a, n, s: jnp.where(jnp.abs(a) == n, jnp.sign(a), s * a), x, n, shrink)
+
+
+@direction.defjvp
+def _direction_jvp(primals, tangents):
+    (x, n), (dx, dn) = primals, tangents
+    u = direction(x, n)
+    return u, inverse(jnp.where(n == 0, 1.0, n)) * (dx - tangent_scale(dn, u))
 
 
 def is_far(sinh):
@@ -105,9 +114,9 @@ def _split_jvp(primals, tangents):
     n = radii(x, jnp.ones((), along.dtype))[0]
     n = jnp.where(n < float(jnp.finfo(n.dtype).tiny) ** 0.25, 1.0, n)
     u = (1 / n) * x
-    du = (1 / n) * (dx - tangent_dot(u, dx) * u)
+    du = (1 / n) * (dx - tangent_scale(tangent_dot(u, dx), u))
     d_along = tangent_dot(u, dv) + tangent_dot(v, du)
-    return (across, along), (dv - d_along * u - along * du, d_along)
+    return (across, along), (dv - tangent_scale(d_along, u) - along * du, d_along)
 
 
 @jax.custom_jvp
@@ -314,7 +323,7 @@ def _slopes_jvp(primals, tangents):
 
     def moved(p, dp, cosh_p, d_cosh_p, dq, cosh_q, d_cosh_q):  # of cosh_q / cosh_p p - q
         ratio = cosh_q / cosh_p
-        turn = (d_cosh_q - ratio * d_cosh_p) * ((1 / cosh_p) * p)
+        turn = tangent_scale(d_cosh_q - ratio * d_cosh_p, (1 / cosh_p) * p)
         return (1 / size) * (ratio * dp - dq + turn)
 
     d_x = moved(x, dx, cosh_x, d_cosh_x, dy, cosh_y, d_cosh_y)
@@ -347,7 +356,7 @@ def _turned_jvp(primals, tangents):
         n = jnp.where(jnp.sqrt(c) * n > 0.5, n, lax.rsqrt(c))
         u = (1 / n) * p
         dn = tangent_dot(u, dp)
-        return (dn + dc * n / (2 * c)) / cosh, (1 / n) * (dp - dn * u)
+        return (dn + dc * n / (2 * c)) / cosh, (1 / n) * (dp - tangent_scale(dn, u))
 
     (rise_x, turn_x), (rise_y, turn_y) = change(x, dx), change(y, dy)
     return (sinh, turn), (cosh * (rise_y - rise_x) - dc * sinh / (2 * c), turn_y - turn_x)
@@ -424,8 +433,9 @@ def _to_frame_jvp(primals, tangents):
     n, cosh = radii(x, c)
     u = direction(x, n)
     along, dn = dot(u, v), tangent_dot(u, dx)
-    turn, k = dx - dn * u, c / (cosh * (1 + cosh))
+    turn, k = dx - tangent_scale(dn, u), c / (cosh * (1 + cosh))
     stretch = (dn * c / cosh + dc * (n / cosh) / 2) * (n / cosh) / cosh
     d_along = tangent_dot(u, dv)
     along_u = d_along / cosh - along * stretch - k * n * tangent_dot(v, turn)
-    return to_frame(x, v, c), (dv - d_along * u) + along_u * u - (k * n * along) * turn
+    straight = dv - tangent_scale(d_along, u)
+    return to_frame(x, v, c), straight + tangent_scale(along_u, u) - (k * n * along) * turn

@@ -118,6 +118,13 @@ def tangent_dot(v: Vectors, w: Vectors) -> Array:
     return reductions.tangent_dot(v.parts, w.parts)
 
 
+def tangent_scale(s: Array, v: Vectors) -> Vectors:
+    """s v for tangents s in a hand-written derivative rule."""
+    if isinstance(v.parts, tuple):
+        return s * v
+    return Vectors(reductions.tangent_scale(s, v.parts))
+
+
 def largest(v: Vectors) -> Array:
     """max_i |v_i|."""
     if isinstance(v.parts, tuple):

@@ -38,7 +38,7 @@ from geodl._core.reductions import FEW, UNROLLED, safe_sqrt
 from geodl._core.special import log_sinhc, sinhc
 from geodl.manifolds import _polar, poincare
 from geodl.manifolds._polar import direction, hypotenuse, is_far, log_frame, radii
-from geodl.manifolds._vectors import dot, each, of_array, to_array
+from geodl.manifolds._vectors import dot, each, of_array, tangent_dot, tangent_scale, to_array
 from geodl.manifolds.base import ModuleManifold, Winding
 
 
@@ -140,17 +140,8 @@ def expmap_frame(x: Vector, a: Space, c: Curvature) -> Vector:
     return _point(_exp_frame(_space(x), of_array(a), c), c)
 
 
-def _smooth_exp(x, a, c):
-    """By the plain form unless both x and the step are far."""
-    n, q = radii(x, c)[0], c * dot(a, a)
-    far = is_far(jnp.sqrt(c) * n) & (q > 1)
-    q = jnp.where(far, 1.0, q)
-    growth = q / 2 * jnp.square(sinhc(q / 4))  # cosh(r) - 1
-    stretch = 1 + growth + sinhc(q) * dot(_polar.shrunk(x, c), a)
-    return each(jnp.where, far, _polar_exp(x, a, c), stretch * x + sinhc(q) * a)
-
-
-def _polar_exp(x, a, c):
+@jax.custom_jvp
+def _exp_frame(x, a, c):
     u = direction(x, radii(x, c)[0])
     along = dot(u, a)
     across = a - along * u
@@ -158,25 +149,83 @@ def _polar_exp(x, a, c):
     return _step(x, across - rest * u, along + rest, c)
 
 
-def _step(x, across, along, c):
-    """The step with components across + along x / |x|."""
-    (n, cosh), square = radii(x, c), dot(across, across)
-    length, back = safe_sqrt(square + along * along), along < 0
-    outward = jnp.where(back, square / jnp.where(back, length - along, 1.0), length + along)
-    r = jnp.sqrt(c) * length
-    # sinh(r) / r, which may overflow, is their product
-    half, other = sinhc(jnp.square(r / 2)), jnp.cosh(r / 2)
-    grown = half * (cosh * outward - length * _polar.inverse(cosh + jnp.sqrt(c) * n))
-    return jnp.exp(-r) * x + other * (grown * direction(x, n) + half * across)
+@_exp_frame.defjvp
+def _exp_frame_jvp(primals, tangents):
+    return _exp_frame(*primals), _exp_tangent(*primals, *tangents)
 
 
-_exp_frame = _polar.by_smooth(_smooth_exp)(_polar_exp)
-
-
-@_polar.by_smooth(lambda x, v, c: _smooth_exp(x, _polar.to_frame(x, v, c), c))
+@jax.custom_jvp
 def _exp(x, v, c):
     across, along = _polar.split(x, v)
     return _step(x, across, along / _cosh(x, c), c)
+
+
+@_exp.defjvp
+def _exp_jvp(primals, tangents):
+    (x, _, c), (dx, _, dc) = primals, tangents
+    a, da = jax.jvp(_polar.to_frame, primals, tangents)
+    return _exp(*primals), _exp_tangent(x, a, c, dx, da, dc)
+
+
+def _step(x, across, along, c):
+    """The step with components across + along x / |x|."""
+    n = radii(x, c)[0]
+    decay, grown, half, other = _polar_weights(n, along, dot(across, across), c)
+    return decay * x + other * (grown * direction(x, n) + half * across)
+
+
+def _polar_weights(n, along, square, c):
+    """What multiplies x, x / |x| and across; sinh(r) / r, which may overflow, is the product of the last two."""
+    length, back = safe_sqrt(square + along * along), along < 0
+    outward = jnp.where(back, square / jnp.where(back, length - along, 1.0), length + along)
+    r, sinh = jnp.sqrt(c) * length, jnp.sqrt(c) * n
+    cosh, half = hypotenuse(sinh), sinhc(jnp.square(r / 2))
+    grown = half * (cosh * outward - length * _polar.inverse(cosh + sinh))
+    return jnp.exp(-r), grown, half, jnp.cosh(r / 2)
+
+
+def _plain_weights(along, q):
+    """What multiplies x and a: cosh(r) + sinh(r) / r along, along = <shrunk(x), a>, and sinh(r) / r, r^2 = q."""
+    return 1 + q / 2 * jnp.square(sinhc(q / 4)) + sinhc(q) * along, sinhc(q)
+
+
+def _exp_tangent(x, a, c, dx, da, dc):
+    """The derivative of y = f x + h a, in polar form where both x and the step are far.
+
+    Both forms are y = f e + h w of e, which is x times a number, and w = a - <e, a> e or a; dy is a sum of dx, da, e
+    and w.
+    """
+    (n, cosh), q, root = radii(x, c), c * dot(a, a), jnp.sqrt(c)
+    far = is_far(root * n) & (q > 1)
+    out, q = jnp.where(far, n, lax.rsqrt(c)), jnp.where(far, 1.0, q)
+    shrink = 1 / (1 + cosh)
+    e = each(
+        lambda u, x, far, s: jnp.where(far, u, s * x), direction(x, out), x, far, root * shrink
+    )
+    along = dot(e, a)
+    w = a - jnp.where(far, along, 0.0) * e
+    ex, wx, ea, wa = (tangent_dot(p, dp) for dp in (dx, da) for p in (e, w))
+
+    turn = wx / out
+    at = (out, jnp.where(far, along, 0.0), jnp.where(far, dot(w, w), 1 / c), c)
+    d_along = ea + turn
+
+    def polar(*at):
+        decay, grown, half, other = _polar_weights(*at)
+        return decay * at[0] + other * grown, other * half
+
+    (f, h), (df, dh) = jax.jvp(polar, at, (ex, d_along, 2 * (wa - along * turn), dc))
+    stretch = (f - h * along) / out
+
+    d_cosh = root * (1 + cosh) / cosh * ex + dc * (n / cosh) * n / 2
+    d_plain = root * ea + shrink * (c * wx - root * along * d_cosh) + dc * along * lax.rsqrt(c)
+    plain, d_weights = jax.jvp(
+        _plain_weights, (root * along, q), (d_plain, 2 * c * wa + dc * q / c)
+    )
+    moved = jnp.where(far, stretch, plain[0]) * dx + jnp.where(far, h, plain[1]) * da
+    moved = moved - tangent_scale(jnp.where(far, tangent_dot(e, moved), 0.0), e)
+    s = jnp.where(far, df - h * turn, d_weights[0] * ((1 + cosh) * lax.rsqrt(c)))
+    return moved + tangent_scale(s, e) + tangent_scale(jnp.where(far, dh, d_weights[1]), w)
 
 
 @_primitive("v")

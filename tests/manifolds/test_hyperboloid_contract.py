@@ -308,6 +308,53 @@ def functions():
     }
 
 
+@pytest.mark.parametrize("name", sorted(functions().keys() - {"tangent_basis"}))
+@pytest.mark.quick("expmap_frame", "logmap_frame")
+def test_derivatives_on_an_axis(name):
+    """Second and third ones, of points on an axis: those of the same points, turned away from it.
+
+    (``tangent_basis`` is left out, as its rows turn too.)
+    """
+    with jax.enable_x64(True):
+        d, f, rng = 3, functions()[name], np.random.default_rng(0)
+        turn = np.eye(d + 1)
+        turn[1:, 1:] = np.linalg.qr(rng.standard_normal((d, d)))[0]
+        axis, across = np.eye(d)[:2]
+        x, y = (
+            np.asarray(hyperboloid.expmap0(np.concatenate([[0.0], a]), 1.0))
+            for a in (3 * axis, 2 * axis + across)
+        )
+        v, *tangents = rng.standard_normal((10, d + 1))
+
+        def derivatives(turn):
+            def along(g, lines):
+                return lambda *a: jax.jvp(g, a, tuple(turn @ t for t in lines))[1]
+
+            def total(*a):
+                out = f(*a, jnp.asarray(1.0))
+                return jnp.sum(
+                    (out @ turn[-out.shape[-1] :, -out.shape[-1] :] if out.ndim else out) * weights
+                )
+
+            at = tuple(turn @ a for a in (x, y, v))
+            weights = rng.standard_normal(
+                jax.eval_shape(lambda *a: f(*a, jnp.asarray(1.0)), *at).shape
+            )
+            found, g = [], total
+            for lines in (tangents[:3], tangents[3:6]):
+                g = along(g, lines)
+                found += [turn.T @ s for s in jax.grad(g, (0, 1, 2))(*at)]
+            return found
+
+        state = rng.bit_generator.state
+        straight = derivatives(np.eye(d + 1))
+        rng.bit_generator.state = state
+        for value, expected in zip(straight, derivatives(turn), strict=True):
+            np.testing.assert_allclose(
+                value, expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max() + 1e-12
+            )
+
+
 def test_nan_and_curvatures_that_are_not_positive():
     """NaN in, NaN out; a bad curvature raises by name, and is NaN under jit."""
     x = hyperboloid.project(jnp.asarray([0.0, 0.5, -0.2]), 1.0)
