@@ -286,8 +286,7 @@ def _chord_jvp(primals, tangents):
     (x, y, c), (dx, dy, dc) = primals, tangents
     h, size, from_x, from_y, from_c = _slopes(x, y, c)
     change = tangent_dot(dx, from_x) + tangent_dot(dy, from_y) + dc * from_c
-    square = jnp.square(jnp.minimum(h, 2 * lax.rsqrt(c)))
-    return (square, h), (change * size / 2, change * _slope_of_h(h, size, c))
+    return _chord(x, y, c), (change * size / 2, change * _slope_of_h(h, size, c))
 
 
 def _slope_of_h(h, size, c):
@@ -295,7 +294,16 @@ def _slope_of_h(h, size, c):
     return size / (4 * jnp.maximum(h, lax.rsqrt(c) / 8))
 
 
-@jax.custom_jvp
+def _smooth_slopes(x, y, c):
+    """The size is a unit, without a derivative."""
+    at, cosh_x, cosh_y = _offset(x, y, c), radii(x, c)[1], radii(y, c)[1]
+    size = lax.stop_gradient(jnp.maximum(at.h, 1.0))
+    from_x = (at.lag / cosh_x / size) * x - (1 / size) * at.w
+    from_y = (cosh_x / cosh_y / size) * at.w - (at.lag / cosh_y / size) * x
+    return at.h, size, from_x, from_y, -at.lift / cosh_x * (at.lift / cosh_y / size) / 2
+
+
+@by_smooth(_smooth_slopes)
 def _slopes(x, y, c):
     """h, the size max(h, 1), and, divided by it, the derivatives of 2 h^2:
 
@@ -312,28 +320,110 @@ def _slopes(x, y, c):
     return pair.h, size, from_x, from_y, from_c
 
 
-@_slopes.defjvp
-def _slopes_jvp(primals, tangents):
-    """Of the plain form, which is smooth everywhere; the size is a unit, without a derivative."""
-    (x, y, c), (dx, dy, dc) = primals, tangents
-    h, size, from_x, from_y, from_c = _slopes(x, y, c)
-    change = tangent_dot(dx, from_x) + tangent_dot(dy, from_y) + dc * from_c
-    (nx, cosh_x), (ny, cosh_y) = radii(x, c), radii(y, c)
-    d_cosh_x, d_cosh_y = _d_cosh(x, nx, cosh_x, c, dx, dc), _d_cosh(y, ny, cosh_y, c, dy, dc)
+class Offset(NamedTuple):
+    """y = share x + w, for a share of which nothing depends that is made of these.
 
-    def moved(p, dp, cosh_p, d_cosh_p, dq, cosh_q, d_cosh_q):  # of cosh_q / cosh_p p - q
-        ratio = cosh_q / cosh_p
-        turn = tangent_scale(d_cosh_q - ratio * d_cosh_p, (1 / cosh_p) * p)
-        return (1 / size) * (ratio * dp - dq + turn)
+    Where both points are far w is orthogonal to x, where both are near it is y - x, else it is y.
+    """
 
-    d_x = moved(x, dx, cosh_x, d_cosh_x, dy, cosh_y, d_cosh_y)
-    d_y = moved(y, dy, cosh_y, d_cosh_y, dx, cosh_x, d_cosh_x)
-    lift = dot((1 / (cosh_x + cosh_y)) * (y - x), x + y)
-    d_lift = (d_cosh_y - d_cosh_x - dc * lift) / c
-    relative = d_cosh_x / cosh_x + d_cosh_y / cosh_y
-    d_c = -lift / cosh_x * ((d_lift - lift * relative / 2) / cosh_y / size)
-    d_h = change * _slope_of_h(h, size, c)
-    return (h, size, from_x, from_y, from_c), (d_h, jnp.zeros_like(size), d_x, d_y, d_c)
+    share: Array
+    w: Vectors
+    lag: Array  # cosh(sqrt(c) r_y) - share cosh(sqrt(c) r_x)
+    h: Array  # this and what follows as in Pair, the last two where both are far
+    lift: Array
+    sinh: Array
+    fall: Array
+
+
+@jax.custom_jvp
+def _offset(x, y, c):
+    pair, far, near = polar(x, y, c), *_places(x, y, c)
+    nx, sinh = jnp.where(far, pair.nx, 1.0), pair.sinh(c)
+    share = jnp.where(far, pair.cos * pair.ny / nx, near.astype(nx.dtype))
+    w = each(jnp.where, far, pair.across, y - share * x)
+    lag = jnp.where(near, c * pair.lift, pair.cosh_y)
+    lag = jnp.where(far, pair.fall * (pair.cosh_x / nx) - sinh / nx, lag)
+    return Offset(share, w, lag, pair.h, pair.lift, sinh, pair.fall)
+
+
+def _places(x, y, c):
+    """Where both points are far, and where both are near: y - x is not short where neither is so."""
+    nx, ny = (jnp.sqrt(c) * radii(p, c)[0] for p in (x, y))
+    far = is_far(nx) & is_far(ny)
+    return far, ~far & (jnp.maximum(nx, ny) <= 2)
+
+
+def axis(x, c, far):
+    """x / |x| where it is far, else sqrt(c) x / (1 + cosh(sqrt(c) r)); and what it is multiplied by to give x."""
+    n, cosh = radii(x, c)
+    long = jnp.where(far, n, (1 + cosh) * lax.rsqrt(c))
+    e = each(lambda x, u, far, s: jnp.where(far, u, s * x), x, direction(x, n), far, 1 / long)
+    return e, long
+
+
+class Motion(NamedTuple):
+    """What tangents of x and y do to an offset, by four products of vectors."""
+
+    far: Array
+    e: Vectors
+    long: Array
+    dw: Vectors  # of w, the share being fixed
+    ex: Array  # <e, dx>
+    ew: Array  # <e, dw>
+    wx: Array  # <w, dx> / size
+    size: Array  # max(h, 1)
+    change: Array  # of 2 h^2, over size
+    cosh_x: Array
+    lag: Array  # the share being fixed
+    h: Array
+    sinh: Array
+    fall: Array
+
+
+def _motion(at, x, y, c, dx, dy, dc):
+    (far, near), size = _places(x, y, c), jnp.maximum(at.h, 1.0)
+    (nx, cosh_x), (ny, cosh_y), (e, long) = radii(x, c), radii(y, c), axis(x, c, far)
+    u, dw = (1 / size) * at.w, dy - at.share * dx
+    ex, wx, ew, ww = (tangent_dot(a, da) for da in (dx, dw) for a in (e, u))
+    both, slope = wx + long / size * ew, at.lag / cosh_y
+
+    # of 2 h^2 = x_0 y_0 - <x, y> - 1/c
+    change = cosh_x / cosh_y * ww - slope * both + slope * (at.lag / cosh_x) * (long / size) * ex
+    change -= dc * (at.lift / cosh_x) * (at.lift / cosh_y / size) / 2
+
+    d_cosh_x = c / cosh_x * long * ex + dc * (nx / cosh_x) * nx / 2
+    lag = c / cosh_y * size * (ww + at.share * both) - c * at.share * slope / cosh_x * long * ex
+    by_c = ny * (ny / cosh_y) - at.share * (nx * (nx / cosh_x))
+    close = (at.lag + at.lag / (cosh_x * jnp.where(near, cosh_y, 1.0))) / c
+    lag += dc * jnp.where(near, close, by_c) / 2
+
+    nx, ny = (jnp.where(far, n, lax.rsqrt(c)) for n in (nx, ny))
+    along, wy = ew + at.share * ex, size / ny * (ww + at.share * wx)
+    fall = wy - size / nx * wx - at.fall / ny * along
+    d_ny = (1 - at.fall / ny) * along + wy
+    rise = (d_ny + dc * ny / (2 * c)) / cosh_y - (ex + dc * nx / (2 * c)) / cosh_x
+    sinh = hypotenuse(jnp.sqrt(c) * at.sinh) * rise - dc * at.sinh / (2 * c)
+    h = change * _slope_of_h(at.h, size, c)
+    return Motion(far, e, long, dw, ex, ew, wx, size, change, d_cosh_x, lag, h, sinh, fall)
+
+
+@_offset.defjvp
+def _offset_jvp(primals, tangents):
+    """Where both points are far the share changes so that w stays orthogonal to x."""
+    (x, _, c), at = primals, _offset(*primals)
+    m, (nx, cosh_x) = _motion(at, *primals, *tangents), radii(x, c)
+    nx = jnp.where(m.far, nx, 1.0)
+    turn = m.size / nx * m.wx
+    share = jnp.where(m.far, (m.ew + turn) / nx, 0.0)
+    dw = m.dw
+    for rest in (m.ew, None):
+        rest = tangent_dot(m.e, dw) if rest is None else rest
+        dw = dw - tangent_scale(jnp.where(m.far, rest, 0.0), m.e)
+    dw = dw - tangent_scale(jnp.where(m.far, turn, 0.0), m.e)
+    lag = m.fall * (cosh_x / nx) + at.fall * (m.cosh_x / nx) - m.sinh / nx - at.lag / nx * m.ex
+    lift = (m.lag + (at.share - 1) * m.cosh_x - tangents[2] * at.lift) / c
+    by = Offset(share, dw, jnp.where(m.far, lag, m.lag), m.h, lift, m.sinh, m.fall)
+    return at, by
 
 
 @jax.custom_jvp
@@ -379,37 +469,45 @@ def log_frame(x, y, c):
 
 @log_frame.defjvp
 def _log_frame_jvp(primals, tangents):
-    return log_frame(*primals), jax.jvp(_plain_log_frame, primals, tangents)[1]
+    """Of D / sinh(D) (w + (<shrunk(x), w> - lag) x) in terms of the offset; where both points are far, of
 
-
-def _plain_log_frame(x, y, c):
-    """The same by formulas whose derivatives keep their digits: by y - x where both ends are near, in polar form where
-    both are far, else as the boost of Y by -X.
+    D / sinh(D) (w + (sinh(r_y - r_x) - cosh(r_x) fall) u).
     """
-    square, h = _chord(x, y, c)
-    (nx, cosh_x), (ny, cosh_y), root = radii(x, c), radii(y, c), jnp.sqrt(c)
-    longer = asinhc_of(square, h, c)
+    (x, y, c), (dx, _, dc) = primals, tangents
+    at, root = _offset(*primals), jnp.sqrt(c)
+    m, far = _motion(at, *primals, *tangents), _places(*primals)[0]
+    (nx, cosh_x), ny = radii(x, c), radii(y, c)[0]
+    nx, unit = jnp.where(far, nx, 1.0), jnp.where(far, ny, 1.0)
+
+    (longer, shorter), (d_longer, d_shorter) = jax.jvp(
+        _log_weights, (*_chord(*primals), c), (m.change * m.size / 2, m.h, dc)
+    )
+
+    def weighted(a):  # D / sinh(D) may underflow where its product does not
+        return longer * a * shorter
+
+    def d_weighted(a):
+        return d_longer * a * shorter + longer * a * d_shorter
+
+    shrink, back = 1 / (1 + cosh_x), root * dot(m.e, at.w)
+    d_back = root * m.ew + shrink * (c * m.size * m.wx - m.cosh_x * back) + dc * back / c
+    d_along = d_weighted(back - at.lag) + weighted(d_back - m.lag)
+    d_out = d_weighted(at.sinh) + weighted(m.sinh - m.size / nx * m.wx)
+    d_out -= (d_weighted(at.fall) + weighted(m.fall)) * cosh_x + weighted(at.fall) * m.cosh_x
+
+    moved = m.dw + jnp.where(far, -at.lag, back - at.lag) * dx
+    moved = (weighted(unit) / unit) * moved
+    moved = moved - tangent_scale(jnp.where(far, tangent_dot(m.e, moved), 0.0), m.e)
+    moved = moved + tangent_scale(jnp.where(far, d_out, d_along * m.long), m.e)
+    return log_frame(*primals), moved + tangent_scale(d_weighted(unit), (1 / unit) * at.w)
+
+
+def _log_weights(square, h, c):
+    """asinh(h) / h and sqrt(1 + h^2), whose ratio is D / sinh(D) (c = 1): the first, and the inverse of the second."""
     close = c * square < 1  # where only the square has a derivative
-    beyond = hypotenuse(jnp.where(close, 1.0, root * h))
-    cosh = jnp.where(close, jnp.sqrt(1 + c * jnp.where(close, square, 0.0)), beyond)
-    shorter = inverse(cosh)  # D / sinh(D) is the product with it
-
-    far = is_far(root * nx) & is_far(root * ny)
-    p, q = (each(unless, far, a) for a in (x, y))  # their products may overflow
-    w = q - p
-    lift = dot((1 / (cosh_x + cosh_y)) * w, p + q)
-    back = dot((c / (1 + cosh_x)) * p, w) - c * lift
-    near = w + back * p
-    mixed = q + (dot((c / (1 + cosh_x)) * p, q) - cosh_y) * p
-
-    apart = root * jnp.maximum(nx, ny) > 2  # so that y - x is not short where one is near
-    sinh, turn = turned(x, y, c)
-    out = longer * ny * shorter
-    versine = dot(turn, turn) / 2
-    along = longer * sinh * shorter - out * (cosh_x * versine) + out * versine
-    polar = out * turn + (along * inverse(jnp.where(far, nx, lax.rsqrt(c)))) * x
-    plain = (longer * shorter) * each(jnp.where, apart, mixed, near)
-    return each(jnp.where, far, polar, plain)
+    cosh = hypotenuse(jnp.where(close, 1.0, jnp.sqrt(c) * h))
+    cosh = jnp.where(close, jnp.sqrt(1 + c * jnp.where(close, square, 0.0)), cosh)
+    return asinhc_of(square, h, c), inverse(cosh)
 
 
 def unless(far, a):

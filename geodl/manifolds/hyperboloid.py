@@ -198,10 +198,7 @@ def _exp_tangent(x, a, c, dx, da, dc):
     (n, cosh), q, root = radii(x, c), c * dot(a, a), jnp.sqrt(c)
     far = is_far(root * n) & (q > 1)
     out, q = jnp.where(far, n, lax.rsqrt(c)), jnp.where(far, 1.0, q)
-    shrink = 1 / (1 + cosh)
-    e = each(
-        lambda u, x, far, s: jnp.where(far, u, s * x), direction(x, out), x, far, root * shrink
-    )
+    (e, long), shrink = _polar.axis(x, c, far), 1 / (1 + cosh)
     along = dot(e, a)
     w = a - jnp.where(far, along, 0.0) * e
     ex, wx, ea, wa = (tangent_dot(p, dp) for dp in (dx, da) for p in (e, w))
@@ -224,7 +221,7 @@ def _exp_tangent(x, a, c, dx, da, dc):
     )
     moved = jnp.where(far, stretch, plain[0]) * dx + jnp.where(far, h, plain[1]) * da
     moved = moved - tangent_scale(jnp.where(far, tangent_dot(e, moved), 0.0), e)
-    s = jnp.where(far, df - h * turn, d_weights[0] * ((1 + cosh) * lax.rsqrt(c)))
+    s = jnp.where(far, df - h * turn, d_weights[0] * long)
     return moved + tangent_scale(s, e) + tangent_scale(jnp.where(far, dh, d_weights[1]), w)
 
 

@@ -85,7 +85,8 @@ def _inside(y, k):
 def _add(x, s, cos, k):
     """x ⊕ s / cos = x + A (cos s - k |s|^2 x) / ((cos - k <x, s>)^2 + k^2 |x ^ s|^2)."""
     xx, xs, ss = dot(x, x), dot(x, s), dot(s, s)
-    across = jnp.maximum(xx * ss - xs * xs, 0.0)
+    across = xx * ss - xs * xs
+    across += lax.stop_gradient(jnp.maximum(-across, 0.0))  # its rounding has no derivative
     total = cos * cos + k * k * xx * ss
     floor = jnp.square(float(jnp.finfo(x.dtype).eps) / 4) * lax.stop_gradient(total)
     size = jnp.maximum(jnp.square(cos - k * xs) + k * k * across, floor)
