@@ -14,7 +14,7 @@ from jax import Array, lax
 from geodl._core.platform import cpu_barrier
 from geodl._core.reductions import safe_sqrt
 from geodl._core.special import asinhc
-from geodl.manifolds._vectors import Vectors, dot, each, largest, tangent_dot, tangent_scale
+from geodl.manifolds._vectors import Vectors, dot, each, tangent_dot, tangent_scale
 
 
 # ------------------------------------------------------------------------------------------------------
@@ -88,35 +88,12 @@ def is_far(sinh):
     return sinh > 1
 
 
-@jax.custom_jvp
-def split(x, v):
-    """v = across + along x / |x|, across orthogonal to x: across, along; at x = 0 all is across.
-
-    At its largest coordinate b = x / max_i |x_i| is 1 or -1 exactly, and v - v_i / b_i b is 0 exactly; the rounding of
-    x / |x|, of which v may have exp(r), does not enter.
-    """
-    size = cpu_barrier(largest(x))
-    sign = each(lambda a, b: jnp.where(jnp.abs(a) == b, jnp.sign(a), 0.0), x, size)
-    nothing = (size == 0).astype(size.dtype)
-    inverse = cpu_barrier(1 / (size + nothing))
-    b = each(lambda a, s, i: jnp.where(s == 0, i * a, s), x, sign, inverse)
-    top, bb = dot(sign, v) / (dot(sign, sign) + nothing), dot(b, b) + nothing
-    oblique = v - top * b
-    rest = dot(oblique, b) / bb
-    return oblique - rest * b, (top + rest) * jnp.sqrt(bb)
-
-
-@split.defjvp
-def _split_jvp(primals, tangents):
-    """Away from x = 0."""
-    (x, v), (dx, dv) = primals, tangents
-    across, along = split(x, v)
-    n = radii(x, jnp.ones((), along.dtype))[0]
-    n = jnp.where(n < float(jnp.finfo(n.dtype).tiny) ** 0.25, 1.0, n)
-    u = (1 / n) * x
-    du = (1 / n) * (dx - tangent_scale(tangent_dot(u, dx), u))
-    d_along = tangent_dot(u, dv) + tangent_dot(v, du)
-    return (across, along), (dv - tangent_scale(d_along, u) - along * du, d_along)
+def split(u, v):
+    """v = across + along u, across orthogonal to the unit vector u: across, along; for u = 0 all is across."""
+    along = dot(u, v)
+    across = v - along * u
+    rest = dot(u, across)  # of the rounding of u, which a step back to the origin would show
+    return across - rest * u, along + rest
 
 
 @jax.custom_jvp
@@ -518,22 +495,25 @@ def unless(far, a):
 def to_frame(x, v, c):
     """v without its stretch along x, which is cosh(r)-fold."""
     n, cosh = radii(x, c)
-    across, along = split(x, v)
-    return across + (along / cosh) * direction(x, n)
+    u = direction(x, n)
+    across, along = split(u, v)
+    return across + (along / cosh) * u
 
 
 @to_frame.defjvp
 def _to_frame_jvp(primals, tangents):
-    """Of v - k <x, v> x, k = c / (cosh (1 + cosh)): by the parts of dx along x and across it, which have no common
-    terms that cancel.
+    """Of (v - <e, v> e) +- <e, v> e / cosh, + where x is far; dx goes by its parts along x and across it there, which
+    have no common terms that cancel.
     """
     (x, v, c), (dx, dv, dc) = primals, tangents
     n, cosh = radii(x, c)
-    u = direction(x, n)
-    along, dn = dot(u, v), tangent_dot(u, dx)
-    turn, k = dx - tangent_scale(dn, u), c / (cosh * (1 + cosh))
-    stretch = (dn * c / cosh + dc * (n / cosh) / 2) * (n / cosh) / cosh
-    d_along = tangent_dot(u, dv)
-    along_u = d_along / cosh - along * stretch - k * n * tangent_dot(v, turn)
-    straight = dv - tangent_scale(d_along, u)
-    return to_frame(x, v, c), straight + tangent_scale(along_u, u) - (k * n * along) * turn
+    far = is_far(jnp.sqrt(c) * n)
+    e, long = axis(x, c, far)
+    ev, ex, ed = dot(e, v), tangent_dot(e, dx), tangent_dot(e, dv)
+    d_cosh = c / cosh * long * ex + dc * (n / cosh) * n / 2
+    turn = dx - tangent_scale(jnp.where(far, ex, 0.0), e)  # de is turn / long + stretch e
+    stretch = jnp.where(far, 0.0, dc / (2 * c) - d_cosh / (1 + cosh))
+    turned, share = tangent_dot(v, turn) / long + stretch * ev, jnp.where(far, 1.0, -1.0) / cosh
+    along = share * (ed - d_cosh / cosh * ev) + (share - 1) * (turned + stretch * ev)
+    straight = dv - tangent_scale(ed, e)
+    return to_frame(*primals), straight + tangent_scale(along, e) + ((share - 1) * ev / long) * turn

@@ -123,10 +123,3 @@ def tangent_scale(s: Array, v: Vectors) -> Vectors:
     if isinstance(v.parts, tuple):
         return s * v
     return Vectors(reductions.tangent_scale(s, v.parts))
-
-
-def largest(v: Vectors) -> Array:
-    """max_i |v_i|."""
-    if isinstance(v.parts, tuple):
-        return functools.reduce(jnp.maximum, map(jnp.abs, v.parts))
-    return jnp.max(jnp.abs(v.parts), -1)

@@ -142,11 +142,8 @@ def expmap_frame(x: Vector, a: Space, c: Curvature) -> Vector:
 
 @jax.custom_jvp
 def _exp_frame(x, a, c):
-    u = direction(x, radii(x, c)[0])
-    along = dot(u, a)
-    across = a - along * u
-    rest = dot(u, across)  # of the rounding of u, which the step back to the origin would show
-    return _step(x, across - rest * u, along + rest, c)
+    across, along = _polar.split(direction(x, radii(x, c)[0]), a)
+    return _step(x, across, along, c)
 
 
 @_exp_frame.defjvp
@@ -156,8 +153,9 @@ def _exp_frame_jvp(primals, tangents):
 
 @jax.custom_jvp
 def _exp(x, v, c):
-    across, along = _polar.split(x, v)
-    return _step(x, across, along / _cosh(x, c), c)
+    n, cosh = radii(x, c)
+    across, along = _polar.split(direction(x, n), v)
+    return _step(x, across, along / cosh, c)
 
 
 @_exp.defjvp
