@@ -1,8 +1,9 @@
 """Points of the hyperboloid in polar form: radii and directions, pairs of points, and what is smooth of them.
 
 A point is known by the vector x = X_{1:} of length sinh(sqrt(c) r) / sqrt(c), r its distance from the origin. Values
-come from the polar form, which cancels nothing, and so do first derivatives where both points are far out. Near the
-origin and at coincident points derivatives come from the plain form, which is smooth there.
+come from the polar form, which cancels nothing. Derivatives come from forms that are smooth: with y = share x + w they are
+the same for every share (:class:`Offset`), so that it can be the one that keeps the digits, and where both points are far
+what is in line with x is again in polar form.
 """
 
 from typing import NamedTuple
@@ -392,11 +393,9 @@ def _offset_jvp(primals, tangents):
     nx = jnp.where(m.far, nx, 1.0)
     turn = m.size / nx * m.wx
     share = jnp.where(m.far, (m.ew + turn) / nx, 0.0)
-    dw = m.dw
-    for rest in (m.ew, None):
-        rest = tangent_dot(m.e, dw) if rest is None else rest
-        dw = dw - tangent_scale(jnp.where(m.far, rest, 0.0), m.e)
-    dw = dw - tangent_scale(jnp.where(m.far, turn, 0.0), m.e)
+    dw = m.dw - tangent_scale(jnp.where(m.far, m.ew, 0.0), m.e)
+    rest = tangent_dot(m.e, dw)  # of the rounding of e
+    dw = dw - tangent_scale(jnp.where(m.far, rest + turn, 0.0), m.e)
     lag = m.fall * (cosh_x / nx) + at.fall * (m.cosh_x / nx) - m.sinh / nx - at.lag / nx * m.ex
     lift = (m.lag + (at.share - 1) * m.cosh_x - tangents[2] * at.lift) / c
     by = Offset(share, dw, jnp.where(m.far, lag, m.lag), m.h, lift, m.sinh, m.fall)

@@ -17,8 +17,8 @@ distances come from the polar form instead, a sum of positive terms with no canc
     sinh^2(dist/2) = sinh^2((r_x - r_y)/2) + sinh(r_x) sinh(r_y) sin^2(angle/2)        (c = 1),
 
 whose differences are formed from X_{1:} - Y_{1:}, in a way that is exact for points in line with an axis
-(``_polar``). First derivatives come from the polar form too, second ones from the plain one, which is smooth
-everywhere.
+(``_polar``). Derivatives come from it too where points are far, else from the plain form, which is smooth at the
+origin and at coincident points.
 """
 
 import functools
