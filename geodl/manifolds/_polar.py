@@ -1,9 +1,9 @@
 """Points of the hyperboloid in polar form: radii and directions, pairs of points, and what is smooth of them.
 
 A point is known by the vector x = X_{1:} of length sinh(sqrt(c) r) / sqrt(c), r its distance from the origin. Values
-come from the polar form, which cancels nothing. Derivatives come from forms that are smooth: with y = share x + w they are
-the same for every share (:class:`Offset`), so that it can be the one that keeps the digits, and where both points are far
-what is in line with x is again in polar form.
+come from the polar form, which cancels nothing. Derivatives come from forms that are smooth: with y = share x + w they
+are the same for every share (:class:`Offset`), so that it can be the one that keeps the digits, and where both points
+are far what is in line with x is again in polar form.
 """
 
 from typing import NamedTuple
