@@ -486,10 +486,6 @@ def _log_weights(square, h, c):
     return asinhc_of(square, h, c), inverse(cosh)
 
 
-def unless(far, a):
-    return jnp.where(far, 0.0, a)
-
-
 @jax.custom_jvp
 def to_frame(x, v, c):
     """v without its stretch along x, which is cosh(r)-fold."""

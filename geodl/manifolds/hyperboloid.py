@@ -249,7 +249,7 @@ def logmap0(y: Vector, c: Curvature) -> Vector:
     q = _space(y)
     n = radii(q, c)[0]
     near = jnp.sqrt(c) * n < 1
-    inside = each(_polar.unless, jnp.logical_not(near), q)
+    inside = each(lambda near, a: jnp.where(near, a, 0.0), near, q)
     factor = _polar.asinhc_of(jnp.where(near, dot(inside, inside), 2 / c), n, c)
     return to_array(each(operator.mul, factor, q), 0 * n)
 
