@@ -276,9 +276,11 @@ def _smooth_slopes(x, y, c):
     """The size is a unit, without a derivative."""
     at, cosh_x, cosh_y = _offset(x, y, c), radii(x, c)[1], radii(y, c)[1]
     size = lax.stop_gradient(jnp.maximum(at.h, 1.0))
-    from_x = (at.lag / cosh_x / size) * x - (1 / size) * at.w
-    from_y = (cosh_x / cosh_y / size) * at.w - (at.lag / cosh_y / size) * x
-    return at.h, size, from_x, from_y, -at.lift / cosh_x * (at.lift / cosh_y / size) / 2
+    e, long = axis(x, c, _places(x, y, c)[0])
+    lag, by_x, by_y = at.lag * long / size, inverse(cosh_x), inverse(cosh_y)
+    from_x = (lag * by_x) * e - (1 / size) * at.w
+    from_y = (cosh_x * by_y / size) * at.w - (lag * by_y) * e
+    return at.h, size, from_x, from_y, -at.lift * by_x * (at.lift * by_y / size) / 2
 
 
 @by_smooth(_smooth_slopes)
@@ -363,14 +365,15 @@ def _motion(at, x, y, c, dx, dy, dc):
     (nx, cosh_x), (ny, cosh_y), (e, long) = radii(x, c), radii(y, c), axis(x, c, far)
     u, dw = (1 / size) * at.w, dy - at.share * dx
     ex, wx, ew, ww = (tangent_dot(a, da) for da in (dx, dw) for a in (e, u))
-    both, slope = wx + long / size * ew, at.lag / cosh_y
+    slope = at.lag * (long / size) / cosh_y  # lag is as small as long is large
 
     # of 2 h^2 = x_0 y_0 - <x, y> - 1/c
-    change = cosh_x / cosh_y * ww - slope * both + slope * (at.lag / cosh_x) * (long / size) * ex
+    change = cosh_x / cosh_y * ww - at.lag / cosh_y * wx - slope * (ew - at.lag / cosh_x * ex)
     change -= dc * (at.lift / cosh_x) * (at.lift / cosh_y / size) / 2
 
     d_cosh_x = c / cosh_x * long * ex + dc * (nx / cosh_x) * nx / 2
-    lag = c / cosh_y * size * (ww + at.share * both) - c * at.share * slope / cosh_x * long * ex
+    lag = c / cosh_y * size * (ww + at.share * wx) + c * at.share * (long / cosh_y) * ew
+    lag -= c * at.share * size * slope / cosh_x * ex
     by_c = ny * (ny / cosh_y) - at.share * (nx * (nx / cosh_x))
     close = (at.lag + at.lag / (cosh_x * jnp.where(near, cosh_y, 1.0))) / c
     lag += dc * jnp.where(near, close, by_c) / 2

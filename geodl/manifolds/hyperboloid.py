@@ -177,9 +177,12 @@ def _polar_weights(n, along, square, c):
     length, back = safe_sqrt(square + along * along), along < 0
     outward = jnp.where(back, square / jnp.where(back, length - along, 1.0), length + along)
     r, sinh = jnp.sqrt(c) * length, jnp.sqrt(c) * n
-    cosh, half = hypotenuse(sinh), sinhc(jnp.square(r / 2))
+    cosh, half, other = hypotenuse(sinh), sinhc(jnp.square(r / 2)), jnp.cosh(r / 2)
+    # Straight back nothing goes outward, and what its derivative multiplies by may leave the floats.
+    large = other * jnp.sqrt(cosh) > float(jnp.finfo(c.dtype).max) ** 0.5 / 4
+    outward = jnp.where(back & (square == 0) & large, 0.0, outward)
     grown = half * (cosh * outward - length * _polar.inverse(cosh + sinh))
-    return jnp.exp(-r), grown, half, jnp.cosh(r / 2)
+    return jnp.exp(-r), grown, half, other
 
 
 def _plain_weights(along, q):
@@ -336,10 +339,10 @@ def _smooth_rotation(x, y, a, c):
 
     sinh, turn = _polar.turned(x, y, c)
     versine = dot(turn, turn) / 2
-    u = (1 / jnp.where(far, nx, lax.rsqrt(c))) * x
-    product = root * nx / (2 * half_x) * (root * ny / (2 * half_y))
+    u = _polar.inverse(jnp.where(far, nx, lax.rsqrt(c))) * x
+    product = (root * nx) * _polar.inverse(2 * half_x) * (root * ny * _polar.inverse(2 * half_y))
     cosh = jnp.sqrt((1 + hypotenuse(root * sinh)) / 2)
-    polar = (product / (cosh + product * versine)) * (turn + versine * u)
+    polar = (product * _polar.inverse(cosh + product * versine)) * (turn + versine * u)
 
     q = each(jnp.where, far, polar, (1 / jnp.where(far, 1.0, plain)) * q)
     p = each(jnp.where, far, u, p)

@@ -1,5 +1,7 @@
 """What the hyperboloid promises far out, in line with the origin, at the origin, and for bad input."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -306,6 +308,38 @@ def functions():
         "project": lambda x, y, v, c: h.project(x, c),
         "to_ball": lambda x, y, v, c: h.to_ball(x, c),
     }
+
+
+@pytest.mark.parametrize("r", [46.0, 80.0])
+@pytest.mark.quick("80.0")
+def test_derivatives_where_squares_of_coordinates_overflow(r):
+    """float32, on an axis: of logarithms, squared distances (two orders), transport and steps straight back."""
+    h, s = hyperboloid, float(np.exp(r)) / 2
+    x = jnp.asarray([s, 0, s], jnp.float32)
+    y, aside = x / np.e, jnp.asarray([s, 0.6 * s, 0.8 * s], jnp.float32)
+    out = y.at[0].set(0)  # by 1 in the distance
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
+
+    along = jax.jvp(lambda y: h.logmap_frame(x, y, 1.0), (y,), (out,))[1]
+    close(along, [0, 1])
+    close(jax.grad(lambda y: h.logmap_frame(x, y, 1.0)[1])(y) @ out, 1)
+    for second in (jax.hessian, lambda f: jax.jacrev(jax.jacrev(f))):
+        bend = second(lambda a: h.sqdist(x, h.expmap_frame(y, a, 1.0), 1.0))(jnp.zeros(2))
+        close(bend, np.diag([2 / np.tanh(1), 2]))
+
+    def turned(x, y):
+        return h.transport_frame(x, y, jnp.asarray([0.4, -0.7]), 1.0)[0]
+
+    radial = aside.at[0].set(0)
+    close(jax.jvp(lambda y: turned(x, y), (aside,), (radial,))[1], 0)
+    close(jax.grad(turned, 1)(x, aside) @ radial, 0)
+    close(jax.grad(turned, 0)(x, aside) @ x.at[0].set(0), 0)
+
+    def back(a):
+        return h.expmap_frame(x, jnp.stack([jnp.zeros_like(a), a]), 1.0)[2]
+
+    close(jax.grad(back)(-r), 1)
+    close(jax.jvp(back, (-r,), (1.0,))[1], 1)
 
 
 @pytest.mark.parametrize("name", sorted(functions().keys() - {"tangent_basis"}))
