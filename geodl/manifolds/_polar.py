@@ -341,6 +341,11 @@ def axis(x, c, far):
     return e, long
 
 
+def _d_cosh_along(long, ex, n, cosh, c, dc):
+    """``_d_cosh`` from the product ex of dx with the axis."""
+    return c / cosh * long * ex + dc * (n / cosh) * n / 2
+
+
 class Motion(NamedTuple):
     """What tangents of x and y do to an offset, by four products of vectors."""
 
@@ -371,7 +376,7 @@ def _motion(at, x, y, c, dx, dy, dc):
     change = cosh_x / cosh_y * ww - at.lag / cosh_y * wx - slope * (ew - at.lag / cosh_x * ex)
     change -= dc * (at.lift / cosh_x) * (at.lift / cosh_y / size) / 2
 
-    d_cosh_x = c / cosh_x * long * ex + dc * (nx / cosh_x) * nx / 2
+    d_cosh_x = _d_cosh_along(long, ex, nx, cosh_x, c, dc)
     lag = c / cosh_y * size * (ww + at.share * wx) + c * at.share * (long / cosh_y) * ew
     lag -= c * at.share * size * slope / cosh_x * ex
     by_c = ny * (ny / cosh_y) - at.share * (nx * (nx / cosh_x))
@@ -508,7 +513,7 @@ def _to_frame_jvp(primals, tangents):
     far = is_far(jnp.sqrt(c) * n)
     e, long = axis(x, c, far)
     ev, ex, ed = dot(e, v), tangent_dot(e, dx), tangent_dot(e, dv)
-    d_cosh = c / cosh * long * ex + dc * (n / cosh) * n / 2
+    d_cosh = _d_cosh_along(long, ex, n, cosh, c, dc)
     turn = dx - tangent_scale(jnp.where(far, ex, 0.0), e)  # de is turn / long + stretch e
     stretch = jnp.where(far, 0.0, dc / (2 * c) - d_cosh / (1 + cosh))
     turned, share = tangent_dot(v, turn) / long + stretch * ev, jnp.where(far, 1.0, -1.0) / cosh
