@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from geodl._core.platform import cpu_barrier
+from geodl._core.platform import cpu_barrier, cpu_once
 from geodl._core.reductions import safe_sqrt
 from geodl._core.special import asinhc
 from geodl.manifolds._vectors import Vectors, dot, each, tangent_dot, tangent_scale
@@ -99,7 +99,9 @@ def split(u, v):
 
 @jax.custom_jvp
 def inverse(a):
-    """1 / a; its derivative does not square a."""
+    """1 / a; its derivative does not square a, nor does the compiler, which makes t / (a b) of (t / a) / b: what may be
+    as long as a far point is multiplied by inverses only.
+    """
     return 1 / a
 
 
@@ -318,11 +320,11 @@ class Offset(NamedTuple):
 @jax.custom_jvp
 def _offset(x, y, c):
     pair, far, near = polar(x, y, c), *_places(x, y, c)
-    nx, sinh = jnp.where(far, pair.nx, 1.0), pair.sinh(c)
-    share = jnp.where(far, pair.cos * pair.ny / nx, near.astype(nx.dtype))
+    per_n, sinh = inverse(jnp.where(far, pair.nx, 1.0)), pair.sinh(c)
+    share = jnp.where(far, pair.cos * pair.ny * per_n, near.astype(sinh.dtype))
     w = each(jnp.where, far, pair.across, y - share * x)
     lag = jnp.where(near, c * pair.lift, pair.cosh_y)
-    lag = jnp.where(far, pair.fall * (pair.cosh_x / nx) - sinh / nx, lag)
+    lag = jnp.where(far, pair.fall * (pair.cosh_x * per_n) - sinh * per_n, lag)
     return Offset(share, w, lag, pair.h, pair.lift, sinh, pair.fall)
 
 
@@ -341,9 +343,9 @@ def axis(x, c, far):
     return e, long
 
 
-def _d_cosh_along(long, ex, n, cosh, c, dc):
-    """``_d_cosh`` from the product ex of dx with the axis."""
-    return c / cosh * long * ex + dc * (n / cosh) * n / 2
+def d_cosh_along(long, ex, n, per_cosh, c, dc):
+    """The derivative of cosh from the product ex of dx with the axis."""
+    return c * per_cosh * long * ex + dc * (n * per_cosh) * n / 2
 
 
 class Motion(NamedTuple):
@@ -368,26 +370,28 @@ class Motion(NamedTuple):
 def _motion(at, x, y, c, dx, dy, dc):
     (far, near), size = _places(x, y, c), jnp.maximum(at.h, 1.0)
     (nx, cosh_x), (ny, cosh_y), (e, long) = radii(x, c), radii(y, c), axis(x, c, far)
-    u, dw = (1 / size) * at.w, dy - at.share * dx
+    per_x, per_y, per_size = (inverse(a) for a in (cosh_x, cosh_y, size))
+    u, dw = per_size * at.w, dy - at.share * dx
     ex, wx, ew, ww = (tangent_dot(a, da) for da in (dx, dw) for a in (e, u))
-    slope = at.lag * (long / size) / cosh_y  # lag is as small as long is large
+    slope = at.lag * (long * per_size) * per_y  # lag is as small as long is large
 
     # of 2 h^2 = x_0 y_0 - <x, y> - 1/c
-    change = cosh_x / cosh_y * ww - at.lag / cosh_y * wx - slope * (ew - at.lag / cosh_x * ex)
-    change -= dc * (at.lift / cosh_x) * (at.lift / cosh_y / size) / 2
+    change = cosh_x * per_y * ww - at.lag * per_y * wx - slope * (ew - at.lag * per_x * ex)
+    change -= dc * (at.lift * per_x) * (at.lift * per_y * per_size) / 2
 
-    d_cosh_x = _d_cosh_along(long, ex, nx, cosh_x, c, dc)
-    lag = c / cosh_y * size * (ww + at.share * wx) + c * at.share * (long / cosh_y) * ew
-    lag -= c * at.share * size * slope / cosh_x * ex
-    by_c = ny * (ny / cosh_y) - at.share * (nx * (nx / cosh_x))
+    d_cosh_x = d_cosh_along(long, ex, nx, per_x, c, dc)
+    lag = c * per_y * size * (ww + at.share * wx) + c * at.share * (long * per_y) * ew
+    lag -= c * at.share * size * slope * per_x * ex
+    by_c = ny * (ny * per_y) - at.share * (nx * (nx * per_x))
     close = (at.lag + at.lag / (cosh_x * jnp.where(near, cosh_y, 1.0))) / c
     lag += dc * jnp.where(near, close, by_c) / 2
 
     nx, ny = (jnp.where(far, n, lax.rsqrt(c)) for n in (nx, ny))
-    along, wy = ew + at.share * ex, size / ny * (ww + at.share * wx)
-    fall = wy - size / nx * wx - at.fall / ny * along
-    d_ny = (1 - at.fall / ny) * along + wy
-    rise = (d_ny + dc * ny / (2 * c)) / cosh_y - (ex + dc * nx / (2 * c)) / cosh_x
+    per_ny, along = inverse(ny), ew + at.share * ex
+    wy, fallen = size * per_ny * (ww + at.share * wx), at.fall * per_ny
+    fall = wy - size * inverse(nx) * wx - fallen * along
+    d_ny = (1 - fallen) * along + wy
+    rise = (d_ny + dc * ny / (2 * c)) * per_y - (ex + dc * nx / (2 * c)) * per_x
     sinh = hypotenuse(jnp.sqrt(c) * at.sinh) * rise - dc * at.sinh / (2 * c)
     h = change * _slope_of_h(at.h, size, c)
     return Motion(far, e, long, dw, ex, ew, wx, size, change, d_cosh_x, lag, h, sinh, fall)
@@ -398,13 +402,15 @@ def _offset_jvp(primals, tangents):
     """Where both points are far the share changes so that w stays orthogonal to x."""
     (x, _, c), at = primals, _offset(*primals)
     m, (nx, cosh_x) = _motion(at, *primals, *tangents), radii(x, c)
-    nx = jnp.where(m.far, nx, 1.0)
-    turn = m.size / nx * m.wx
-    share = jnp.where(m.far, (m.ew + turn) / nx, 0.0)
+    per_n = inverse(jnp.where(m.far, nx, 1.0))
+    turn = m.size * per_n * m.wx
+    share = jnp.where(m.far, (m.ew + turn) * per_n, 0.0)
     dw = m.dw - tangent_scale(jnp.where(m.far, m.ew, 0.0), m.e)
     rest = tangent_dot(m.e, dw)  # of the rounding of e
     dw = dw - tangent_scale(jnp.where(m.far, rest + turn, 0.0), m.e)
-    lag = m.fall * (cosh_x / nx) + at.fall * (m.cosh_x / nx) - m.sinh / nx - at.lag / nx * m.ex
+    dw = cpu_once(dw)  # rounded in two ways, its cotangent's part along x would not cancel
+    lag = m.fall * (cosh_x * per_n) + at.fall * (m.cosh_x * per_n)
+    lag = lag - m.sinh * per_n - at.lag * per_n * m.ex
     lift = (m.lag + (at.share - 1) * m.cosh_x - tangents[2] * at.lift) / c
     by = Offset(share, dw, jnp.where(m.far, lag, m.lag), m.h, lift, m.sinh, m.fall)
     return at, by
@@ -459,9 +465,8 @@ def _log_frame_jvp(primals, tangents):
     """
     (x, y, c), (dx, _, dc) = primals, tangents
     at, root = _offset(*primals), jnp.sqrt(c)
-    m, far = _motion(at, *primals, *tangents), _places(*primals)[0]
-    (nx, cosh_x), ny = radii(x, c), radii(y, c)[0]
-    nx, unit = jnp.where(far, nx, 1.0), jnp.where(far, ny, 1.0)
+    m, (nx, cosh_x), ny = _motion(at, *primals, *tangents), radii(x, c), radii(y, c)[0]
+    per_n, unit = inverse(jnp.where(m.far, nx, 1.0)), jnp.where(m.far, ny, 1.0)
 
     (longer, shorter), (d_longer, d_shorter) = jax.jvp(
         _log_weights, (*_chord(*primals), c), (m.change * m.size / 2, m.h, dc)
@@ -476,14 +481,14 @@ def _log_frame_jvp(primals, tangents):
     shrink, back = 1 / (1 + cosh_x), root * dot(m.e, at.w)
     d_back = root * m.ew + shrink * (c * m.size * m.wx - m.cosh_x * back) + dc * back / c
     d_along = d_weighted(back - at.lag) + weighted(d_back - m.lag)
-    d_out = d_weighted(at.sinh) + weighted(m.sinh - m.size / nx * m.wx)
+    d_out = d_weighted(at.sinh) + weighted(m.sinh - m.size * per_n * m.wx)
     d_out -= (d_weighted(at.fall) + weighted(m.fall)) * cosh_x + weighted(at.fall) * m.cosh_x
 
-    moved = m.dw + jnp.where(far, -at.lag, back - at.lag) * dx
-    moved = (weighted(unit) / unit) * moved
-    moved = moved - tangent_scale(jnp.where(far, tangent_dot(m.e, moved), 0.0), m.e)
-    moved = moved + tangent_scale(jnp.where(far, d_out, d_along * m.long), m.e)
-    return log_frame(*primals), moved + tangent_scale(d_weighted(unit), (1 / unit) * at.w)
+    moved = m.dw + jnp.where(m.far, -at.lag, back - at.lag) * dx
+    moved = (weighted(unit) * inverse(unit)) * moved
+    moved = moved - tangent_scale(jnp.where(m.far, tangent_dot(m.e, moved), 0.0), m.e)
+    moved = moved + tangent_scale(jnp.where(m.far, d_out, d_along * m.long), m.e)
+    return log_frame(*primals), moved + tangent_scale(d_weighted(unit), inverse(unit) * at.w)
 
 
 def _log_weights(square, h, c):
@@ -513,7 +518,7 @@ def _to_frame_jvp(primals, tangents):
     far = is_far(jnp.sqrt(c) * n)
     e, long = axis(x, c, far)
     ev, ex, ed = dot(e, v), tangent_dot(e, dx), tangent_dot(e, dv)
-    d_cosh = _d_cosh_along(long, ex, n, cosh, c, dc)
+    d_cosh = d_cosh_along(long, ex, n, inverse(cosh), c, dc)
     turn = dx - tangent_scale(jnp.where(far, ex, 0.0), e)  # de is turn / long + stretch e
     stretch = jnp.where(far, 0.0, dc / (2 * c) - d_cosh / (1 + cosh))
     turned, share = tangent_dot(v, turn) / long + stretch * ev, jnp.where(far, 1.0, -1.0) / cosh

@@ -215,7 +215,7 @@ def _exp_tangent(x, a, c, dx, da, dc):
     (f, h), (df, dh) = jax.jvp(polar, at, (ex, d_along, 2 * (wa - along * turn), dc))
     stretch = (f - h * along) / out
 
-    d_cosh = root * (1 + cosh) / cosh * ex + dc * (n / cosh) * n / 2
+    d_cosh = _polar.d_cosh_along(long, ex, n, _polar.inverse(cosh), c, dc)
     d_plain = root * ea + shrink * (c * wx - root * along * d_cosh) + dc * along * lax.rsqrt(c)
     plain, d_weights = jax.jvp(
         _plain_weights, (root * along, q), (d_plain, 2 * c * wa + dc * q / c)
