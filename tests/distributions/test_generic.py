@@ -217,6 +217,57 @@ def test_derivatives_in_all_parameters(name, x64):
         assert jnp.all(gradient[k] != 0)
 
 
+@pytest.mark.parametrize("place", ["at loc", "at the origin", "close", "apart", "on an axis"])
+@pytest.mark.parametrize(
+    ("family", "space"),
+    [
+        (WrappedNormal, PoincareBall(3, 1.3)),
+        (WrappedNormal, Hyperboloid(3, 1.3)),
+        (WrappedNormal, Sphere(3)),
+        (RiemannianNormal, PoincareBall(3, 1.3)),
+        (RiemannianNormal, Hyperboloid(3, 1.3)),
+    ],
+    ids=[
+        "wrapped ball",
+        "wrapped hyperboloid",
+        "wrapped sphere",
+        "riemannian ball",
+        "riemannian hyperboloid",
+    ],
+)
+@pytest.mark.quick("wrapped hyperboloid-close")
+def test_second_derivatives_of_densities(family, space, place, x64):
+    """In loc, point, scale and curvature at once, against differences of the gradient."""
+    if place == "at loc" and isinstance(space, Sphere):
+        pytest.skip("the windings of a wrapped normal have their pole there")
+    a, b, *speeds = np.random.default_rng(0).normal(size=(4, 3))
+    match place:
+        case "at loc":
+            b = a
+        case "at the origin":
+            a, b = 0 * a, 0.02 * b
+        case "close":
+            b = a + 0.02 * b
+        case "on an axis":
+            a, b = 2 * np.eye(3)[0], np.eye(3)[0]
+
+    def log_prob(space, a, b, scale):
+        origin = jax.tree.map(lambda o: o.astype(a.dtype), space.origin())
+        q = family(space, space.expmap_frame(origin, a), scale)
+        return q.log_prob(space.expmap_frame(origin, b))
+
+    slope = jax.grad(log_prob, (0, 1, 2, 3))
+    gradient, change = jit(slope), jit(lambda at, along: jax.jvp(slope, at, along)[1])
+    at = jax.tree.map(jnp.float64, (space, a, b, 0.8))
+    along = jax.tree.map(jnp.float64, (jax.tree.map(lambda c: 0.4, space), *speeds, 0.3))
+    h = 1e-5
+    after, before = (gradient(*jax.tree.map(lambda p, v: p + s * v, at, along)) for s in (h, -h))
+    difference = jax.tree.map(lambda p, m: (p - m) / (2 * h), after, before)
+    exact = change(at, along)
+    for e, d in zip(*map(jax.tree.leaves, (exact, difference)), strict=True):
+        np.testing.assert_allclose(e, d, rtol=0, atol=1e-6 * (1 + np.abs(d).max()))
+
+
 def test_density_at_loc_has_no_slope_there():
     ball = PoincareBall(3, 1.0)
     loc = jnp.array([0.2, -0.1, 0.3])
