@@ -45,6 +45,8 @@ class Mnist:
     """importance samples of the reported likelihood"""
     test_items: int = 10_000
     chart: models.Chart = "hyperboloid"
+    first: models.First = "gyroplane"
+    """the first layer of the hyperbolic decoders"""
     validate: bool = False
     """to choose settings: the last sixth of the training images (MNIST: 10,000) is held out and stands for the test"""
     results: str = ""
@@ -124,7 +126,8 @@ def make_model(config: Mnist, cell: Cell, images: datasets.Images) -> vae.VAE:
         config.hidden,
         mean.size,
         vae.bernoulli,
-        chart=config.chart,
+        config.first,
+        config.chart,
         final_bias_init=lambda key, shape, *_: bias,
     )
 
