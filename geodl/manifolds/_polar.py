@@ -181,11 +181,10 @@ def polar(x, y, c):
     v = y - share * x
     along = cpu_barrier(dot(u, v))
     across = v - along * u
-    long, longer = (_again(n, across, x, y, u, share, along) for n in (2, 4))
-    slant, square = inverse_root * longer, dot(long, long)
-    fits = square < _large(square.dtype)
-    length = jnp.sqrt(jnp.where(fits, square, dot(slant, slant)))
-    length = length * jnp.where(fits, inverse_root, 1.0)  # over sqrt(|y|)
+    fits = ny < _large(ny.dtype) ** 0.5
+    before, after = jnp.where(fits, 1.0, inverse_root), jnp.where(fits, inverse_root, 1.0)
+    long = before * _again(2, across, x, y, u, share, along)
+    length = jnp.sqrt(dot(long, long)) * after  # over sqrt(|y|)
     cos = jnp.where(
         ny == 0, 1.0, (along + share * nx) * inverse_y
     )  # of any direction that 0 may have

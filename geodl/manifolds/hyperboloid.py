@@ -371,9 +371,8 @@ def _rotate(x, y, a, c):
     u, bent = pair.u, hypotenuse(root * pair.rise) + product * pair.versine
     length = product / bent / jnp.where(pair.ny == 0, 1.0, pair.ny)
     # t = s / w, so that no square overflows; what rounding has left of u in it would stretch
-    w, s = 1 / jnp.maximum(length, 1.0), jnp.minimum(length, 1.0) * pair.across
-    s = s - dot(s, u) * u
-    s = s - dot(s, u) * u
+    w, least = 1 / jnp.maximum(length, 1.0), jnp.minimum(length, 1.0)
+    s = least * pair.across - (least * dot(pair.across, u)) * u
     ss, ua, sa = dot(s, s), dot(u, a), dot(s, a)
     square = w * w + ss
     k = 2 / jnp.where(square == 0, 1.0, square)
