@@ -67,6 +67,20 @@ def to_array(v: Vectors, *before: Array) -> Array:
     return jnp.concatenate([*(a[..., None] for a in before), v.parts], -1)
 
 
+def cut(v: Vectors) -> tuple[Array, Vectors]:
+    """The first coordinate, and the vectors of the others."""
+    if isinstance(v.parts, tuple):
+        return v.parts[0], Vectors(v.parts[1:])
+    return v.parts[..., 0], Vectors(v.parts[..., 1:])
+
+
+def join(first: Array, v: Vectors) -> Vectors:
+    """Inverse of :func:`cut`."""
+    if isinstance(v.parts, tuple):
+        return Vectors((first, *v.parts))
+    return Vectors(jnp.concatenate([first[..., None], v.parts], -1))
+
+
 def columns(a: Array) -> tuple[Array, ...]:
     """What is on the last axis, each entry an array of its own."""
     parts = lax.split(a, (1,) * a.shape[-1], axis=a.ndim - 1)

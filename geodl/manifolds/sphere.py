@@ -27,21 +27,22 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from geodl._core import reductions
 from geodl._core.checks import as_shape, check, primitive
 from geodl._core.platform import cpu_barrier
 from geodl._core.records import register_record
 from geodl._core.reductions import (
+    FEW,
     UNROLLED,
     binade,
-    dot,
     safe_sqrt,
     scale,
     sums,
-    tangent_dot,
     zero_of,
 )
 from geodl._core.special import atanc, cos_minus_one, log_sinc, sinc
 from geodl.manifolds._gap import exact_gap
+from geodl.manifolds._vectors import Vectors, cut, dot, each, join, of_array, tangent_dot, to_array
 from geodl.manifolds.base import ModuleManifold, Winding
 from geodl.manifolds.euclidean import inner, norm  # noqa: F401 - the surrounding space's metric
 
@@ -73,25 +74,53 @@ class _Angle(NamedTuple):
     """The geometry of two points x and y."""
 
     near: Array  # whether y is nearer to x than to -x
-    across: Array  # u of the module's docstring where it is, else the unit vector along it
+    across: Vectors  # u of the module's docstring where it is, else the unit vector along it
     tan2_half: Array  # tan^2(a / 2), a the angle to the nearer one
     k: Array  # with n = s u: k n n^T = u u^T / (1 + <x, y>)
     s: Array
 
 
-def _meet(x, y, away):
-    """The angle between two points; ``away`` is the direction used at the antipode."""
-    eps = float(jnp.finfo(x.dtype).eps)
+def _meet(x, y):
+    """The angle between two points."""
     cos = dot(x, y)
-    near = cos >= 0
-    w = y - jnp.where(near[..., None], x, -x)
-    u = w - scale(dot(x, w), x)
+    w = each(lambda near, a, b: b - jnp.where(near, a, -a), cos >= 0, x, y)
+    return _angle(cos, w - dot(x, w) * x, _first_frame_vector(x))
+
+
+def _from_origin(x):
+    """The angle between the origin and x, the vectors across without their first coordinate, which is 0."""
+    cos, u = cut(x)
+    return _angle(cos, u, _basis_vector(u))
+
+
+def _angle(cos, u, away):
+    """Of two points with the product ``cos``, u what the second has across the first.
+
+    At the antipode ``away`` is the direction.
+    """
+    eps, near = float(jnp.finfo(cos.dtype).eps), cos >= 0
     antipode = ~near & (dot(u, u) < eps**2)
-    u = jnp.where(antipode[..., None], eps * lax.stop_gradient(away), u)
+    u = each(lambda at, a, u: jnp.where(at, eps * lax.stop_gradient(a), u), antipode, away, u)
     sin2, one_plus = dot(u, u), 1 + jnp.abs(cos)
     s = lax.rsqrt(jnp.where(near, 1.0, sin2))
     k = jnp.where(near, 1 / one_plus, one_plus)
     return _Angle(near, u, sin2 / jnp.square(one_plus), k, s)
+
+
+def _basis_vector(x):
+    """(1, 0, ..., 0), of the length of x."""
+    first, rest = cut(x)
+    return join(jnp.ones_like(first), each(jnp.zeros_like, rest))
+
+
+def _first_frame_vector(x):
+    return _from_frame(x, _basis_vector(cut(x)[1]))
+
+
+def _from_frame(x, a):
+    _, u, _, k, s = _from_origin(x)
+    n = s * u
+    return join(-dot(u, a), a - (k * dot(n, a)) * n)
 
 
 def _half_angle(x, y):
@@ -101,7 +130,7 @@ def _half_angle(x, y):
 
         tan^2(angle/2) = (|w|^2 - r^2) / (|m|^2 - r^2),   r^2 = <w, m>^2 / (|w|^2 + |m|^2) up to terms in r^4.
     """
-    ww, mm, wm = _diagonals(x, y)
+    ww, mm, wm = _diagonals(of_array(x), of_array(y))
     r2 = jnp.square(wm) / (ww + mm)
     across, along = ww - r2, mm - r2
     near = across <= along
@@ -118,10 +147,14 @@ def _diagonals(x, y):
     Then m is of halves, since XLA:CPU would write out what two sums share, and <w, m> is |y|^2 - |x|^2 of each alone.
     """
     w, m = y - x, y + x
+    if isinstance(w.parts, tuple):
+        return cpu_barrier((dot(w, w), dot(m, m), dot(w, m)))
+    x, y, w, m = x.parts, y.parts, w.parts, m.parts
     if x.shape == y.shape or x.shape[-1] <= UNROLLED:
         return cpu_barrier(sums(w * w, m * m, w * m))
     one, half = jnp.ones((), x.dtype), x / 2 + y / 2
-    return cpu_barrier((dot(w, w), 4 * dot(half, half), exact_gap(x, one) - exact_gap(y, one)))
+    squares = reductions.dot(w, w), 4 * reductions.dot(half, half)
+    return cpu_barrier((*squares, exact_gap(x, one) - exact_gap(y, one)))
 
 
 @_diagonals.defjvp
@@ -129,10 +162,6 @@ def _diagonals_jvp(primals, tangents):
     (x, y), (dx, dy) = primals, tangents
     d_ww, d_mm = 2 * tangent_dot(y - x, dy - dx), 2 * tangent_dot(y + x, dy + dx)
     return _diagonals(x, y), (d_ww, d_mm, 2 * (tangent_dot(y, dy) - tangent_dot(x, dx)))
-
-
-def _first_frame_vector(x):
-    return _from_frame(x, jnp.eye(1, x.shape[-1] - 1, dtype=x.dtype)[0])
 
 
 def _supplement(h2):
@@ -143,15 +172,19 @@ def _supplement(h2):
 @_primitive("x", "v")
 def expmap(x: Vector, v: Vector) -> Vector:
     """cos(r) x + sin(r) v / r, r = |v|; normalized, so that long chains stay on it."""
+    return to_array(_exp(of_array(x), of_array(v)))
+
+
+def _exp(x, v):
     q = dot(v, v)
-    return _project(x + scale(cos_minus_one(q), x) + scale(sinc(q), v))
+    return _unit(x + cos_minus_one(q) * x + sinc(q) * v)
 
 
 @_primitive("x", "y")
 def logmap(x: Vector, y: Vector) -> Vector:
     """r / sin(r) (y - cos(r) x), r = dist(x, y); at y = -x, pi times the first frame vector."""
-    near, u, h2, k, s = _meet(x, y, _first_frame_vector(x))
-    return scale(jnp.where(near, 2 * k * atanc(h2), s * _supplement(h2)), u)
+    near, u, h2, k, s = _meet(of_array(x), of_array(y))
+    return to_array(jnp.where(near, 2 * k * atanc(h2), s * _supplement(h2)) * u)
 
 
 @_primitive("x", "y")
@@ -188,15 +221,17 @@ def logdetexp(x: Vector, v: Vector) -> Scalar:
 @_primitive("x", "y", "v")
 def transport(x: Vector, y: Vector, v: Vector) -> Vector:
     """Parallel transport v - <y, v> / (1 + <x, y>) (x + y) along the shortest great arc."""
-    _, u, _, k, s = _meet(x, y, _first_frame_vector(x))
-    n = scale(s, u)
-    return v - scale(dot(u, v), x) - scale(k * dot(n, v), n)
+    p, v = of_array(x), of_array(v)
+    _, u, _, k, s = _meet(p, of_array(y))
+    n = s * u
+    return to_array(v - dot(u, v) * p - (k * dot(n, v)) * n)
 
 
 @_primitive("x", "v")
 def project_tangent(x: Vector, v: Vector) -> Vector:
     """Orthogonal projection v - <x, v> x."""
-    return v - scale(dot(x, v), x)
+    p, v = of_array(x), of_array(v)
+    return to_array(v - dot(p, v) * p)
 
 
 @_primitive("x", "g")
@@ -208,41 +243,35 @@ def egrad_to_rgrad(x: Vector, g: Vector) -> Vector:
 @_primitive("x")
 def from_frame(x: Vector, a: Coordinates) -> Vector:
     """Tangent vector with components a (..., d) in the frame at x."""
-    return _from_frame(x, a)
+    return to_array(_from_frame(of_array(x), _components(x, a)))
 
 
-def _from_origin(x):
-    """_meet(origin, x), its u without the first coordinate (which is 0)."""
-    _, u, _, k, s = _meet(_origin_like(x), x, jnp.eye(2, x.shape[-1], dtype=x.dtype)[1])
-    return u[..., 1:], k, s
-
-
-def _from_frame(x, a):
+def _components(x, a):
     if a.shape[-1] != x.shape[-1] - 1:
         raise ValueError(f"sphere: components have shape (..., {x.shape[-1] - 1}), got {a.shape}")
-    u, k, s = _from_origin(x)
-    n = scale(s, u)
-    return jnp.concatenate([-dot(u, a)[..., None], a - scale(k * dot(n, a), n)], -1)
+    return of_array(a, 0, FEW - 1)  # columns where those of x are
 
 
 @_primitive("x")
 def expmap_frame(x: Vector, a: Coordinates) -> Vector:
     """expmap of the tangent vector with components a (..., d) in the frame at x."""
-    return expmap(x, _from_frame(x, a))
+    p = of_array(x)
+    return to_array(_exp(p, _from_frame(p, _components(x, a))))
 
 
 @_primitive("x", "v")
 def to_frame(x: Vector, v: Vector) -> Coordinates:
     """Components (..., d) of v in the orthonormal frame at x."""
-    u, k, s = _from_origin(x)
-    n = scale(s, u)
-    return v[..., 1:] - scale(v[..., 0], u) - scale(k * dot(n, v[..., 1:]), n)
+    _, u, _, k, s = _from_origin(of_array(x))
+    (first, rest), n = cut(of_array(v)), s * u
+    return to_array(rest - first * u - (k * dot(n, rest)) * n)
 
 
 @_primitive("x")
 def logdetexp_frame(x: Vector, a: Coordinates) -> Scalar:
     """logdetexp at the tangent vector with frame components a, the same at every x."""
-    return (a.shape[-1] - 1) * log_sinc(dot(a, a) + zero_of(x))
+    b = of_array(a)
+    return (a.shape[-1] - 1) * log_sinc(dot(b, b) + zero_of(x))
 
 
 @_primitive("x")
@@ -269,7 +298,7 @@ def killing(x: Vector, a: Float[Array, "*#batch k"]) -> Vector:
 @_primitive("x")
 def tangent_basis(x: Vector) -> Float[Array, "*batch d e"]:
     """Orthonormal frame at x, vectors in rows."""
-    return _from_frame(x[..., None, :], jnp.eye(x.shape[-1] - 1, dtype=x.dtype))
+    return from_frame(x[..., None, :], jnp.eye(x.shape[-1] - 1, dtype=x.dtype))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -280,18 +309,13 @@ def tangent_basis(x: Vector) -> Float[Array, "*batch d e"]:
 @primitive("x")
 def project(x: Vector) -> Vector:
     """Nearest point x / |x|; the origin for x = 0, to which all are equally near."""
-    return _project(scale(1 / binade(x), x))
+    return to_array(_unit((1 / binade(x)) * of_array(x)))
 
 
-def _project(x):
+def _unit(x):
     q = dot(x, x)
     zero = q == 0
-    unit = scale(lax.rsqrt(jnp.where(zero, 1.0, q)), x)
-    return jnp.where(zero[..., None], _origin_like(x), unit)
-
-
-def _origin_like(x):
-    return jnp.eye(1, x.shape[-1], dtype=x.dtype)[0]
+    return each(jnp.where, zero, _basis_vector(x), lax.rsqrt(jnp.where(zero, 1.0, q)) * x)
 
 
 def origin(dim: int, dtype: DTypeLike | None = None) -> Float[Array, " e"]:
@@ -314,8 +338,8 @@ def to_stereographic(x: Vector) -> Coordinates:
     hemisphere around the origin is the unit ball. The point -origin, which it lacks, gets (2 / eps,
     0, ..., 0).
     """
-    u, k, s = _from_origin(x)
-    return scale(k * s * s, u)
+    _, u, _, k, s = _from_origin(of_array(x))
+    return to_array((k * s * s) * u)
 
 
 @primitive("p")
@@ -325,9 +349,9 @@ def from_stereographic(p: Coordinates) -> Vector:
     Homogeneous in (1, p), which are divided by what keeps |p|^2 from overflow.
     """
     one = 1 / jnp.maximum(binade(p), 1.0)
-    p = scale(one, p)
+    p = one * of_array(p, 0, FEW - 1)
     a, q = one * one, dot(p, p)
-    return scale(1 / (a + q), jnp.concatenate([(a - q)[..., None], scale(2 * one, p)], -1))
+    return to_array((1 / (a + q)) * join(a - q, (2 * one) * p))
 
 
 def log_area(dim: int) -> float:
