@@ -29,7 +29,7 @@ from jaxtyping import Float
 
 from geodl._core import reductions
 from geodl._core.checks import as_shape, check, primitive
-from geodl._core.platform import cpu_barrier
+from geodl._core.platform import cpu_barrier, cpu_once
 from geodl._core.records import register_record
 from geodl._core.reductions import (
     FEW,
@@ -176,7 +176,7 @@ def expmap(x: Vector, v: Vector) -> Vector:
 
 
 def _exp(x, v):
-    q = dot(v, v)
+    q = cpu_once(dot(v, v))  # so that its cotangent is computed once too
     return _unit(x + cos_minus_one(q) * x + sinc(q) * v)
 
 
