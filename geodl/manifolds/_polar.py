@@ -1,29 +1,19 @@
-"""Points of the hyperboloid in polar form: radii and directions, pairs of points, and what is smooth of them.
+"""Points of the hyperboloid in polar form.
 
-A point is known by the vector x = X_{1:} of length sinh(sqrt(c) r) / sqrt(c), r its distance from the origin. Values
-come from the polar form, which cancels nothing. Derivatives come from forms that are smooth: with y = share x + w they
-are the same for every share (:class:`Offset`), so that it can be the one that keeps the digits, and where both points
-are far what is in line with x is again in polar form.
+A point is known by the vector x = X_{1:} of length sinh(sqrt(c) r) / sqrt(c), r its distance from the origin. Where the
+square of that overflows it is not used.
 """
-
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import lax
 
-from geodl._core.platform import cpu_barrier, cpu_once
-from geodl._core.reductions import safe_sqrt
+from geodl._core.platform import cpu_barrier
 from geodl._core.special import asinhc
-from geodl.manifolds._vectors import Vectors, dot, each, tangent_dot, tangent_scale
+from geodl.manifolds._vectors import dot, each, tangent_dot, tangent_scale
 
 
-# ------------------------------------------------------------------------------------------------------
-# One point; where a square overflows it is not used
-# ------------------------------------------------------------------------------------------------------
-
-
-def _large(dtype) -> float:
+def largest_square(dtype) -> float:
     """Below it squared lengths are safe from overflow."""
     return float(jnp.finfo(dtype).max) ** 0.75
 
@@ -33,7 +23,7 @@ def radii(x, c):
     """|x| and cosh(sqrt(c) r); the first has gradient 0 at 0."""
     small = float(jnp.finfo(c.dtype).tiny) ** 0.5  # a power of two
     square = dot(x, x)
-    far = square > _large(square.dtype)
+    far = square > largest_square(square.dtype)
     unit = jnp.where(far, small, 1.0)  # no constant: the compiler would take it out of the square
     scaled = unit * x
     n = jnp.sqrt(dot(scaled, scaled)) / unit
@@ -118,7 +108,7 @@ def asinh(r):
     return jnp.log1p(r + r * (r / (1 + hypotenuse(r))))
 
 
-def _log_asinh(r):
+def log_asinh(r):
     """asinh(r) for r >= 1; its derivative does not square r either."""
     return jnp.log(r * (1 + jnp.sqrt(1 + jnp.square(1 / r))))
 
@@ -127,211 +117,7 @@ def asinhc_of(square, h, c):
     """asinh(sqrt(c) h) / (sqrt(c) h), smooth; ``square`` is h^2 where that is below 1 / c."""
     near = c * square < 1
     r = jnp.where(near, 1.0, jnp.sqrt(c) * h)
-    return jnp.where(near, asinhc(jnp.where(near, c * square, 0.0)), _log_asinh(r) * inverse(r))
-
-
-# ------------------------------------------------------------------------------------------------------
-# Two points
-# ------------------------------------------------------------------------------------------------------
-
-
-class Pair(NamedTuple):
-    """X and Y by the vectors x and y, their lengths and their angle; 0 has no direction."""
-
-    nx: Array  # |x|
-    ny: Array
-    cosh_x: Array
-    cosh_y: Array
-    u: Vectors  # x / |x|
-    across: Vectors  # the part of y orthogonal to u
-    cos: Array  # of the angle
-    versine: Array  # 1 - cos
-    fall: Array  # |y| (1 - cos)
-    side: Array  # sqrt(|x| |y|) sin(angle / 2)
-    rise: Array  # sinh(sqrt(c) (r_y - r_x) / 2) / sqrt(c)
-    lift: Array  # (cosh(sqrt(c) r_y) - cosh(sqrt(c) r_x)) / c
-    h: Array  # sinh(sqrt(c) dist / 2) / sqrt(c)
-
-    def sinh(self, c):
-        """sinh(sqrt(c) (r_y - r_x)) / sqrt(c)."""
-        return 2 * self.rise * hypotenuse(jnp.sqrt(c) * self.rise)
-
-
-def polar(x, y, c):
-    """From y - x, unless y is so much shorter that it tells of itself by itself:
-
-    h^2 = sinh^2(sqrt(c) (r_y - r_x) / 2) / c + |x| |y| sin^2(angle / 2),
-
-    where sinh((a - b) / 2) = (sinh(a) - sinh(b)) / (2 cosh((a + b) / 2)).
-    """
-
-    def of_one(n, cosh):  # what each point has by itself, not computed again for every pair
-        half = jnp.sqrt((1 + cosh) / 2)  # cosh(sqrt(c) r / 2)
-        one = jnp.where(n == 0, 1.0, n)
-        return cpu_barrier(
-            (half, jnp.sqrt(c) * n / (2 * half), jnp.sqrt(n), lax.rsqrt(one), 1 / one)
-        )
-
-    (nx, cosh_x), (ny, cosh_y) = radii(x, c), radii(y, c)
-    half_x, sinh_x, root_x, *_ = of_one(nx, cosh_x)
-    half_y, sinh_y, root_y, inverse_root, inverse_y = of_one(ny, cosh_y)
-    u = cpu_barrier(direction(x, nx))
-    close = nx <= 2 * ny
-    share = close.astype(nx.dtype)
-    v = y - share * x
-    along = cpu_barrier(dot(u, v))
-    across = v - along * u
-    fits = ny < _large(ny.dtype) ** 0.5
-    before, after = jnp.where(fits, 1.0, inverse_root), jnp.where(fits, inverse_root, 1.0)
-    long = before * _again(2, across, x, y, u, share, along)
-    length = jnp.sqrt(dot(long, long)) * after  # over sqrt(|y|)
-    cos = jnp.where(
-        ny == 0, 1.0, (along + share * nx) * inverse_y
-    )  # of any direction that 0 may have
-    acute, larger = cos > 0, jnp.sqrt((1 + jnp.abs(cos)) / 2)  # of sin and cos of angle / 2
-    bend = jnp.where(acute, length / (2 * larger), root_y * larger)  # sqrt(|y|) sin(angle / 2)
-    fall = 2 * bend * bend
-    growth = jnp.where(acute & close, along + fall, ny - nx)  # |y| - |x|
-    rise = growth / (2 * (half_x * half_y + sinh_x * sinh_y))
-    side = root_x * bend
-    h = _length(rise, side)
-    versine, lift = fall * inverse_y, growth * ((nx + ny) / (cosh_x + cosh_y))
-    return Pair(nx, ny, cosh_x, cosh_y, u, across, cos, versine, fall, side, rise, lift, h)
-
-
-def _again(part, across, x, y, u, share, along):
-    """``across`` for one more sum: of all pairs of long vectors formed anew, from that part of each factor.
-
-    XLA:CPU would write out what two sums share.
-    """
-    if isinstance(x.parts, tuple) or x.parts.shape == y.parts.shape:
-        return across
-    x, u, share, along = jax.tree.map(lambda a: a / part, (x, u, share, along))
-    y = each(lambda a: a / part**2, y)
-    return each(lambda a: part**2 * a, (y + -share * x) - along * u)
-
-
-def _length(a, b):
-    """sqrt(a^2 + b^2), in units in which the squares are among the floats."""
-    longer = jnp.maximum(jnp.abs(a), jnp.abs(b))
-    least = float(jnp.finfo(a.dtype).tiny) ** 0.5 / 4
-    large, small = longer > 2.0**40, longer < 2.0**-40
-    unit = jnp.where(large, least, jnp.where(small, 1 / least, 1.0))
-    back = jnp.where(large, 1 / least, jnp.where(small, least, 1.0))
-    return jnp.sqrt(jnp.square(unit * a) + jnp.square(unit * b)) * back
-
-
-def by_smooth(smooth):
-    """A function whose derivatives are those of another form of it, smooth where its own is not."""
-
-    def decorate(function):
-        function = jax.custom_jvp(function)
-        function.defjvp(lambda primals, tangents: jax.jvp(smooth, primals, tangents))
-        return function
-
-    return decorate
-
-
-def _smooth_sqdist(x, y, c):
-    square, h = _chord(x, y, c)
-    near = c * square < 1
-    close = square * jnp.square(asinhc(jnp.where(near, c * square, 0.0)))
-    far = _log_asinh(jnp.where(near, 1.0, jnp.sqrt(c) * h))
-    return 4 * jnp.where(near, close, jnp.square(far) / jnp.where(near, 1.0, c))
-
-
-@by_smooth(_smooth_sqdist)
-def sqdist(x, y, c):
-    """4 asinh^2(sqrt(c) h) / c."""
-    return jnp.square(2 * asinh(jnp.sqrt(c) * polar(x, y, c).h)) / c
-
-
-@by_smooth(lambda x, y, c: safe_sqrt(_smooth_sqdist(x, y, c)))
-def dist(x, y, c):
-    """2 asinh(sqrt(c) h) / sqrt(c), with gradient 0 at x = y."""
-    return 2 * asinh(jnp.sqrt(c) * polar(x, y, c).h) * lax.rsqrt(c)
-
-
-@jax.custom_jvp
-def _chord(x, y, c):
-    """h^2, which is smooth, as long as that is below 4 / c, and h, whose derivative is right away from 0."""
-    h = polar(x, y, c).h
-    return jnp.square(jnp.minimum(h, 2 * lax.rsqrt(c))), h
-
-
-@_chord.defjvp
-def _chord_jvp(primals, tangents):
-    """Of h^2 = (x_0 y_0 - <x, y> - 1/c) / 2; divided by h where that may overflow."""
-    (x, y, c), (dx, dy, dc) = primals, tangents
-    h, size, from_x, from_y, from_c = _slopes(x, y, c)
-    change = tangent_dot(dx, from_x) + tangent_dot(dy, from_y) + dc * from_c
-    return _chord(x, y, c), (change * size / 2, change * _slope_of_h(h, size, c))
-
-
-def _slope_of_h(h, size, c):
-    """By 2 h^2 / size, away from 0."""
-    return size / (4 * jnp.maximum(h, lax.rsqrt(c) / 8))
-
-
-def _smooth_slopes(x, y, c):
-    """The size is a unit, without a derivative."""
-    at, cosh_x, cosh_y = _offset(x, y, c), radii(x, c)[1], radii(y, c)[1]
-    size = lax.stop_gradient(jnp.maximum(at.h, 1.0))
-    e, long = axis(x, c, _places(x, y, c)[0])
-    lag, by_x, by_y = at.lag * long / size, inverse(cosh_x), inverse(cosh_y)
-    from_x = (lag * by_x) * e - (1 / size) * at.w
-    from_y = (cosh_x * by_y / size) * at.w - (lag * by_y) * e
-    return at.h, size, from_x, from_y, -at.lift * by_x * (at.lift * by_y / size) / 2
-
-
-@by_smooth(_smooth_slopes)
-def _slopes(x, y, c):
-    """h, the size max(h, 1), and, divided by it, the derivatives of 2 h^2:
-
-    y_0 / x_0 x - y, x_0 / y_0 y - x and -(y_0 - x_0)^2 / (2 c^2 x_0 y_0).
-    """
-    pair = polar(x, y, c)
-    size, sinh = jnp.maximum(pair.h, 1.0), pair.sinh(c)
-    inverse = 1 / size
-    back, out = pair.fall - sinh / pair.cosh_x, sinh / pair.cosh_y
-    there = pair.cos * out - pair.nx * pair.versine
-    from_x = (inverse * back) * pair.u - inverse * pair.across
-    from_y = inverse * (there * pair.u + (pair.cosh_x / pair.cosh_y) * pair.across)
-    from_c = -pair.lift / pair.cosh_x * (pair.lift / pair.cosh_y * inverse) / 2
-    return pair.h, size, from_x, from_y, from_c
-
-
-class Offset(NamedTuple):
-    """y = share x + w, for a share of which nothing depends that is made of these.
-
-    Where both points are far w is orthogonal to x, where both are near it is y - x, else it is y.
-    """
-
-    share: Array
-    w: Vectors
-    lag: Array  # cosh(sqrt(c) r_y) - share cosh(sqrt(c) r_x)
-    h: Array  # this and what follows as in Pair, the last two where both are far
-    lift: Array
-    sinh: Array
-    fall: Array
-
-
-@jax.custom_jvp
-def _offset(x, y, c):
-    pair, far, near = polar(x, y, c), *_places(x, y, c)
-    per_n, sinh = inverse(jnp.where(far, pair.nx, 1.0)), pair.sinh(c)
-    share = jnp.where(far, pair.cos * pair.ny * per_n, near.astype(sinh.dtype))
-    w = each(jnp.where, far, pair.across, y - share * x)
-    lag = jnp.where(near, c * pair.lift, pair.cosh_y)
-    lag = jnp.where(far, pair.fall * (pair.cosh_x * per_n) - sinh * per_n, lag)
-    return Offset(share, w, lag, pair.h, pair.lift, sinh, pair.fall)
-
-
-def _places(x, y, c):
-    """Where both points are far, and where both are near: y - x is not short where neither is so."""
-    nx, ny = (jnp.sqrt(c) * radii(p, c)[0] for p in (x, y))
-    far = is_far(nx) & is_far(ny)
-    return far, ~far & (jnp.maximum(nx, ny) <= 2)
+    return jnp.where(near, asinhc(jnp.where(near, c * square, 0.0)), log_asinh(r) * inverse(r))
 
 
 def axis(x, c, far):
@@ -345,157 +131,6 @@ def axis(x, c, far):
 def d_cosh_along(long, ex, n, per_cosh, c, dc):
     """The derivative of cosh from the product ex of dx with the axis."""
     return c * per_cosh * long * ex + dc * (n * per_cosh) * n / 2
-
-
-class Motion(NamedTuple):
-    """What tangents of x and y do to an offset, by four products of vectors."""
-
-    far: Array
-    e: Vectors
-    long: Array
-    dw: Vectors  # of w, the share being fixed
-    ex: Array  # <e, dx>
-    ew: Array  # <e, dw>
-    wx: Array  # <w, dx> / size
-    size: Array  # max(h, 1)
-    change: Array  # of 2 h^2, over size
-    cosh_x: Array
-    lag: Array  # the share being fixed
-    h: Array
-    sinh: Array
-    fall: Array
-
-
-def _motion(at, x, y, c, dx, dy, dc):
-    (far, near), size = _places(x, y, c), jnp.maximum(at.h, 1.0)
-    (nx, cosh_x), (ny, cosh_y), (e, long) = radii(x, c), radii(y, c), axis(x, c, far)
-    per_x, per_y, per_size = (inverse(a) for a in (cosh_x, cosh_y, size))
-    u, dw = per_size * at.w, dy - at.share * dx
-    ex, wx, ew, ww = (tangent_dot(a, da) for da in (dx, dw) for a in (e, u))
-    slope = at.lag * (long * per_size) * per_y  # lag is as small as long is large
-
-    # of 2 h^2 = x_0 y_0 - <x, y> - 1/c
-    change = cosh_x * per_y * ww - at.lag * per_y * wx - slope * (ew - at.lag * per_x * ex)
-    change -= dc * (at.lift * per_x) * (at.lift * per_y * per_size) / 2
-
-    d_cosh_x = d_cosh_along(long, ex, nx, per_x, c, dc)
-    lag = c * per_y * size * (ww + at.share * wx) + c * at.share * (long * per_y) * ew
-    lag -= c * at.share * size * slope * per_x * ex
-    by_c = ny * (ny * per_y) - at.share * (nx * (nx * per_x))
-    close = (at.lag + at.lag / (cosh_x * jnp.where(near, cosh_y, 1.0))) / c
-    lag += dc * jnp.where(near, close, by_c) / 2
-
-    nx, ny = (jnp.where(far, n, lax.rsqrt(c)) for n in (nx, ny))
-    per_ny, along = inverse(ny), ew + at.share * ex
-    wy, fallen = size * per_ny * (ww + at.share * wx), at.fall * per_ny
-    fall = wy - size * inverse(nx) * wx - fallen * along
-    d_ny = (1 - fallen) * along + wy
-    rise = (d_ny + dc * ny / (2 * c)) * per_y - (ex + dc * nx / (2 * c)) * per_x
-    sinh = hypotenuse(jnp.sqrt(c) * at.sinh) * rise - dc * at.sinh / (2 * c)
-    h = change * _slope_of_h(at.h, size, c)
-    return Motion(far, e, long, dw, ex, ew, wx, size, change, d_cosh_x, lag, h, sinh, fall)
-
-
-@_offset.defjvp
-def _offset_jvp(primals, tangents):
-    """Where both points are far the share changes so that w stays orthogonal to x."""
-    (x, _, c), at = primals, _offset(*primals)
-    m, (nx, cosh_x) = _motion(at, *primals, *tangents), radii(x, c)
-    per_n = inverse(jnp.where(m.far, nx, 1.0))
-    turn = m.size * per_n * m.wx
-    share = jnp.where(m.far, (m.ew + turn) * per_n, 0.0)
-    dw = m.dw - tangent_scale(jnp.where(m.far, m.ew, 0.0), m.e)
-    rest = tangent_dot(m.e, dw)  # of the rounding of e
-    dw = dw - tangent_scale(jnp.where(m.far, rest + turn, 0.0), m.e)
-    dw = cpu_once(dw)  # rounded in two ways, its cotangent's part along x would not cancel
-    lag = m.fall * (cosh_x * per_n) + at.fall * (m.cosh_x * per_n)
-    lag = lag - m.sinh * per_n - at.lag * per_n * m.ex
-    lift = (m.lag + (at.share - 1) * m.cosh_x - tangents[2] * at.lift) / c
-    by = Offset(share, dw, jnp.where(m.far, lag, m.lag), m.h, lift, m.sinh, m.fall)
-    return at, by
-
-
-@jax.custom_jvp
-def turned(x, y, c):
-    """sinh(sqrt(c) (r_y - r_x)) / sqrt(c) and y / |y| - x / |x|."""
-    pair = polar(x, y, c)
-    inverse = 1 / jnp.where(pair.ny == 0, 1.0, pair.ny)
-    return pair.sinh(c), inverse * pair.across - pair.versine * pair.u
-
-
-@turned.defjvp
-def _turned_jvp(primals, tangents):
-    """Away from the origin."""
-    (x, y, c), (dx, dy, dc) = primals, tangents
-    sinh, turn = turned(x, y, c)
-    cosh = hypotenuse(jnp.sqrt(c) * sinh)
-
-    def change(p, dp):  # of sqrt(c) r and of the direction
-        n, cosh = radii(p, c)
-        n = jnp.where(jnp.sqrt(c) * n > 0.5, n, lax.rsqrt(c))
-        u = (1 / n) * p
-        dn = tangent_dot(u, dp)
-        return (dn + dc * n / (2 * c)) / cosh, (1 / n) * (dp - tangent_scale(dn, u))
-
-    (rise_x, turn_x), (rise_y, turn_y) = change(x, dx), change(y, dy)
-    return (sinh, turn), (cosh * (rise_y - rise_x) - dc * sinh / (2 * c), turn_y - turn_x)
-
-
-@jax.custom_jvp
-def log_frame(x, y, c):
-    """Components of logmap(x, y) in the frame at x: D / sinh(D) times (c = 1, D the distance)
-
-    y - <u, y> u + (sinh(r_y - r_x) - cosh(r_x) sinh(r_y) (1 - cos(angle))) u,  u = x / |x|.
-    """
-    pair = polar(x, y, c)
-    r = jnp.sqrt(c) * pair.h
-    longer = jnp.where(r == 0, 1.0, asinh(r) / jnp.where(r == 0, 1.0, r))
-    shorter = hypotenuse(r)  # D / sinh(D) is their ratio
-    weight = 2 * pair.cosh_x / jnp.where(pair.nx == 0, 1.0, pair.nx)
-    along = longer * pair.sinh(c) / shorter - longer * pair.side / shorter * (pair.side * weight)
-    return (1 / shorter) * (longer * pair.across) + along * pair.u
-
-
-@log_frame.defjvp
-def _log_frame_jvp(primals, tangents):
-    """Of D / sinh(D) (w + (<shrunk(x), w> - lag) x) in terms of the offset; where both points are far, of
-
-    D / sinh(D) (w + (sinh(r_y - r_x) - cosh(r_x) fall) u).
-    """
-    (x, y, c), (dx, _, dc) = primals, tangents
-    at, root = _offset(*primals), jnp.sqrt(c)
-    m, (nx, cosh_x), ny = _motion(at, *primals, *tangents), radii(x, c), radii(y, c)[0]
-    per_n, unit = inverse(jnp.where(m.far, nx, 1.0)), jnp.where(m.far, ny, 1.0)
-
-    (longer, shorter), (d_longer, d_shorter) = jax.jvp(
-        _log_weights, (*_chord(*primals), c), (m.change * m.size / 2, m.h, dc)
-    )
-
-    def weighted(a):  # D / sinh(D) may underflow where its product does not
-        return longer * a * shorter
-
-    def d_weighted(a):
-        return d_longer * a * shorter + longer * a * d_shorter
-
-    shrink, back = 1 / (1 + cosh_x), root * dot(m.e, at.w)
-    d_back = root * m.ew + shrink * (c * m.size * m.wx - m.cosh_x * back) + dc * back / c
-    d_along = d_weighted(back - at.lag) + weighted(d_back - m.lag)
-    d_out = d_weighted(at.sinh) + weighted(m.sinh - m.size * per_n * m.wx)
-    d_out -= (d_weighted(at.fall) + weighted(m.fall)) * cosh_x + weighted(at.fall) * m.cosh_x
-
-    moved = m.dw + jnp.where(m.far, -at.lag, back - at.lag) * dx
-    moved = (weighted(unit) * inverse(unit)) * moved
-    moved = moved - tangent_scale(jnp.where(m.far, tangent_dot(m.e, moved), 0.0), m.e)
-    moved = moved + tangent_scale(jnp.where(m.far, d_out, d_along * m.long), m.e)
-    return log_frame(*primals), moved + tangent_scale(d_weighted(unit), inverse(unit) * at.w)
-
-
-def _log_weights(square, h, c):
-    """asinh(h) / h and sqrt(1 + h^2), whose ratio is D / sinh(D) (c = 1): the first, and the inverse of the second."""
-    close = c * square < 1  # where only the square has a derivative
-    cosh = hypotenuse(jnp.where(close, 1.0, jnp.sqrt(c) * h))
-    cosh = jnp.where(close, jnp.sqrt(1 + c * jnp.where(close, square, 0.0)), cosh)
-    return asinhc_of(square, h, c), inverse(cosh)
 
 
 @jax.custom_jvp

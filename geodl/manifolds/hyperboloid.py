@@ -17,7 +17,7 @@ distances come from the polar form instead, a sum of positive terms with no canc
     sinh^2(dist/2) = sinh^2((r_x - r_y)/2) + sinh(r_x) sinh(r_y) sin^2(angle/2)        (c = 1),
 
 whose differences are formed from X_{1:} - Y_{1:}, in a way that is exact for points in line with an axis
-(``_polar``). Derivatives come from it too where points are far, else from the plain form, which is smooth at the
+(``_pairs``). Derivatives come from it too where points are far, else from the plain form, which is smooth at the
 origin and at coincident points.
 """
 
@@ -36,8 +36,9 @@ from geodl._core.checks import as_shape, check, check_dim, check_positive, primi
 from geodl._core.records import register_record
 from geodl._core.reductions import FEW, UNROLLED, safe_sqrt
 from geodl._core.special import log_sinhc, sinhc
-from geodl.manifolds import _polar, poincare
-from geodl.manifolds._polar import direction, hypotenuse, is_far, log_frame, radii
+from geodl.manifolds import _pairs, _polar, poincare
+from geodl.manifolds._pairs import log_frame
+from geodl.manifolds._polar import direction, hypotenuse, is_far, radii
 from geodl.manifolds._vectors import dot, each, of_array, tangent_dot, tangent_scale, to_array
 from geodl.manifolds.base import ModuleManifold, Winding
 
@@ -260,20 +261,20 @@ def logmap0(y: Vector, c: Curvature) -> Vector:
 @_primitive("x", "y")
 def dist(x: Vector, y: Vector, c: Curvature) -> Scalar:
     """Geodesic distance arccosh(-c <x, y>) / sqrt(c), as an asinh; gradient 0 at x = y."""
-    return _polar.dist(*_spaces(x, y), c)
+    return _pairs.dist(*_spaces(x, y), c)
 
 
 @_primitive("x", "y")
 def sqdist(x: Vector, y: Vector, c: Curvature) -> Scalar:
     """Squared distance, smooth also at x = y."""
-    return _polar.sqdist(*_spaces(x, y), c)
+    return _pairs.sqdist(*_spaces(x, y), c)
 
 
 @_primitive("x", "y")
 def geodesic(t: Scalar, x: Vector, y: Vector, c: Curvature) -> Vector:
     """(sinh((1 - t) r) x + sinh(t r) y) / sinh(r), r = sqrt(c) dist(x, y): x at time 0, y at time 1."""
     p, q = _space(x), _space(y)
-    d2 = c * _polar.sqdist(p, q, c)
+    d2 = c * _pairs.sqdist(p, q, c)
     return _point(_share(1 - t, d2) * p + _share(t, d2) * q, c)
 
 
@@ -319,64 +320,13 @@ def transport(x: Vector, y: Vector, v: Vector, c: Curvature) -> Vector:
     Computed as a rotation of frame components, whose vectors are not exp(r) long.
     """
     p, q = _space(x), _space(y)
-    return _from_frame(q, _rotate(p, q, _polar.to_frame(p, _space(v), c), c), c)
+    return _from_frame(q, _pairs.rotate(p, q, _polar.to_frame(p, _space(v), c), c), c)
 
 
 @_primitive("x", "y")
 def transport_frame(x: Vector, y: Vector, a: Space, c: Curvature) -> Space:
     """Parallel transport in components of the orthonormal frames at x and y, which far out are not exp(r) long."""
-    return to_array(_rotate(_space(x), _space(y), of_array(a), c))
-
-
-def _smooth_rotation(x, y, a, c):
-    """By the wedge of p and q unless both are far."""
-    root = jnp.sqrt(c)
-    (nx, cosh_x), (ny, cosh_y) = radii(x, c), radii(y, c)
-    far = is_far(root * nx) & is_far(root * ny)
-    half_x, half_y = jnp.sqrt((1 + cosh_x) / 2), jnp.sqrt((1 + cosh_y) / 2)  # cosh(r / 2)
-    p, q = (root / (2 * half_x)) * x, (root / (2 * half_y)) * y
-    plain = half_x * half_y - dot(p, q)
-
-    sinh, turn = _polar.turned(x, y, c)
-    versine = dot(turn, turn) / 2
-    u = _polar.inverse(jnp.where(far, nx, lax.rsqrt(c))) * x
-    product = (root * nx) * _polar.inverse(2 * half_x) * (root * ny * _polar.inverse(2 * half_y))
-    cosh = jnp.sqrt((1 + hypotenuse(root * sinh)) / 2)
-    polar = (product * _polar.inverse(cosh + product * versine)) * (turn + versine * u)
-
-    q = each(jnp.where, far, polar, (1 / jnp.where(far, 1.0, plain)) * q)
-    p = each(jnp.where, far, u, p)
-    tangent2 = dot(p, p) * dot(q, q) - jnp.where(far, 0.0, jnp.square(dot(p, q)))
-
-    def turned(a):
-        return dot(q, a) * p - dot(p, a) * q
-
-    first = turned(a)
-    return a + (2 / (1 + tangent2)) * (first + turned(first))
-
-
-@_polar.by_smooth(_smooth_rotation)
-def _rotate(x, y, a, c):
-    """The frame at x, transported to y, in the frame there: a turn by the defect of the triangle (origin, x, y).
-
-    With p and q the points half way from the origin to x and to y (c = 1), the tangent of half its angle is
-    |p ^ q| / (sqrt(1 + |p|^2) sqrt(1 + |q|^2) - <p, q>): the length of t below, which is orthogonal to u.
-    """
-    pair, root = _polar.polar(x, y, c), jnp.sqrt(c)
-    sinh_x, sinh_y = (
-        root * n / jnp.sqrt(2 + 2 * cosh)
-        for n, cosh in ((pair.nx, pair.cosh_x), (pair.ny, pair.cosh_y))
-    )
-    product = sinh_x * sinh_y
-    u, bent = pair.u, hypotenuse(root * pair.rise) + product * pair.versine
-    length = product / bent / jnp.where(pair.ny == 0, 1.0, pair.ny)
-    # t = s / w, so that no square overflows; what rounding has left of u in it would stretch
-    w, least = 1 / jnp.maximum(length, 1.0), jnp.minimum(length, 1.0)
-    s = least * pair.across - (least * dot(pair.across, u)) * u
-    ss, ua, sa = dot(s, s), dot(u, a), dot(s, a)
-    square = w * w + ss
-    k = 2 / jnp.where(square == 0, 1.0, square)
-    return a + (k * (w * sa - ua * ss)) * u - (k * (w * ua + sa)) * s
+    return to_array(_pairs.rotate(_space(x), _space(y), of_array(a), c))
 
 
 @_primitive("y", "v")

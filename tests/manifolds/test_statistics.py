@@ -19,7 +19,7 @@ from geodl.manifolds import (
     statistics,
 )
 from tests import _geomstats as geomstats
-from tests.manifolds.spaces import EVERY_SPACE, NEWER, SPACES, assert_close, components, reach
+from tests.manifolds.spaces import EVERY_SPACE, NEWER, assert_close, components, reach
 
 
 NAMES = ("ball", "hyperboloid", "sphere", "so3", "product", "foreign", *NEWER)
@@ -149,10 +149,6 @@ def test_bad_sets_are_named():
         statistics.frechet_mean(ball, points, jnp.ones(4))
     with pytest.raises(ValueError, match=r"times are one for each point, \(3,\), got \(2,\)"):
         statistics.geodesic_regression(ball, jnp.zeros(2), points)
-    with pytest.raises(ValueError, match="the time must be at least 0, got -1"):
-        statistics.brownian_motion(jax.random.key(0), ball, points, -1.0, 2)
-    with pytest.raises(ValueError, match="length of a step must be at least 0, got -1"):
-        statistics.random_walk(jax.random.key(0), ball, points, 2, -1.0)
     with pytest.raises(ValueError, match="k = 4"):
         statistics.kmeans(jax.random.key(0), ball, points, 4)
     assert np.isnan(mean(ball, points, jnp.array([1.0, -1.0, 1.0])).point).all()
@@ -282,35 +278,3 @@ def test_clusters():
     np.testing.assert_array_equal(found.labels.reshape(40, 3), jnp.broadcast_to(nearest, (40, 3)))
     exact = mean(space, points.reshape(40, 3, 3).swapaxes(0, 1)).point
     assert jnp.max(space.dist(found.centers[nearest], exact)) < 1e-4
-
-
-@pytest.mark.slow
-def test_brownian_motion_has_the_heat_kernels_moments():
-    """E<x, x_t> = e^(-d t / 2) on S^d and E cosh r_t = e^(d t / 2) on H^d: eigenfunctions of the Laplacian."""
-    time, steps, n = 0.5, 100, 20_000
-
-    @partial(jax.jit, static_argnums=0)
-    def ends(space, key):
-        x = space.origin()
-        start = jnp.broadcast_to(x, (n, *x.shape))
-        path = statistics.brownian_motion(key, space, start, time, steps)
-        return path[-1]
-
-    on_sphere = ends(Sphere(2), jax.random.key(0))[:, 0]
-    on_sheet = ends(Hyperboloid(2), jax.random.key(1))[:, 0]
-    for values, expected in ((on_sphere, np.exp(-time)), (on_sheet, np.exp(time))):
-        error = 4 * np.std(values) / n**0.5 + 2 * time / steps
-        assert abs(np.mean(values) - expected) < error
-
-
-def test_walks_step_by_one_length():
-    space = SPACES["product"]
-    start = jax.tree.map(lambda p: jnp.stack([p, p]), space.origin())
-    lengths = jnp.array([0.1, 0.3])
-    path = jax.jit(statistics.random_walk, static_argnums=(1, 3))(
-        jax.random.key(0), space, start, 5, lengths
-    )
-    here, there = (jax.tree.map(lambda p, s=s: p[s], path) for s in (slice(5), slice(1, 6)))
-    np.testing.assert_allclose(
-        space.dist(here, there), jnp.broadcast_to(lengths, (5, 2)), atol=2e-6
-    )
