@@ -221,17 +221,17 @@ def logdetexp(x: Vector, v: Vector) -> Scalar:
 @_primitive("x", "y", "v")
 def transport(x: Vector, y: Vector, v: Vector) -> Vector:
     """Parallel transport v - <y, v> / (1 + <x, y>) (x + y) along the shortest great arc."""
-    p, v = of_array(x), of_array(v)
+    p, a = of_array(x), of_array(v)
     _, u, _, k, s = _meet(p, of_array(y))
     n = s * u
-    return to_array(v - dot(u, v) * p - (k * dot(n, v)) * n)
+    return to_array(a - dot(u, a) * p - (k * dot(n, a)) * n)
 
 
 @_primitive("x", "v")
 def project_tangent(x: Vector, v: Vector) -> Vector:
     """Orthogonal projection v - <x, v> x."""
-    p, v = of_array(x), of_array(v)
-    return to_array(v - dot(p, v) * p)
+    p, a = of_array(x), of_array(v)
+    return to_array(a - dot(p, a) * p)
 
 
 @_primitive("x", "g")
@@ -349,9 +349,9 @@ def from_stereographic(p: Coordinates) -> Vector:
     Homogeneous in (1, p), which are divided by what keeps |p|^2 from overflow.
     """
     one = 1 / jnp.maximum(binade(p), 1.0)
-    p = one * of_array(p, 0, FEW - 1)
-    a, q = one * one, dot(p, p)
-    return to_array((1 / (a + q)) * join(a - q, (2 * one) * p))
+    scaled = one * of_array(p, 0, FEW - 1)
+    a, q = one * one, dot(scaled, scaled)
+    return to_array((1 / (a + q)) * join(a - q, (2 * one) * scaled))
 
 
 def log_area(dim: int) -> float:
