@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from geodl._core import display, distrax
-from geodl._core.platform import cpu_barrier
+from geodl._core.platform import cpu_once
 from geodl.bijectors import ActNorm, InvertibleConv, PartialChannels, Transformer, plu_of_rotation
 from geodl.generators import Generator, from_bijector
 from geodl.manifolds import Euclidean
@@ -68,7 +68,7 @@ class _Normal(distrax.Distribution):
 
     def _sample_n(self, key, n):
         z = self._scale * jax.random.normal(key, (n, *self._shape), self._scale.dtype)
-        return cpu_barrier(z)  # or XLA draws again for each use of a part
+        return cpu_once(z)  # or XLA draws again for each use of a part
 
     def log_prob(self, value):
         dims, axes = math.prod(self._shape), tuple(range(-len(self._shape), 0))
