@@ -76,10 +76,11 @@ def polar(x, y, c):
     v = y - share * x
     along = cpu_barrier(dot(u, v))
     across = v - along * u
-    fits = ny < largest_square(ny.dtype) ** 0.5
-    before, after = jnp.where(fits, 1.0, inverse_root), jnp.where(fits, inverse_root, 1.0)
-    long = before * _again(2, across, x, y, u, share, along)
-    length = jnp.sqrt(dot(long, long)) * after  # over sqrt(|y|)
+    long, longer = (_again(n, across, x, y, u, share, along) for n in (2, 4))
+    slant, square = inverse_root * longer, dot(long, long)
+    fits = square < largest_square(square.dtype)
+    length = jnp.sqrt(jnp.where(fits, square, dot(slant, slant)))
+    length = length * jnp.where(fits, inverse_root, 1.0)  # over sqrt(|y|)
     cos = jnp.where(
         ny == 0, 1.0, (along + share * nx) * inverse_y
     )  # of any direction that 0 may have
@@ -425,7 +426,9 @@ def rotate(x, y, a, c):
     # t = s / w, so that no square overflows; what rounding has left of u in it would stretch
     w, least = 1 / jnp.maximum(length, 1.0), jnp.minimum(length, 1.0)
     s = least * pair.across - (least * dot(pair.across, u)) * u
-    ss, ua, sa = dot(s, s), dot(u, a), dot(s, a)
+    ss, ua, sa, su = dot(s, s), dot(u, a), dot(s, a), dot(s, u)
+    ss, sa = ss - su * su, sa - su * ua
     square = w * w + ss
     k = 2 / jnp.where(square == 0, 1.0, square)
-    return a + (k * (w * sa - ua * ss)) * u - (k * (w * ua + sa)) * s
+    back = k * (w * ua + sa)
+    return a + (k * (w * sa - ua * ss) + back * su) * u - back * s
