@@ -188,12 +188,13 @@ def _slopes(x, y, c):
     """
     pair = polar(x, y, c)
     size, sinh = jnp.maximum(pair.h, 1.0), pair.sinh(c)
-    inverse = 1 / size
-    back, out = pair.fall - sinh / pair.cosh_x, sinh / pair.cosh_y
-    there = pair.cos * out - pair.nx * pair.versine
-    from_x = (inverse * back) * pair.u - inverse * pair.across
-    from_y = inverse * (there * pair.u + (pair.cosh_x / pair.cosh_y) * pair.across)
-    from_c = -pair.lift / pair.cosh_x * (pair.lift / pair.cosh_y * inverse) / 2
+    per_x, per_y, per_size = (inverse(a) for a in (pair.cosh_x, pair.cosh_y, size))
+    back, out = pair.fall - sinh * per_x, sinh * per_y
+    # |x| versine, which may be less than any float
+    there = pair.cos * out - pair.nx * inverse(jnp.where(pair.ny == 0, 1.0, pair.ny)) * pair.fall
+    from_x = (per_size * back) * pair.u - per_size * pair.across
+    from_y = per_size * (there * pair.u + (pair.cosh_x * per_y) * pair.across)
+    from_c = -pair.lift * per_x * (pair.lift * per_y * per_size) / 2
     return pair.h, size, from_x, from_y, from_c
 
 
@@ -392,7 +393,7 @@ def _smooth_rotation(x, y, a, c):
 
     sinh, turn = turned(x, y, c)
     versine = dot(turn, turn) / 2
-    u = inverse(jnp.where(far, nx, lax.rsqrt(c))) * x
+    u = each(jnp.where, far, direction(x, nx), root * x)
     product = (root * nx) * inverse(2 * half_x) * (root * ny * inverse(2 * half_y))
     cosh = jnp.sqrt((1 + hypotenuse(root * sinh)) / 2)
     polar = (product * inverse(cosh + product * versine)) * (turn + versine * u)
@@ -422,7 +423,7 @@ def rotate(x, y, a, c):
     )
     product = sinh_x * sinh_y
     u, bent = pair.u, hypotenuse(root * pair.rise) + product * pair.versine
-    length = product / bent / jnp.where(pair.ny == 0, 1.0, pair.ny)
+    length = product * inverse(bent) * inverse(jnp.where(pair.ny == 0, 1.0, pair.ny))
     # t = s / w, so that no square overflows; what rounding has left of u in it would stretch
     w, least = 1 / jnp.maximum(length, 1.0), jnp.minimum(length, 1.0)
     s = least * pair.across - (least * dot(pair.across, u)) * u

@@ -69,9 +69,11 @@ def direction(x, n):
 
 @direction.defjvp
 def _direction_jvp(primals, tangents):
-    (x, n), (dx, dn) = primals, tangents
+    """n is |x|. What dx has along x is taken out of it alone: summed with others, its cotangent would not cancel."""
+    (x, n), dx = primals, cpu_barrier(tangents[0])
     u = direction(x, n)
-    return u, inverse(jnp.where(n == 0, 1.0, n)) * (dx - tangent_scale(dn, u))
+    across = dx - tangent_scale(tangent_dot(u, dx), u)
+    return u, inverse(jnp.where(n == 0, 1.0, n)) * across
 
 
 def is_far(sinh):

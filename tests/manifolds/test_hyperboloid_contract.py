@@ -343,6 +343,52 @@ def test_derivatives_where_squares_of_coordinates_overflow(r):
     close(jax.jvp(back, (-r,), (1.0,))[1], 1)
 
 
+def test_transport_by_a_quarter_far_out():
+    """float32: the turn of the frame at two far points on different axes, and the slope of their distance."""
+    for r in (20.0, 46.0, 80.0):
+        s = float(np.sinh(r))
+        x, y = jnp.asarray([s, s, 0], jnp.float32), jnp.asarray([s, 0, s], jnp.float32)
+        turned = hyperboloid.transport_frame(x, y, jnp.asarray([1, 2], jnp.float32), 1.0)
+        np.testing.assert_allclose(turned, [2, -1], atol=1e-5)
+        near_axis = jnp.asarray([0.6 * s, 0.6 * s, 0.5], jnp.float32)
+        slope = jax.grad(lambda y, x=x: hyperboloid.dist(x, y, 1.0))(near_axis)
+        np.testing.assert_allclose(slope[1] * s, -1.3819543, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["logmap_frame", "transport_frame", "sqdist"])
+@pytest.mark.quick("logmap_frame")
+def test_second_derivatives_far_out(name):
+    """float32, next to an axis: in units of the points' lengths along it they no longer depend on these."""
+
+    def value(x, y):
+        x, y = (jnp.concatenate([jnp.sqrt(1 + 0 * p[:1]), p]) for p in (x, y))
+        along = jnp.asarray([0.7, -1.3], x.dtype)
+        match name:
+            case "logmap_frame":
+                return jnp.sum(hyperboloid.logmap_frame(x, y, 1.0) * along)
+            case "transport_frame":
+                return jnp.sum(hyperboloid.transport_frame(x, y, 1 + along, 1.0) * along)
+            case "sqdist":
+                return hyperboloid.sqdist(x, y, 1.0)
+
+    def seconds(r):
+        s = float(np.sinh(r))
+        x, y = (jnp.asarray(p, jnp.float32) for p in ([s, 0], [0.6 * s, 0.5]))
+        unit = np.asarray([s, 1.0])
+        return np.stack(
+            [
+                np.asarray(outer(jax.grad(value, i), j)(x, y), float) * unit * unit[:, None]
+                for outer in (jax.jacrev, jax.jacfwd)
+                for i in (0, 1)
+                for j in (0, 1)
+            ]
+        )
+
+    near = seconds(12.0)
+    np.testing.assert_allclose(near[:4], near[4:], atol=1e-4)
+    np.testing.assert_allclose(seconds(20.0), near, atol=1e-3)
+
+
 @pytest.mark.parametrize("name", sorted(functions().keys() - {"tangent_basis"}))
 @pytest.mark.quick("expmap_frame", "logmap_frame")
 def test_derivatives_on_an_axis(name):
