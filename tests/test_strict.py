@@ -241,3 +241,9 @@ def test_jitter_neighbors_and_mixtures(strict):
     with strict():
         distributions.neighbor_distances(SPACES["sphere"], x, 2)
         distributions.fit_von_mises_fisher_mixture(key, x, 2, 2, 1)
+
+
+def test_integers_are_floats_in_strict_modes(strict):
+    x, y = np.array([0, 0, 1]), np.array([0, 1, 0])
+    assert traced(strict, Sphere(2).dist, x, y).dtype == jnp.float32
+    assert traced(strict, PoincareBall(2).expmap0, np.array([1, 2])).dtype == jnp.float32

@@ -130,7 +130,7 @@ def aligned(*arrays: AnyArray) -> tuple[AnyArray, ...]:
 def float_dtype(*arrays):
     """Common floating dtype of the arrays; integers count as the default float."""
     dtype = jnp.result_type(*arrays)
-    return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(dtype, float)
+    return dtype if jnp.issubdtype(dtype, jnp.inexact) else jnp.result_type(float)
 
 
 def as_float(x: Any) -> Array:
