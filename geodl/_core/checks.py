@@ -129,8 +129,8 @@ def aligned(*arrays: AnyArray) -> tuple[AnyArray, ...]:
 
 def float_dtype(*arrays):
     """Common floating dtype of the arrays; integers count as the default float."""
-    dtype = jnp.result_type(*arrays)
-    return dtype if jnp.issubdtype(dtype, jnp.inexact) else jnp.result_type(float)
+    floats = [a for a in arrays if jnp.issubdtype(jnp.result_type(a), jnp.inexact)]
+    return jnp.result_type(*(floats or [float]))
 
 
 def as_float(x: Any) -> Array:
