@@ -27,7 +27,7 @@ from geodl.manifolds._polar import (
     log_asinh,
     radii,
 )
-from geodl.manifolds._vectors import Vectors, dot, each, tangent_dot, tangent_scale
+from geodl.manifolds._vectors import Vectors, dot, dots, each, tangent_dot, tangent_scale
 
 
 class Pair(NamedTuple):
@@ -427,7 +427,7 @@ def rotate(x, y, a, c):
     # t = s / w, so that no square overflows; what rounding has left of u in it would stretch
     w, least = 1 / jnp.maximum(length, 1.0), jnp.minimum(length, 1.0)
     s = least * pair.across - (least * dot(pair.across, u)) * u
-    ss, ua, sa, su = dot(s, s), dot(u, a), dot(s, a), dot(s, u)
+    ss, ua, sa, su = dots((s, s), (u, a), (s, a), (s, u))
     ss, sa = ss - su * su, sa - su * ua
     square = w * w + ss
     k = 2 / jnp.where(square == 0, 1.0, square)

@@ -125,6 +125,14 @@ def dot(v: Vectors, w: Vectors) -> Array:
     return cpu_once(reductions.total(products))
 
 
+def dots(*pairs: tuple[Vectors, Vectors]) -> tuple[Array, ...]:
+    """:func:`dot` of several pairs, in one pass over long vectors of one shape."""
+    shapes = {v.parts.shape for pair in pairs for v in pair if not isinstance(v.parts, tuple)}
+    if len(shapes) != 1:
+        return tuple(dot(*pair) for pair in pairs)
+    return cpu_once(reductions.dots(*((v.parts, w.parts) for v, w in pairs)))
+
+
 def tangent_dot(v: Vectors, w: Vectors) -> Array:
     """``dot`` for tangents in a hand-written derivative rule."""
     if isinstance(v.parts, tuple):
