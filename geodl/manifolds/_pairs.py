@@ -77,9 +77,10 @@ def polar(x, y, c):
     along = cpu_barrier(dot(u, v))
     across = v - along * u
     long, longer = (_again(n, across, x, y, u, share, along) for n in (2, 4))
-    slant, square = inverse_root * longer, dot(long, long)
+    slant = inverse_root * longer
+    square, slanted = dots((long, long), (slant, slant))
     fits = square < largest_square(square.dtype)
-    length = jnp.sqrt(jnp.where(fits, square, dot(slant, slant)))
+    length = jnp.sqrt(jnp.where(fits, square, slanted))
     length = length * jnp.where(fits, inverse_root, 1.0)  # over sqrt(|y|)
     cos = jnp.where(
         ny == 0, 1.0, (along + share * nx) * inverse_y
