@@ -12,7 +12,7 @@ import pytest
 
 from geodl import bijectors, distributions, explain, flows, nn, train, vae
 from geodl import counterfactual as cf
-from geodl.manifolds import Euclidean, PoincareBall, Sphere
+from geodl.manifolds import Euclidean, PoincareBall, Sphere, Stereographic
 from geodl.nn import mlp
 from tests.manifolds.spaces import INFINITE, NEWER, SPACES, evaluate, random_setting
 
@@ -247,3 +247,15 @@ def test_integers_are_floats_in_strict_modes(strict):
     x, y = np.array([0, 0, 1]), np.array([0, 1, 0])
     assert traced(strict, Sphere(2).dist, x, y).dtype == jnp.float32
     assert traced(strict, PoincareBall(2).expmap0, np.array([1, 2])).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("space", [PoincareBall(2), Stereographic(2, -0.5), Sphere(2)], ids=repr)
+def test_gradients_through_a_loop_promote_nothing(space, strict):
+    """They are traced after the formula itself was, outside of what it allows."""
+    origin = np.asarray(space.origin())
+    x, a = np.broadcast_to(origin, (5, *origin.shape)), np.full((5, 2), 0.1, np.float32)
+
+    def end(a):
+        return jax.lax.scan(lambda x, _: (space.expmap_frame(x, a), None), x, None, 2)[0].sum()
+
+    assert traced(strict, jax.grad(end), a).shape == a.shape

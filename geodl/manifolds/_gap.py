@@ -14,10 +14,13 @@ number and what its rounding left, in place of 1,
 the first difference is exact near the edge, and only small terms round.
 """
 
+import operator
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from geodl._core.checks import aligned
 from geodl._core.platform import cpu_barrier
 from geodl._core.reductions import (
     UNROLLED,
@@ -51,7 +54,7 @@ def exact_squares(x: Array, grid: Array) -> tuple[Array, Array, Array]:
     """
     bits = jnp.finfo(x.dtype).nmant + 1  # 24 or 53
     finer = 2.0 ** _cross_bits(bits)
-    scaled = x * grid[..., None]
+    scaled = operator.mul(*aligned(x, grid[..., None]))
     head = jnp.round(scaled)
     tail = scaled - head
     middle = jnp.round(tail * (2 * finer))

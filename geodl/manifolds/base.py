@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from geodl._core.checks import as_shape, check_dim, float_dtype, is_shape
+from geodl._core.checks import as_floats, as_shape, check_dim, float_dtype, is_shape
 from geodl._core.reductions import safe_norm
 
 
@@ -252,7 +252,10 @@ class Manifold(ABC):
     def log_volume_element(self, x: Point) -> Array:
         """log sqrt|det G| (...) of the metric in the coordinates of a chart; 0 on an embedded space."""
         if self.embedded:
-            return jnp.zeros(self.batch_shape(x), jnp.result_type(*jax.tree.leaves(x)))
+            shapes = jax.tree.leaves(self.event_shape, is_leaf=is_shape)
+            parts = zip(jax.tree.leaves(as_floats(x)), shapes, strict=True)
+            zeros = [jnp.sum(0 * p, tuple(range(-len(s), 0))) for p, s in parts]  # NaN of NaN
+            return functools.reduce(jnp.add, zeros)
         raise self._does_not_say("the volume element of its chart", "log_volume_element")
 
     def frame_divergence(self, x: Point, a: ArrayLike) -> Array:

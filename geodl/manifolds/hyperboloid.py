@@ -34,7 +34,7 @@ from jaxtyping import Float
 
 from geodl._core.checks import as_shape, check, check_dim, check_positive, primitive
 from geodl._core.records import register_record
-from geodl._core.reductions import FEW, UNROLLED, safe_sqrt
+from geodl._core.reductions import FEW, UNROLLED, safe_sqrt, zero_of
 from geodl._core.special import log_sinhc, sinhc
 from geodl.manifolds import _pairs, _polar, poincare
 from geodl.manifolds._pairs import log_frame
@@ -375,8 +375,8 @@ def to_frame(x: Vector, v: Vector, c: Curvature) -> Space:
 @_primitive("x")
 def logdetexp_frame(x: Vector, a: Space, c: Curvature) -> Scalar:
     """logdetexp at the tangent vector with frame components a, the same at every x."""
-    b = of_array(a + 0 * x[..., 1:])
-    return (x.shape[-1] - 2) * log_sinhc(c * dot(b, b))
+    b = of_array(a)
+    return (x.shape[-1] - 2) * log_sinhc(c * dot(b, b) + zero_of(x))
 
 
 @_primitive("x")

@@ -39,6 +39,7 @@ from geodl._core.reductions import (
     safe_norm,
     safe_sqrt,
     scale,
+    zero_of,
 )
 from geodl._core.special import asinhc, log_sinhc, tanhc
 from geodl.manifolds._gap import (
@@ -380,8 +381,7 @@ def to_frame(x: Vector, v: Vector, c: Curvature) -> Vector:
 @_primitive("x", "a")
 def logdetexp_frame(x: Vector, a: Vector, c: Curvature) -> Scalar:
     """logdetexp at the tangent vector with frame components a, the same at every x."""
-    a = jnp.broadcast_arrays(x, a)[1]
-    return (a.shape[-1] - 1) * log_sinhc(c * dot(a, a))
+    return (a.shape[-1] - 1) * log_sinhc(c * dot(a, a) + zero_of(x))
 
 
 @_primitive("x", "a")

@@ -34,6 +34,7 @@ from geodl._core.records import register_record
 from geodl._core.reductions import binade, dot, safe_norm, safe_sqrt, scale
 from geodl._core.special import asinc, cos_minus_one, log_sinc, sinc
 from geodl.manifolds import poincare
+from geodl.manifolds._gap import clipped
 from geodl.manifolds.base import ModuleManifold, Winding
 
 
@@ -50,8 +51,16 @@ def _validate(kappa, **arguments):
             check(~(r2 >= 1), f"{name} must lie in the open ball, -kappa |{name}|^2 < 1", r2)
 
 
-def _primitive(*arrays):
-    return primitive(*arrays, validate=_validate)
+def _primitive(*arrays, point=False):
+    """A public function; ``point`` says that the result is one."""
+    return primitive(*arrays, validate=_validate, store=_store if point else None)
+
+
+def _store(result: Array, dtype, /, kappa: Array, **_) -> Array:
+    """A point in the inputs' dtype, as on the ball: at half precision its rounding keeps it inside."""
+    if dtype.itemsize < 4:
+        result = clipped(result, jnp.maximum(-kappa, 0), 2 * float(jnp.finfo(dtype).eps))
+    return lax.convert_element_type(result, dtype)
 
 
 def _halves(kappa):
@@ -164,14 +173,14 @@ def _gyration(x, y, v, k):
 # ------------------------------------------------------------------------------------------------------
 
 
-@_primitive("x", "v")
+@_primitive("x", "v", point=True)
 def expmap(x: Vector, v: Vector, kappa: Curvature) -> Vector:
     """x ⊕ tan(sqrt(kappa) lambda_x |v| / 2) v / (sqrt(kappa) |v|), tanh for kappa < 0 (Bachmann et al. 2020)."""
     positive, k, c = _halves(kappa)
     return _where(positive, _exp(x, v, k), poincare.expmap(x, v, c))
 
 
-@_primitive("x", "a")
+@_primitive("x", "a", point=True)
 def expmap_frame(x: Vector, a: Vector, kappa: Curvature) -> Vector:
     """expmap of the tangent vector with components a in the orthonormal frame at x."""
     positive, k, c = _halves(kappa)
@@ -179,7 +188,7 @@ def expmap_frame(x: Vector, a: Vector, kappa: Curvature) -> Vector:
     return _where(positive, spherical, poincare.expmap_frame(x, a, c))
 
 
-@_primitive("v")
+@_primitive("v", point=True)
 def expmap0(v: Vector, kappa: Curvature) -> Vector:
     """exp_0(v) = tan(sqrt(kappa) |v|) v / (sqrt(kappa) |v|), tanh for kappa < 0; dist(0, expmap0(v)) = 2 |v|."""
     positive, k, c = _halves(kappa)
@@ -214,7 +223,7 @@ def sqdist(x: Vector, y: Vector, kappa: Curvature) -> Scalar:
     return jnp.where(positive, _sqdist(x, y, k), poincare.sqdist(x, y, c))
 
 
-@_primitive("x", "y")
+@_primitive("x", "y", point=True)
 def geodesic(t: Scalar, x: Vector, y: Vector, kappa: Curvature) -> Vector:
     """Point at time t of the shortest geodesic from x (time 0) to y (time 1)."""
     positive, k, c = _halves(kappa)
@@ -316,7 +325,7 @@ def tangent_basis(x: Vector, kappa: Curvature) -> Float[Array, "*batch d d"]:
 # ------------------------------------------------------------------------------------------------------
 
 
-@_primitive("x", "y")
+@_primitive("x", "y", point=True)
 def mobius_add(x: Vector, y: Vector, kappa: Curvature) -> Vector:
     """Möbius addition x ⊕ y, the translation by x, applied to y (Bachmann et al. 2020)."""
     positive, k, c = _halves(kappa)
@@ -324,7 +333,7 @@ def mobius_add(x: Vector, y: Vector, kappa: Curvature) -> Vector:
     return _where(positive, _add(x, y, one, k), poincare.mobius_add(x, y, c))
 
 
-@primitive("x")
+@primitive("x", store=_store)
 def project(x: Vector, kappa: Curvature) -> Vector:
     """The point itself where there is one, or else the nearest point of the ball's rim or of the chart's end."""
     positive, k, c = _halves(kappa)

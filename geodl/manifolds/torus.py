@@ -125,7 +125,7 @@ class Torus(ModuleManifold):
 
     def log_volume_element(self, x):
         """0: the metric is that of the angles."""
-        return norm(x, jnp.zeros(self.dim))
+        return norm(x, jnp.zeros_like(x))
 
     def frame_divergence(self, x, a):
         """0: the frame is that of the angles."""

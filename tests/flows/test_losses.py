@@ -106,6 +106,15 @@ def test_times_are_one_for_each_pair():
         assert flows.matching_loss(space, lambda t, x: 0 * x, 0.5, x, x).shape == x.shape[:-1]
 
 
+def test_points_off_the_manifold_are_refused():
+    on, off = points(Sphere(2), 4, 1), np.ones((4, 3), np.float32)
+    for x0, x1 in ((on, off), (off, on)):
+        with pytest.raises(ValueError, match="must lie on the unit sphere"):
+            flows.matching_loss(Sphere(2), lambda t, x: x, 0.5, x0, x1)
+        with pytest.raises(ValueError, match="must lie on the unit sphere"):
+            flows.conditional_path(Sphere(2), 0.5, x0, x1)
+
+
 def test_double_precision_is_switched_on(x64):
     """Points in single precision stay so, whatever the times are."""
     space = Sphere(2)

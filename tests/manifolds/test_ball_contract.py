@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from geodl.manifolds import PoincareBall, euclidean, poincare
+from geodl.manifolds import PoincareBall, euclidean, poincare, stereographic
 from geodl.manifolds._gap import exact_gap
 from tests.oracles import hyperbolic as oracle
 
@@ -263,6 +263,10 @@ def test_half_precision_points_stay_inside(half):
             assert (c * (exact**2).sum(-1)).max() < 1
             q = poincare.mobius_add(p, p, c)  # accepted by the next call, and inside again
             assert jnp.isfinite(poincare.dist(p, q, c)).all()
+        for p in (stereographic.project(x, -c), stereographic.expmap0(4 * x, -c)):
+            assert p.dtype == half
+            q = stereographic.mobius_add(p, p, -c)
+            assert jnp.isfinite(stereographic.dist(p, q, -c)).all()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ READS = {
     "project_tangent": "xv",
     "egrad_to_rgrad": "xv",
     "logdetexp": "xv",
-    "logdetexp_frame": "xv",
+    "logdetexp_frame": "x",
     "to_frame": "xv",
     "from_frame": "xv",
     "expmap_frame": "xv",
@@ -49,7 +49,7 @@ READS = {
 
 def all_functions(space):
     return functions(space) | {
-        "logdetexp_frame": lambda m, x, y, u, v: m.logdetexp_frame(x, m.to_frame(x, v))
+        "logdetexp_frame": lambda m, x, y, u, v: m.logdetexp_frame(x, np.ones(m.dim, np.float32))
     }
 
 

@@ -18,7 +18,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from geodl._core import distrax
-from geodl._core.checks import as_float, is_concrete
+from geodl._core.checks import as_float, check_points, is_concrete
 from geodl.flows.continuous.field import VectorField
 from geodl.flows.continuous.solvers import RK4, Stats, Tsit5
 from geodl.flows.continuous.time import in_warped_time, warp_time
@@ -143,6 +143,7 @@ class ContinuousFlow(distrax.Distribution):
 
     def path(self, x: Point, times: ArrayLike) -> Point:
         """Points (n, ..., *event_shape) at ``times`` (n,) of the paths through x (..., *event_shape) at the first."""
+        check_points("path", self.manifold, x)
         times = jnp.asarray(times)
 
         def leg(x, ends):

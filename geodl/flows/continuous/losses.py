@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from geodl._core import distrax
-from geodl._core.checks import aligned, float_dtype
+from geodl._core.checks import aligned, check_points, float_dtype
 from geodl._core.platform import cpu_once
 from geodl.flows.continuous import divergence
 from geodl.flows.continuous.flow import ContinuousFlow
@@ -40,9 +40,11 @@ def conditional_path(
         x_t (..., *event_shape), and the tangent vector there.
 
     Raises:
-        ValueError: The times are neither one number nor one for each pair.
+        ValueError: The times are neither one number nor one for each pair; points off the manifold.
     """
     t = _times(manifold, t, x0, x1)
+    check_points("flow matching: x0", manifold, x0)
+    check_points("flow matching: x1", manifold, x1)
     return jax.jvp(lambda t: manifold.geodesic(t, x0, x1), (t,), (jnp.ones_like(t),))
 
 
@@ -69,7 +71,7 @@ def matching_loss(
         Squared errors (...).
 
     Raises:
-        ValueError: The times are neither one number nor one for each pair.
+        ValueError: The times are neither one number nor one for each pair; points off the manifold.
 
     Reference:
         Lipman et al. (2023); Chen & Lipman (2024).
