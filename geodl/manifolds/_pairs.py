@@ -35,6 +35,7 @@ class Pair(NamedTuple):
 
     nx: Array  # |x|
     ny: Array
+    inverse_y: Array  # 1 / |y|, 1 at 0
     cosh_x: Array
     cosh_y: Array
     u: Vectors  # x / |x|
@@ -93,7 +94,9 @@ def polar(x, y, c):
     side = root_x * bend
     h = _length(rise, side)
     versine, lift = fall * inverse_y, growth * ((nx + ny) / (cosh_x + cosh_y))
-    return Pair(nx, ny, cosh_x, cosh_y, u, across, cos, versine, fall, side, rise, lift, h)
+    return Pair(
+        nx, ny, inverse_y, cosh_x, cosh_y, u, across, cos, versine, fall, side, rise, lift, h
+    )
 
 
 def _again(part, across, x, y, u, share, along):
@@ -192,7 +195,7 @@ def _slopes(x, y, c):
     per_x, per_y, per_size = (inverse(a) for a in (pair.cosh_x, pair.cosh_y, size))
     back, out = pair.fall - sinh * per_x, sinh * per_y
     # |x| versine, which may be less than any float
-    there = pair.cos * out - pair.nx * inverse(jnp.where(pair.ny == 0, 1.0, pair.ny)) * pair.fall
+    there = pair.cos * out - pair.nx * pair.inverse_y * pair.fall
     from_x = (per_size * back) * pair.u - per_size * pair.across
     from_y = per_size * (there * pair.u + (pair.cosh_x * per_y) * pair.across)
     from_c = -pair.lift * per_x * (pair.lift * per_y * per_size) / 2
@@ -304,8 +307,7 @@ def _offset_jvp(primals, tangents):
 def turned(x, y, c):
     """sinh(sqrt(c) (r_y - r_x)) / sqrt(c) and y / |y| - x / |x|."""
     pair = polar(x, y, c)
-    inverse = 1 / jnp.where(pair.ny == 0, 1.0, pair.ny)
-    return pair.sinh(c), inverse * pair.across - pair.versine * pair.u
+    return pair.sinh(c), pair.inverse_y * pair.across - pair.versine * pair.u
 
 
 @turned.defjvp
@@ -424,7 +426,7 @@ def rotate(x, y, a, c):
     )
     product = sinh_x * sinh_y
     u, bent = pair.u, hypotenuse(root * pair.rise) + product * pair.versine
-    length = product * inverse(bent) * inverse(jnp.where(pair.ny == 0, 1.0, pair.ny))
+    length = product * inverse(bent) * pair.inverse_y
     # t = s / w, so that no square overflows; what rounding has left of u in it would stretch
     w, least = 1 / jnp.maximum(length, 1.0), jnp.minimum(length, 1.0)
     s = least * pair.across - (least * dot(pair.across, u)) * u
