@@ -47,21 +47,29 @@ def check_points(name: str, manifold, points) -> None:
 def check_positive(name: str, value) -> None:
     """Raise where a concrete number is not a finite positive one."""
     if is_concrete(value):
-        value = np.asarray(value)
+        value = _numbers(name, value)
         check((value > 0) & (value < np.inf), f"{name} must be positive", value)
 
 
-def check_dim(name: str, dim) -> None:
-    """Raise where a dimension is not a positive integer: ``check_dim("PoincareBall", dim)``."""
-    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < 1:
-        raise ValueError(f"{name}: dim must be a positive integer, got {dim!r}")
+def check_integer(name: str, value, least: int = 1) -> None:
+    """Raise where a size is not an integer of at least so much: ``check_integer("PoincareBall: dim", dim)``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        wanted = "a positive integer" if least == 1 else f"an integer of at least {least}"
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
 
 def check_nonnegative(name: str, value) -> None:
     """Raise where a concrete number is not a finite one >= 0."""
     if is_concrete(value):
-        value = np.asarray(value)
+        value = _numbers(name, value)
         check((value >= 0) & (value < np.inf), f"{name} must be at least 0", value)
+
+
+def _numbers(name, value):
+    value = np.asarray(value)
+    if not jnp.issubdtype(value.dtype, np.number):
+        raise ValueError(f"{name} must be a number, got {value}")
+    return value
 
 
 def primitive(

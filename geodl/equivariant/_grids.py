@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from geodl._core.checks import check_dim
+from geodl._core.checks import check_integer
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def gauss_legendre(degrees: int, rings: int | None = None) -> Grid:
     Raises:
         ValueError: Fewer rings than degrees.
     """
-    check_dim("gauss_legendre: degrees", degrees)
+    check_integer("gauss_legendre: degrees", degrees)
     rings = degrees if rings is None else rings
     if rings < degrees:
         raise ValueError(f"gauss_legendre: {degrees} degrees need as many rings, got {rings}")
@@ -62,7 +62,7 @@ def driscoll_healy(degrees: int) -> Grid:
     Returns:
         The grid, exact for degrees below L.
     """
-    check_dim("driscoll_healy: degrees", degrees)
+    check_integer("driscoll_healy: degrees", degrees)
     b = degrees
     betas = (2 * np.arange(2 * b) + 1) * np.pi / (4 * b)
     odd = 2 * np.arange(b) + 1
@@ -111,7 +111,7 @@ def healpix_centers(
 
 def healpix_rings(nside):
     """Colatitude, first longitude and number of the pixels of each ring."""
-    check_dim("healpix: nside", nside)
+    check_integer("healpix: nside", nside)
     i = np.arange(1, 4 * nside)
     north = np.minimum(i, 4 * nside - i)  # a ring's number from its own pole
     cap = north < nside

@@ -11,7 +11,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
-from geodl._core.checks import check_dim
+from geodl._core.checks import check_integer
 from geodl._core.records import register_record
 from geodl._core.reductions import dot, safe_norm
 from geodl.equivariant import _wigner
@@ -144,7 +144,7 @@ def rotator(degrees: int, dtype: DTypeLike | None = None) -> Rotator:
     Reference:
         Pinchon & Hoggan, *Rotation matrices for real spherical harmonics* (2007).
     """
-    check_dim("rotator: degrees", degrees)
+    check_integer("rotator: degrees", degrees)
     table = _wigner.tabulated(degrees, degrees - 1, [np.pi / 2])
     d = np.moveaxis(table[..., 0], 2, 0)  # (l, m, n)
     mirror = _wigner.sign(sum(np.ogrid[:degrees, :degrees, :degrees])) * d

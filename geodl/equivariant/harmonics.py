@@ -34,7 +34,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
-from geodl._core.checks import check_dim
+from geodl._core.checks import check_integer
 from geodl._core.records import register_record
 from geodl.equivariant import _wigner
 from geodl.equivariant._coefficients import (
@@ -159,7 +159,7 @@ def sphere_transform(
 
 
 def _grid(name, degrees, grid):
-    check_dim(f"{name}: degrees", degrees)
+    check_integer(f"{name}: degrees", degrees)
     grid = gauss_legendre(degrees) if grid is None else grid
     if grid.degrees < degrees:
         raise ValueError(f"{name}: the grid carries {grid.degrees} degrees, asked for {degrees}")
@@ -248,7 +248,7 @@ def healpix_transform(degrees: int, nside: int, dtype: DTypeLike | None = None) 
     Reference:
         Gorski et al., *HEALPix: a framework for high-resolution discretization* (2005).
     """
-    check_dim("healpix_transform: degrees", degrees)
+    check_integer("healpix_transform: degrees", degrees)
     betas, starts, counts = healpix_rings(nside)
     if degrees > 2 * nside:
         raise ValueError(

@@ -27,7 +27,7 @@ from jax import Array, lax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from geodl._core.checks import as_float, check_dim, check_nonnegative
+from geodl._core.checks import as_float, check_integer, check_nonnegative
 from geodl._core.records import as_pytree
 from geodl.infinite import duals
 from geodl.nn import Net
@@ -280,7 +280,7 @@ def dense(width: int, weight_std: float = 1.0, bias_std: float = 0.0) -> Layer:
 
 def check_size(name: str, width: int, weight_std: float, bias_std: float) -> None:
     """Raise where the width of a layer or a standard deviation is none."""
-    check_dim(f"{name}: width", width)
+    check_integer(f"{name}: width", width)
     check_nonnegative(f"{name}: weight_std", weight_std)
     check_nonnegative(f"{name}: bias_std", bias_std)
 

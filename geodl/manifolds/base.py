@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from geodl._core.checks import as_floats, as_shape, check_dim, float_dtype, is_shape
+from geodl._core.checks import as_floats, as_shape, check_integer, float_dtype, is_shape
 from geodl._core.reductions import safe_norm
 
 
@@ -322,7 +322,7 @@ class ModuleManifold(Manifold):
                 function.__doc__ = _with_sections(function, inspect.signature(function))
 
     def __post_init__(self):
-        check_dim(type(self).__name__, self.dim)
+        check_integer(f"{type(self).__name__}: dim", self.dim)
 
     @property
     def event_shape(self) -> tuple:

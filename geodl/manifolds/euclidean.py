@@ -17,7 +17,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl._core.checks import as_shape, check_dim, primitive
+from geodl._core.checks import as_shape, check_integer, primitive
 from geodl._core.records import register_record
 from geodl._core.reductions import dot, safe_norm, safe_sqrt, scale, zero_of
 from geodl.manifolds.base import ModuleManifold, Winding, check_ends_in
@@ -179,7 +179,7 @@ class _Flat(ModuleManifold):
     def __post_init__(self):
         shape = self.shape if isinstance(self.shape, tuple | list) else (self.shape,)
         for n in shape:
-            check_dim(type(self).__name__, n)
+            check_integer(f"{type(self).__name__}: dim", n)
         object.__setattr__(self, "shape", tuple(int(n) for n in shape))
 
     @property

@@ -26,7 +26,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl._core.checks import as_shape, check, check_dim, primitive
+from geodl._core.checks import as_shape, check, check_integer, primitive
 from geodl._core.records import register_record
 from geodl._core.reductions import binade, dot, safe_norm, safe_sqrt, zero_of
 from geodl._core.special import log_sinc
@@ -349,8 +349,8 @@ class Grassmann(ModuleManifold):
     embedded = True
 
     def __post_init__(self):
-        check_dim("Grassmann(n, p), p", self.p)
-        check_dim("Grassmann(n, p), n - p", self.n - self.p)
+        check_integer("Grassmann: p", self.p)
+        check_integer("Grassmann: n", self.n, self.p + 1)
 
     @property
     def dim(self):  # pyright: ignore[reportIncompatibleVariableOverride]

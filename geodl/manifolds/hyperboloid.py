@@ -32,7 +32,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
-from geodl._core.checks import as_shape, check, check_dim, check_positive, primitive
+from geodl._core.checks import as_shape, check, check_integer, check_positive, primitive
 from geodl._core.records import register_record
 from geodl._core.reductions import FEW, UNROLLED, safe_sqrt, zero_of
 from geodl._core.special import log_sinhc, sinhc
@@ -452,7 +452,7 @@ class Hyperboloid(ModuleManifold):
     embedded = True
 
     def __post_init__(self):
-        check_dim("Hyperboloid", self.dim)
+        check_integer("Hyperboloid: dim", self.dim)
         check_positive("Hyperboloid: curvature parameter c (sectional curvature is -c)", self.c)
 
     @property

@@ -26,7 +26,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl._core.checks import as_shape, check, check_dim, primitive
+from geodl._core.checks import as_shape, check, check_integer, primitive
 from geodl._core.records import register_record
 from geodl._core.reductions import dot, safe_norm, safe_sqrt, zero_of
 from geodl._core.special import log_sinc
@@ -245,7 +245,7 @@ class SO(ModuleManifold):
     embedded = True
 
     def __post_init__(self):
-        check_dim("SO(n), n - 1", self.n - 1)
+        check_integer("SO: n", self.n, 2)
 
     @property
     def dim(self):  # pyright: ignore[reportIncompatibleVariableOverride]

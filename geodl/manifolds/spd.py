@@ -26,7 +26,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl._core.checks import check, check_dim, primitive
+from geodl._core.checks import check, check_integer, primitive
 from geodl._core.records import register_record
 from geodl._core.reductions import binade, dot, safe_norm, zero_of
 from geodl._core.special import log_sinhc
@@ -294,7 +294,7 @@ class SPD(ModuleManifold):
     embedded = False
 
     def __post_init__(self):
-        check_dim("SPD(n)", self.n)
+        check_integer("SPD: n", self.n)
 
     @property
     def dim(self):  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -27,7 +27,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from geodl._core.checks import as_shape, check, check_dim, primitive
+from geodl._core.checks import as_shape, check, check_integer, primitive
 from geodl._core.records import register_record
 from geodl._core.reductions import dot, safe_norm
 from geodl.manifolds import _matrices as matrices
@@ -300,8 +300,8 @@ class Stiefel(ModuleManifold):
     p: int = field(metadata={"static": True})
 
     def __post_init__(self):
-        check_dim("Stiefel(n, p), p", self.p)
-        check_dim("Stiefel(n, p), n - p", self.n - self.p)
+        check_integer("Stiefel: p", self.p)
+        check_integer("Stiefel: n", self.n, self.p + 1)
 
     @property
     def dim(self):  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -51,6 +51,9 @@ class MLP(nnx.Module):
         rngs: The random numbers of flax.
         activation: Elementwise function, applied after every layer but the last.
         final_kernel_init, final_bias_init: Initializers of the last layer.
+
+    Raises:
+        ValueError: less than two sizes.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class MLP(nnx.Module):
         final_kernel_init: nnx.Initializer | None = None,
         final_bias_init: nnx.Initializer | None = None,
     ):
+        if len(sizes) < 2:
+            raise ValueError(f"MLP: sizes are those of the input, ..., output, got {list(sizes)}")
         self.activation = activation
         *hidden, last = itertools.pairwise(sizes)
         layers = [linear(*pair, rngs) for pair in hidden]
@@ -88,6 +93,9 @@ def mlp(
 
     Returns:
         The network as pure functions.
+
+    Raises:
+        ValueError: less than two sizes.
 
     Example:
         >>> import jax

@@ -254,5 +254,12 @@ def decoder(
 
     Returns:
         A net with ``apply(params, z, manifold)``.
+
+    Raises:
+        ValueError: less than two sizes.
     """
+    if len(sizes) < 2:
+        raise ValueError(
+            f"vae.decoder: sizes are of the first layer, ..., and of the data, got {list(sizes)}"
+        )
     return functional(lambda rngs: Decoder(first, dim, sizes, rngs, final_bias_init))

@@ -165,5 +165,5 @@ def test_what_does_not_fit_is_named():
         infinite.dense(1, -1.0)
     with pytest.raises(ValueError, match="dense: bias_std must be at least 0, got nan"):
         infinite.dense(1, 1.0, float("nan"))
-    with pytest.raises(ValueError, match="dense: width: dim must be a positive integer, got 0"):
+    with pytest.raises(ValueError, match="dense: width must be a positive integer, got 0"):
         infinite.dense(0)

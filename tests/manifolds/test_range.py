@@ -15,7 +15,10 @@ from geodl.manifolds import (
     Sphere,
     Torus,
     euclidean,
+    grassmann,
+    poincare,
     product,
+    so,
     so3,
     sphere,
     torus,
@@ -27,6 +30,7 @@ from tests.manifolds.test_arrays import plain
 PLAIN_SPHERE, PLAIN_TORUS, PLAIN_EUCLIDEAN, PLAIN_PRODUCT = map(
     plain, (sphere, torus, euclidean, product)
 )
+PLAIN_POINCARE, PLAIN_SO, PLAIN_GRASSMANN = map(plain, (poincare, so, grassmann))
 
 DTYPES = [np.float32, np.float64]
 COMPACT = {name: SPACES[name] for name in ("sphere", "so3", "torus", "euclidean")}
@@ -204,6 +208,21 @@ def test_dimensions_are_positive_integers(dim):
         with pytest.raises(ValueError, match=f"{make.__name__}: dim must be a positive integer"):
             make(dim)
         assert make(np.int64(2)).dim == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PLAIN_SO.SO("3"), "SO: n must be an integer of at least 2, got '3'"),
+        (lambda: PLAIN_SO.SO(1), "SO: n must be an integer of at least 2, got 1"),
+        (lambda: PLAIN_GRASSMANN.Grassmann(2, "1"), "Grassmann: p must be a positive integer"),
+        (lambda: PLAIN_GRASSMANN.Grassmann(2, 2), "n must be an integer of at least 3, got 2"),
+        (lambda: PLAIN_POINCARE.PoincareBall(2, "a"), "curvature parameter .* must be a number"),
+    ],
+)
+def test_what_is_no_number_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_factors_are_manifolds():

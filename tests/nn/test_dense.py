@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from geodl.nn import mlp
 
@@ -25,6 +26,12 @@ def test_initial_values_are_uniform_in_the_fan_in():
     first = NET.init(jax.random.key(0))["layers"][0]
     for values in first.values():
         assert 0.8 * 5**-0.5 < jnp.max(jnp.abs(values)) <= 5**-0.5
+
+
+@pytest.mark.parametrize("sizes", [[], [3]])
+def test_sizes_are_at_least_two(sizes):
+    with pytest.raises(ValueError, match=r"MLP: sizes are .* got \[3?\]"):
+        mlp(sizes)
 
 
 def test_an_ensemble_is_a_vmap():

@@ -194,6 +194,8 @@ def _affine():
 
 def test_bad_input_is_named():
     model = make()
+    with pytest.raises(ValueError, match=r"sizes are of the first layer, .* got \[3\]"):
+        vae.decoder(nn.Gyroplane, 2, [3])
     with pytest.raises(ValueError, match="chunk 3 and samples 10"):
         vae.iwae(model, model.init(jax.random.key(0)), DATA, jax.random.key(1), 10, chunk=3)
     for attempt in (
