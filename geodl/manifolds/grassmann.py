@@ -65,6 +65,9 @@ def _validate(**arguments):
             check(
                 ~(np.abs(trace - p) >= 0.1), f"{name} must be a projection to p dimensions", trace
             )
+    if "x" in arguments and "y" in arguments:
+        other = np.trace(arguments["y"] - arguments["x"], axis1=-2, axis2=-1)
+        check(~(np.abs(other) >= 0.5), "y must project to as many dimensions as x: more by", other)
 
 
 def _primitive(*points, static=()):

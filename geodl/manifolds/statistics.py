@@ -86,14 +86,15 @@ def frechet_mean(
 
 
 def _mean(manifold, points, weights, start, tolerance, max_steps):
-    """Of one set of points."""
+    """Of one set of points, lengths in units of its size: squares of them are floats at any scale."""
 
     def along(manifold, x, points, weights):
-        logs = manifold.logmap_frame(_row(manifold, x), points)
+        logs = manifold.logmap_frame(_row(manifold, x), points) / unit
         return jnp.sum(weights[:, None] * logs, 0), jnp.sqrt(jnp.sum(weights * dot(logs, logs)))
 
     fixed = lax.stop_gradient((manifold, points, weights))
-    space = fixed[0]
+    space, start = fixed[0], lax.stop_gradient(start)
+    unit = _size(space, start, fixed[1])
 
     def gradient(x):
         v, spread = along(space, x, *fixed[1:])
@@ -101,7 +102,7 @@ def _mean(manifold, points, weights, start, tolerance, max_steps):
 
     def step(state):
         x, v, residual, t, n = state
-        y = space.expmap_frame(x, t * v)
+        y = space.expmap_frame(x, t * unit * v)
         new, residual_of_new = gradient(y)
         # <v, v> (1 - t h) along the step, h the second derivative there
         vv = dot(v, v)
@@ -116,12 +117,11 @@ def _mean(manifold, points, weights, start, tolerance, max_steps):
     def running(state):
         return (state[2] > tolerance) & (state[4] < max_steps)
 
-    start = lax.stop_gradient(start)
     first = (start, *gradient(start), jnp.ones((), weights.dtype), jnp.zeros((), jnp.int32))
     x, _, residual, _, steps = lax.while_loop(running, step, first)
 
     def condition(a):  # 0 at the mean, in the frame of which the components are 0
-        return along(manifold, manifold.expmap_frame(x, a), points, weights)[0]
+        return unit * along(manifold, manifold.expmap_frame(x, a), points, weights)[0]
 
     def linear_solve(f, b):
         return jnp.linalg.solve(jax.jacobian(f)(b), b)
@@ -171,6 +171,8 @@ def tangent_pca(
     mean: Point | None = None,
 ) -> PrincipalDirections:
     """Principal components of the logarithms at the mean (Fletcher et al. 2004), by their weighted covariance.
+
+    Where variances are equal, their directions are any orthonormal ones, and derivatives of these are NaN.
 
     Args:
         manifold: that the points lie on.
@@ -246,18 +248,20 @@ def _regression(manifold, times, points, weights, tolerance, max_steps):
     width = jnp.where(equal, 1.0, width)  # of equal times it is the rounding of their mean
     s = jnp.where(equal, 0.0, times - middle) / width
     start = frechet_mean(manifold, points, weights).point
-    spread = jnp.sqrt(jnp.sum(weights * manifold.sqdist(_row(manifold, start), points)))
+    size = _size(manifold, start, points)  # the unit of lengths
+    logs = manifold.logmap_frame(_row(manifold, start), points) / size
+    spread = jnp.sqrt(jnp.sum(weights * dot(logs, logs)))
 
     def moved(x, v, change):
         """Another point, and v + dv transported there."""
         a, dv = change
-        y = manifold.expmap_frame(x, a)
+        y = manifold.expmap_frame(x, size * a)
         return y, manifold.transport_frame(x, y, v + dv)
 
     def residuals(x, v, change):
         x, v = moved(x, v, change)
-        on_it = manifold.expmap_frame(_row(manifold, x), s[:, None] * v)
-        return jnp.sqrt(weights)[:, None] * manifold.logmap_frame(on_it, points)
+        on_it = manifold.expmap_frame(_row(manifold, x), s[:, None] * (size * v))
+        return jnp.sqrt(weights)[:, None] * (manifold.logmap_frame(on_it, points) / size)
 
     def cost(x, v):
         return jnp.sum(jnp.square(residuals(x, v, nothing)))
@@ -278,27 +282,32 @@ def _regression(manifold, times, points, weights, tolerance, max_steps):
         new = cost(y, u)
         kept = ~(new > value * (1 + 16 * jnp.finfo(r.dtype).eps))
         damping = jnp.where(kept, damping / 10, 10 * damping)
-        size = jnp.sqrt(jnp.sum(jnp.square(change)))
+        length = jnp.sqrt(jnp.sum(jnp.square(change)))
         following, again = (y, u, new), (x, v, value)
         chosen = jax.tree.map(lambda a, b: jnp.where(kept, a, b), following, again)
         # At a perfect fit short steps change the cost by its rounding alone.
-        ended = kept | ((size <= tolerance * spread) & (damping < 1))
-        return *chosen, damping, jnp.where(ended, size, jnp.inf), count + 1
+        ended = kept | ((length <= tolerance * spread) & (damping < 1))
+        return *chosen, damping, jnp.where(ended, length, jnp.inf), count + 1
 
     def running(state):
         return (state[4] > tolerance * spread) & (state[5] < max_steps)
 
     zero = jnp.zeros(manifold.dim, weights.dtype)
     first = (start, zero, cost(start, zero), jnp.full_like(width, 1e-3), spread, jnp.int32(0))
-    x, v, _, _, size, steps = lax.while_loop(running, step, first)
-    velocity = v / width
+    x, v, _, _, length, steps = lax.while_loop(running, step, first)
+    velocity = size * v / width
     point = manifold.expmap_frame(x, -middle * velocity)
     return Geodesic(
         point,
         manifold.transport_frame(x, point, velocity) / unit,
-        size <= tolerance * spread,
+        length <= tolerance * spread,
         steps,
     )
+
+
+def _size(manifold, x, points):
+    """A power of two of the size of the logarithms at x, by which they divide without rounding."""
+    return binade(manifold.logmap_frame(_row(manifold, x), points).ravel())
 
 
 def _product(a, b):

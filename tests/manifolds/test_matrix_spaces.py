@@ -467,16 +467,20 @@ def test_the_nearest_subspace_where_it_is_not_unique(x):
         (lambda: SPD(2).dist(np.eye(2), ONES - 2 * np.eye(2)), "y must be positive definite"),
         (lambda: SPD(2).dist(np.eye(2), np.triu(ONES)), "y must be symmetric"),
         (lambda: SPD(0), "SPD"),
-        (lambda: SO(1), "SO"),
+        (lambda: SO(1), "SO: n must be an integer of at least 2, got 1"),
         (lambda: SO(2).dist(np.eye(2), -ONES), "y must be a rotation matrix"),
         (lambda: SO(2).dist(np.eye(2), np.diag([1.0, -1])), "of determinant 1, got -1"),
         (lambda: SO(3).from_frame(np.eye(3), np.ones(2)), r"shape \(..., 3\), got \(2,\)"),
-        (lambda: Grassmann(2, 2), "Grassmann"),
+        (lambda: Grassmann(2, 2), "Grassmann: n must be an integer of at least 3, got 2"),
+        (
+            lambda: grassmann.dist(np.diag([1.0, 0, 0]), np.diag([1.0, 1, 0])),
+            "as many dimensions as x: more by, got 1",
+        ),
         (
             lambda: Grassmann(2, 1).dist(np.diag([1.0, 0]), ONES),
             "y must be an orthogonal projection",
         ),
-        (lambda: Stiefel(2, 2), "Stiefel"),
+        (lambda: Stiefel(2, 2), "Stiefel: n must be an integer of at least 3, got 2"),
         (
             lambda: Stiefel(3, 1).inner(np.ones((3, 1)), np.ones((3, 1)), np.ones((3, 1))),
             "orthonormal",

@@ -203,6 +203,22 @@ def test_times_of_any_unit(unit):
     np.testing.assert_allclose(found.point, [0], atol=1e-5)
 
 
+@pytest.mark.parametrize("space", [Hyperboloid(2), Sphere(2)], ids=str)
+def test_points_as_close_as_floats_can_be(space, key):
+    """1e-30 apart, where squared distances are 0: there every space is flat."""
+    unit, a = np.float32(1e-30), jax.random.normal(key, (20, 2))
+    times = jnp.linspace(-1, 1, 20)
+    a = jnp.stack([times, 2 * times], -1) + 0.1 * a
+    points = space.expmap_frame(space.origin(), unit * a)
+    mean = statistics.frechet_mean(space, points)
+    flat = statistics.geodesic_regression(Euclidean(2), times, a)
+    line = statistics.geodesic_regression(space, times, points)
+    assert mean.converged
+    assert line.converged
+    assert_close(space.normal_coordinates(mean.point) / unit, jnp.mean(a, 0), 1e-5)
+    assert_close(line.velocity / unit, flat.velocity, 1e-4)
+
+
 @pytest.mark.slow
 def test_a_perfect_fit_has_converged():
     space = Grassmann(4, 2)
