@@ -111,7 +111,11 @@ class PlanarGroup(Group):
             z = g[..., 0, 0] + 1j * g[..., 1, 0]
             turns = np.angle(z) * self.order / (2 * np.pi)
             off = np.abs(turns - np.round(turns))
-            check(~(off > 1e-3 * self.order), f"{self}: off a rotation of it by (turns/N)", off)
+            check(
+                ~(off > min(1e-3 * self.order, 0.25)),
+                f"{self}: off a rotation of it by (turns/N)",
+                off,
+            )
 
     # --- irreducible representations --------------------------------------------------------------------------
 

@@ -188,6 +188,10 @@ def test_field_type(key, x64):
         FieldType([(so2().trivial, 1)]).transform(jnp.diag(jnp.array([1.0, -1.0])), x[:, :1])
     with pytest.raises(ValueError, match="C_4: off a rotation"):
         FieldType([(cyclic(4).trivial, 1)]).transform(so2().random(key), x[:, :1])
+    angle = np.pi / 1000  # half of what C_1000 turns by
+    between = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    with pytest.raises(ValueError, match="C_1000: off a rotation"):
+        FieldType([(cyclic(1000).trivial, 1)]).transform(between, x[:, :1])
     nan = kind.transform(g * jnp.nan, x)
     assert jnp.isnan(nan).all()
 
