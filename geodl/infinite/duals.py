@@ -18,6 +18,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from geodl._core.reductions import binade
+
 
 # Of ReLU the second expectation has a kink where the inputs coincide, sqrt(d), and there d is rounding.
 _COINCIDENT = 64
@@ -40,10 +42,16 @@ def relu(k: ArrayLike, v1: ArrayLike, v2: ArrayLike) -> tuple[Array, Array]:
     Reference:
         Cho & Saul, *Kernel methods for deep learning* (2009).
     """
-    k, v1, v2 = map(jnp.asarray, (k, v1, v2))
+    (k, v1, v2), unit = _in_units(*map(jnp.asarray, (k, v1, v2)))
     s = _relu_sine(k, v1, v2)
     a = jnp.arctan2(s, -k)
-    return (s + k * a) / (2 * np.pi), a / (2 * np.pi)
+    return unit * ((s + k * a) / (2 * np.pi)), a / (2 * np.pi)
+
+
+def _in_units(k, v1, v2):
+    """The variables divided by powers of two of their size, so that products are floats; and what k is divided by."""
+    a, b = (binade(jnp.sqrt(v)[..., None]) for v in (v1, v2))
+    return (k * (1 / a) * (1 / b), v1 / a / a, v2 / b / b), a * b
 
 
 def _relu_sine(k, v1, v2):
@@ -57,12 +65,14 @@ def _relu_sine(k, v1, v2):
 @relu.defjvp
 def _relu_jvp(primals, tangents):
     # By Price's theorem: of the arc-cosine form both are 0/0 where the inputs coincide.
-    (k, v1, v2), (dk, dv1, dv2) = primals, tangents
-    value, slope = relu(k, v1, v2)
+    dk, dv1, dv2 = tangents
+    value, slope = relu(*primals)
+    (k, v1, v2), unit = _in_units(*primals)
     s = _relu_sine(k, v1, v2)
-    growth = _ratio(dv1, v1) + _ratio(dv2, v2)
-    dvalue = slope * dk + s / (4 * np.pi) * growth
-    return (value, slope), (dvalue, _ratio(dk - k / 2 * growth, 2 * np.pi * s))
+    growth = _ratio(dv1, primals[1]) + _ratio(dv2, primals[2])
+    dvalue = slope * dk + unit * (s / (4 * np.pi)) * growth
+    dslope = _ratio(dk, unit * s) - _ratio(k / 2 * growth, s)
+    return (value, slope), (dvalue, dslope / (2 * np.pi))
 
 
 def _ratio(a, b):

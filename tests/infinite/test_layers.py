@@ -96,6 +96,18 @@ def test_coincident_opposite_and_zero_inputs(name, dtype, x64):
     assert np.isnan(infinite.kernels(net, np.full((1, 7), np.nan, dtype)).ntk).all()
 
 
+@pytest.mark.parametrize("unit", [1e-36, 1e-24, 1e24, 1e36])
+def test_relu_of_variances_of_any_size(unit):
+    """It is homogeneous; products of such variances are no floats."""
+    unit, variances = np.float32(unit), np.float32([0.3, 1, 2])
+    value, slope = duals.relu(*variances)
+    scaled = duals.relu(*(unit * variances))
+    np.testing.assert_allclose(scaled[0] / unit, value, rtol=1e-6)
+    np.testing.assert_allclose(scaled[1], slope, rtol=1e-6)
+    gradient = jax.grad(lambda a: duals.relu(*a)[0])
+    np.testing.assert_allclose(gradient(unit * variances), gradient(variances), rtol=1e-5)
+
+
 def test_the_diagonal_is_the_networks_own(x64):
     """NTK of ReLU in closed form: the variance is kept, and each layer adds as much."""
     depth = 3
