@@ -82,7 +82,7 @@ def run(config: Mnist) -> dict[Cell, dict[str, Any]]:
 
     Raises ``ValueError`` where a result that is there was measured by another protocol.
     """
-    images, source = load(config)
+    images, source = _images.load(config.data, config.download, config.validate)
     free = ("kinds", "dims", "curvatures", "results")
     run = Run("pvae-mnist", config, free, data=source)
     print(f"{source}: {len(images.train_images)} training, {len(images.test_images)} test images")
@@ -99,14 +99,6 @@ def run(config: Mnist) -> dict[Cell, dict[str, Any]]:
     found = _grid.fill(run, cells(config), score, store)
     run.finish(results_tables(found, source))
     return found
-
-
-def load(config: Mnist) -> tuple[datasets.Images, str]:
-    """The images, and the name of their source."""
-    images, source = _images.load(config.data, config.download)
-    if config.validate:
-        return _images.hold_out(images), f"{source}, held-out training images"
-    return images, source
 
 
 def pixels(images: jax.Array) -> jax.Array:

@@ -115,9 +115,7 @@ def cells(config: Digits) -> list[Cell]:
 
 def run(config: Digits) -> dict[Cell, dict[str, Any]]:
     """Train and score every cell; the table lands in the run's folder."""
-    images, found = _images.load(config.data, config.download)
-    if config.validate:
-        images, found = _images.hold_out(images), f"{found}, held-out training images"
+    images, found = _images.load(config.data, config.download, config.validate)
     run = Run("spherical", config, ("models", "rotated", "sizes", "seeds"), data=found)
     scored = _grid.fill(
         run, cells(config), partial(score, config, images), shown="rotated_accuracy"

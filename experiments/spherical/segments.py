@@ -76,9 +76,7 @@ class Cell:
 
 def run(config: Segments) -> dict[Cell, dict[str, Any]]:
     """Train and score every cell; the table lands in the run's folder."""
-    images, found = _images.load(config.data, config.download)
-    if config.validate:
-        images, found = _images.hold_out(images), f"{found}, held-out training images"
+    images, found = _images.load(config.data, config.download, config.validate)
     run = Run("spherical-segments", config, ("models", "rotated", "seeds"), data=found)
     cells = [
         Cell(model, rotated, seed)
