@@ -10,6 +10,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from scipy.spatial import ConvexHull
 
+from experiments._pictures import save
 from geodl.equivariant import TriangleMesh
 
 
@@ -61,7 +62,7 @@ def vectors_on(
         ax.set_title(title, fontsize=10)
         ax.set_aspect("equal")
         ax.autoscale_view()
-    _save(figure, path)
+    save(figure, path, ".png", ".svg", dpi=130)
 
 
 def hull(x: np.ndarray) -> TriangleMesh:
@@ -91,10 +92,4 @@ def orders(path: Path, found: Mapping[str, Sequence[Mapping[str, Any]]], radius:
     ax.minorticks_off()
     ax.grid(alpha=0.25, linewidth=0.5)
     ax.legend(frameon=False)
-    _save(figure, path)
-
-
-def _save(figure, path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".svg"):
-        figure.savefig(path.with_suffix(suffix), dpi=130)
+    save(figure, path, ".png", ".svg", dpi=130)

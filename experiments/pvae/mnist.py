@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from experiments import _devices, _grid, _images
+from experiments._pictures import from_picture, to_picture
 from experiments._run import Run
 from experiments._training import by_batches, minimize, on_minibatches
 from experiments.pvae import models, pictures
@@ -234,12 +235,12 @@ def draw(config: Mnist, cell: Cell, params, images: datasets.Images, folder: Pat
 
     @jax.jit
     def decode(z):
-        parameters = model.decode(params, models.from_picture(manifold, z))
+        parameters = model.decode(params, from_picture(manifold, z))
         return jax.nn.sigmoid(parameters).reshape(-1, *shape)
 
     @jax.jit
     def encode(x):
-        return models.to_picture(manifold, model.encode(params, pixels(x)).loc)
+        return to_picture(manifold, model.encode(params, pixels(x)).loc)
 
     first = test[:30]
     chart = plotting.Plane(3.0 * config.prior_scale) if cell.c is None else plotting.Disk(cell.c)

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 from jax import Array
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 
+from experiments._pictures import save
 from experiments._run import Run, markdown_table
 from experiments.spherical import data
 from geodl.equivariant import harmonics
@@ -165,7 +166,8 @@ def draw(camera, degrees, folder):
     picture = to_sphere(camera, image, grid)
     turn = SO3().expmap(jnp.eye(3), jnp.array([[0, 0, 0.6], [0, 0, 0], [-0.6, 0, 0]]))
     turned = data.sample(picture, grid, jnp.asarray(data.points(grid), jnp.float32) @ turn)
-    figure, axes = plt.subplots(1, 4, figsize=(12, 3), layout="constrained")
+    figure = Figure(figsize=(12, 3), layout="constrained")
+    axes = figure.subplots(1, 4)
     titles = ("the camera's image", "on the sphere, seen from outside", "back in the image")
     style = {"cmap": "gray", "vmin": 0, "vmax": 1}
     axes[0].imshow(image, **style)
@@ -184,6 +186,4 @@ def draw(camera, degrees, folder):
         ax.set_title(title, fontsize=9)
     for ax in axes[[0, 2, 3]]:
         ax.set(xlabel="column, pixels", ylabel="row, pixels")
-    for suffix in ("png", "pdf"):
-        figure.savefig(folder / f"fisheye.{suffix}", dpi=150)
-    plt.close(figure)
+    save(figure, folder / "fisheye", ".png", ".pdf", dpi=150)

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from experiments import _devices
+from experiments._pictures import to_picture
 from experiments._run import Run, markdown_table, mean_and_error
 from experiments.trees import data, metrics, pictures
 from geodl import optim, train
@@ -192,5 +193,5 @@ def draw(results: dict[str, Any], taxonomy: data.Taxonomy, folder: Path) -> None
     for name, each in results.items():
         space, points = space_of(name), each[0]["points"]
         if space.dim == 2:
-            flat = np.asarray(space.to_ball(points)) if isinstance(space, Hyperboloid) else points
+            flat = np.asarray(to_picture(space, points))
             pictures.taxonomy(folder / f"{name}.png", name, flat, taxonomy, name != "euclidean-2")
