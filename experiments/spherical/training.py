@@ -1,6 +1,7 @@
-"""What the experiments share: pictures to learn from and to be tested by, and the training of one network."""
+"""What the experiments share: cells of tables, pictures to learn from and to be tested by, training of one network."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,23 @@ from experiments import _devices
 from experiments._training import on_minibatches
 from experiments.spherical import data
 from geodl import datasets, nn, train
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trained network."""
+
+    model: str
+    rotated: bool
+    seed: int
+
+    @property
+    def trained(self) -> str:
+        return "rotated" if self.rotated else "unrotated"
+
+    @property
+    def folder(self) -> str:
+        return f"{self.model}-{self.trained}-{self.seed}"
 
 
 class Task(NamedTuple):
