@@ -90,8 +90,9 @@ def rotation_rows(images, grid, turns):
         tables = grid, harmonics.rotator(DEGREES, np.float32)
         bias = jnp.zeros((orders + 1, 1))
         functions = {
-            name: partial(_pointwise, function=function) for name, function in FUNCTIONS.items()
-        } | {"magnitudes of spins": partial(_magnitudes, bias=bias)}
+            name: partial(spherical.pointwise, function=function, degrees=KEPT)
+            for name, function in FUNCTIONS.items()
+        } | {"magnitudes of spins": partial(spherical.magnitudes, bias=bias, degrees=KEPT)}
         rows.append(
             {
                 "rings x longitudes x turns": f"{rings} x {longitudes} x {gammas}",
@@ -104,14 +105,6 @@ def rotation_rows(images, grid, turns):
             }
         )
     return rows
-
-
-def _pointwise(grid, f, function):
-    return spherical.pointwise(grid, f, function, KEPT)
-
-
-def _magnitudes(grid, f, bias):
-    return spherical.magnitudes(grid, f, bias, KEPT)
 
 
 def _rotation_gap(function, tables, f, turns):
