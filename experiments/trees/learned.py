@@ -106,15 +106,13 @@ def loss(
     return jnp.mean(d + jnp.logaddexp(-d, negatives[low]))
 
 
-def embed(
-    config: Learned, space: Manifold, taxonomy: data.Taxonomy, seed: int
-) -> dict[str, np.ndarray]:
+def embed(config: Learned, space: Manifold, taxonomy: data.Taxonomy, seed: int) -> dict[str, Any]:
     """Points of a taxonomy, and how they rank ancestors, from one seed."""
     started = time.process_time()
     of_start, of_steps = jax.random.split(jax.random.key(seed))
     n = len(taxonomy.names)
     above = taxonomy.related()
-    trained = _train(
+    points = _train(
         space,
         config.steps,
         config.negatives,
@@ -124,14 +122,14 @@ def embed(
         0.01 * jax.random.normal(of_start, (n, space.dim)),
         of_steps,
     )
-    points = np.asarray(trained)
+    points = np.asarray(points)
     seconds = time.process_time() - started
     found = metrics.ranking(np.asarray(_distances(space, points)), above, np.arange(n))
     return {
         "points": points,
-        "map": np.array(found.map),
-        "rank": np.array(found.rank),
-        "cpu_seconds": np.array(seconds),
+        "map": found.map,
+        "rank": found.rank,
+        "cpu_seconds": seconds,
     }
 
 
