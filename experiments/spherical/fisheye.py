@@ -122,9 +122,6 @@ class Fisheye:
     root: str = "runs"
 
 
-FISHEYE = Fisheye()
-
-
 def run(config: Fisheye) -> list[dict[str, Any]]:
     """What is lost on the way from the image to the sphere and back; a table and a picture."""
     run, camera, rows = Run("spherical-fisheye", config), Camera(), []
@@ -168,7 +165,12 @@ def draw(camera, degrees, folder):
     turned = data.sample(picture, grid, jnp.asarray(data.points(grid), jnp.float32) @ turn)
     figure = Figure(figsize=(12, 3), layout="constrained")
     axes = figure.subplots(1, 4)
-    titles = ("the camera's image", "on the sphere, seen from outside", "back in the image")
+    titles = (
+        "the camera's image",
+        "on the sphere, seen from outside",
+        "back in the image",
+        "the sphere turned by 34 degrees",
+    )
     style = {"cmap": "gray", "vmin": 0, "vmax": 1}
     axes[0].imshow(image, **style)
     view = Orthographic(latitude=90, longitude=90)
@@ -182,7 +184,7 @@ def draw(camera, degrees, folder):
     sphere_frame(axes[1], view)
     axes[2].imshow(to_image(camera, picture, grid), **style)
     axes[3].imshow(to_image(camera, turned, grid), **style)
-    for ax, title in zip(axes, (*titles, "the sphere turned by 34 degrees"), strict=True):
+    for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title, fontsize=9)
     for ax in axes[[0, 2, 3]]:
         ax.set(xlabel="column, pixels", ylabel="row, pixels")

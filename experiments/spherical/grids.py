@@ -57,9 +57,6 @@ class Grids:
     root: str = "runs"
 
 
-GRIDS = Grids()
-
-
 def run(config: Grids) -> dict[str, list[dict[str, Any]]]:
     """Both tables; they land in the run's folder."""
     images, found = _images.load(config.data, config.download)

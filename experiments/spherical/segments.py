@@ -58,9 +58,6 @@ class Segments:
     root: str = "runs"
 
 
-SEGMENTS = Segments()
-
-
 def run(config: Segments) -> dict[Cell, dict[str, Any]]:
     """Train and score every cell; the table lands in the run's folder."""
     images, found = _images.load(config.data, config.download, config.validate)
