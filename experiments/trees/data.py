@@ -51,10 +51,10 @@ def mammals(folder: Path) -> Taxonomy:
     names = sorted({name for line in lines for name in line})
     number = {name: i for i, name in enumerate(names)}
     pairs = np.array([[number[low], number[high]] for low, high in lines])
-    above = np.zeros((len(names),) * 2, bool)
-    above[pairs[:, 0], pairs[:, 1]] = True
+    closure = Taxonomy([n.split(".")[0] for n in names], pairs, pairs)
+    above = closure.related()
     covered = (above.astype(np.float32) @ above.astype(np.float32)) > 0  # with another between
-    return Taxonomy([n.split(".")[0] for n in names], pairs, np.argwhere(above & ~covered))
+    return closure._replace(edges=np.argwhere(above & ~covered))
 
 
 def data_folder() -> Path | None:

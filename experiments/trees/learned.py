@@ -169,20 +169,17 @@ def table(results: dict[str, Any], found: str, taxonomy: data.Taxonomy) -> str:
         for space, each in results.items()
     ]
     seeds = len(next(iter(results.values())))
-    broken = {
-        space: [i for i, one in enumerate(each) if not np.isfinite(one["points"]).all()]
-        for space, each in results.items()
-    }
-    warnings = [
-        f"\n\n**{space}: seeds {', '.join(map(str, which))} ended with points that are not finite.**"
-        for space, which in broken.items()
-        if which
-    ]
+    warnings = ""
+    for space, each in results.items():
+        which = [str(i) for i, one in enumerate(each) if not np.isfinite(one["points"]).all()]
+        if which:
+            seeds_of = f"{space}: seeds {', '.join(which)}"
+            warnings += f"\n\n**{seeds_of} ended with points that are not finite.**"
     return (
         f"Reconstruction of the {len(taxonomy.pairs)} pairs of {len(taxonomy.names)} names ({found}): mean average "
         f"precision and mean rank of a name's ancestors among all names; mean of {seeds} seeds ± its standard error\n\n"
         + markdown_table(rows)
-        + "".join(warnings)
+        + warnings
     )
 
 
