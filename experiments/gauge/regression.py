@@ -168,9 +168,8 @@ def predictions(
         net, params, _ = fit(config, problem, cell, run.folder / cell.folder)
         vectors = net.apply(params, table_of(model, scene, problem.radius), scene.inputs[0])
         error = relative(vectors, scene.vectors[0])
-        found[f"{NAMES[model]}: {100 * error:.0f} % off".replace(", ", ",\n")] = scene.in_space(
-            vectors
-        )
+        title = f"{NAMES[model]}: {100 * error:.0f} % off".replace(", ", ",\n")
+        found[title] = scene.in_space(vectors)
     return found
 
 
