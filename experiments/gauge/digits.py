@@ -116,7 +116,7 @@ def _on_points(apply, tables, params, x):
 def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
     """Train one network and test it both ways, in per cent."""
     net, x = network(config, cell.model)
-    pictures = training.task(images, x, 0, config.pictures, cell.rotated, cell.seed, config.test)
+    pictures = training.task(images, x, 0, config.pictures, cell, config.test)
     rates = {
         "gauge": config.learning_rate,
         "spherical": OTHERS.learning_rate,
@@ -130,9 +130,8 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
         config.planar_steps if planar else config.steps,
         rates[cell.model],
         config.batch,
-        cell.seed,
+        cell,
         folder,
-        planar,
     )
     return {
         "parameters": models.count(net),

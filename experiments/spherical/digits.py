@@ -145,8 +145,7 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
         data.points(grid),
         cell.size,
         config.pictures,
-        cell.rotated,
-        cell.seed,
+        cell,
         config.test,
     )
     planar = cell.model == "planar"
@@ -157,9 +156,8 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
         config.planar_steps if planar else config.steps,
         config.planar_learning_rate if planar else config.learning_rate,
         config.batch,
-        cell.seed,
+        cell,
         folder,
-        planar,
     )
 
     result = {"parameters": models.count(net), "cpu_seconds": round(seconds, 1)}

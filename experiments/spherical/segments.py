@@ -99,8 +99,7 @@ def score(config: Segments, images, cell: Cell, folder: Path) -> dict[str, Any]:
         data.points(grid),
         config.size,
         config.pictures,
-        cell.rotated,
-        cell.seed,
+        cell,
         config.test,
         config.digits,
     )
@@ -111,9 +110,8 @@ def score(config: Segments, images, cell: Cell, folder: Path) -> dict[str, Any]:
         config.planar_steps if planar else config.steps,
         config.planar_learning_rate if planar else config.learning_rate,
         config.batch,
-        cell.seed,
+        cell,
         folder,
-        planar,
     )
     scores = {"parameters": models.count(net), "cpu_seconds": round(seconds, 1)}
     areas = np.repeat(np.array(grid.weights)[:, None], grid.longitudes, 1)
