@@ -67,8 +67,7 @@ def fill(
         if shown:
             print(f"{cell.folder}: {shown} {result[shown]:z.3f}", flush=True)
     train.wait_for_all()
-    kinds = {type(cell) for cell in cells}
-    return results(kinds.pop(), store) if kinds else {}
+    return results(type(cells[0]), store) if cells else {}
 
 
 def grouped(found: Mapping[C, Mapping[str, Any]], *names: str) -> dict[Any, dict[str, list[Any]]]:
