@@ -178,7 +178,7 @@ def tested(
 ) -> dict[str, float]:
     """Accuracies on unrotated and on rotated pictures, and what exact rotations of pictures change."""
     gap = equivariant.equivariance_gap(
-        Partial(_applied, Partial(net.apply), params),
+        Partial(net.apply, params),
         spheres.plain.images[:32],
         jax.random.key(seed),
         degrees=[degrees],
@@ -189,10 +189,6 @@ def tested(
         "gap": float(gap.mean[-1]),
         "flips": 100 * float(gap.flips[-1]),
     }
-
-
-def _applied(apply, params, x):
-    return apply(params, x)
 
 
 def loss(turned, apply, params, batch, key):
