@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from jax import Array
 from jax.tree_util import Partial
+from jax.typing import ArrayLike
 
 from experiments import _devices
 from experiments._training import by_batches
@@ -24,7 +25,7 @@ from geodl import counterfactual as cf
 from geodl.flows import bin_centers, quantize
 
 
-def as_8bit(x: Array) -> Array:
+def as_8bit(x: ArrayLike) -> Array:
     """The image that is left of x after clipping and rounding to 8 bits: ``postprocess`` of every search here."""
     return bin_centers(quantize(x))
 

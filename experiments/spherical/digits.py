@@ -208,7 +208,7 @@ def table(config: Digits, scored: dict[Cell, dict[str, Any]]) -> str:
     rows = []
     groups = _grid.grouped(scored, "size", "model", "rotated", "trained")
     for (size, model, _, trained), of in sorted(groups.items()):
-        name = {"turned": "equivariant, coefficients rotated"}.get(model, model)
+        name = "equivariant, coefficients rotated" if model == "turned" else model
         for grids, note in ("", ""), ("finer_", ", tested on finer grids"):
             if f"{grids}flips" in of:
                 rows.append(

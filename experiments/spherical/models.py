@@ -45,7 +45,7 @@ class ConvSegmenter(nnx.Module):
         for kernel, stride in zip(kernels, strides, strict=True):
             self.sides.append((self.sides[-1] - kernel) // stride + 1)
 
-        def layer(kernel, n, m, stride=1):
+        def layer(kernel, n, m, stride=1) -> Any:
             he, size = nnx.initializers.he_normal(), (kernel, kernel)
             return nnx.Conv(n, m, size, stride, padding="VALID", kernel_init=he, rngs=rngs)
 
