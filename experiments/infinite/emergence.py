@@ -208,15 +208,11 @@ def table(
         for time in ("end", "t")
         for name, words in ROWS.items()
     ]
-    for kind in ("plain", "augmented"):
-        for what, words in (
-            ("one member", "one network"),
-            ("ensemble", f"ensemble of {config.members}"),
-        ):
-            of = "upright images" if kind == "plain" else "all orientations"
-            rows.append(
-                _row(f"{words} of width {config.width}, {of}; time t", summary[f"{what}, {kind}"])
-            )
+    finite = {"one member": "one network", "ensemble": f"ensemble of {config.members}"}
+    for kind, of in {"plain": "upright images", "augmented": "all orientations"}.items():
+        for what, words in finite.items():
+            name = f"{words} of width {config.width}, {of}; time t"
+            rows.append(_row(name, summary[f"{what}, {kind}"]))
     gap = np.abs(found["augmented"] - found["group kernel"])
     n = len(labels)
     return (
