@@ -1,6 +1,5 @@
 """Taxonomies, generated or of WordNet's mammals, and edge lists of graphs."""
 
-import gzip
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -87,6 +86,5 @@ def graph(name: str) -> np.ndarray:
         raise ValueError(f"the graph {name!r} is looked for in the folder that GEODL_DATA names")
     for path in (folder / "graphs" / f"{name}.edges", folder / "graphs" / f"{name}.edges.gz"):
         if path.exists():
-            with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
-                return np.loadtxt(lines, dtype=int, usecols=(0, 1))
+            return np.loadtxt(path, dtype=int, usecols=(0, 1))  # unzips by itself
     raise ValueError(f"no graph {name!r} in {folder / 'graphs'}")
