@@ -176,10 +176,6 @@ def fit(
     return plain(state), log
 
 
-def _of_this_process() -> Mesh | None:
-    return None if _mesh is None else train.data_mesh(_mesh.local_devices)
-
-
 def split(tree: T) -> T:
     """Samples of arrays (n, ...), laid out over as many of this process's devices as divide n."""
     if _mesh is None:
@@ -191,7 +187,7 @@ def split(tree: T) -> T:
 
 def over_devices(tree: T) -> T:
     """Within a jitted function, the rows of its arrays over this process's devices, whatever their number."""
-    mesh = _of_this_process()
-    return (
-        tree if mesh is None else jax.lax.with_sharding_constraint(tree, train.batch_sharding(mesh))
-    )
+    if _mesh is None:
+        return tree
+    mesh = train.data_mesh(_mesh.local_devices)
+    return jax.lax.with_sharding_constraint(tree, train.batch_sharding(mesh))

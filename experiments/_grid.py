@@ -67,8 +67,18 @@ def fill(
         if shown:
             print(f"{cell.folder}: {shown} {result[shown]:z.3f}", flush=True)
     train.wait_for_all()
-    kinds = {type(cell) for cell in cells}
-    return results(kinds.pop(), store) if kinds else {}
+    return results(type(cells[0]), store) if cells else {}
+
+
+def grouped(found: Mapping[C, Mapping[str, Any]], *names: str) -> dict[Any, dict[str, list[Any]]]:
+    """What all cells that agree in the fields of these names have measured, a list for each measure; by the fields."""
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for cell, result in found.items():
+        groups.setdefault(tuple(getattr(cell, name) for name in names), []).append(result)
+    return {
+        key: {name: [r[name] for r in some] for name in some[0] if all(name in r for r in some)}
+        for key, some in groups.items()
+    }
 
 
 def results(kind: type[C], store: Path) -> dict[C, dict[str, Any]]:

@@ -10,11 +10,23 @@ from geodl import datasets
 Data = Literal["mnist", "digits", "auto"]
 
 
-def load(data: Data, download: bool = False) -> tuple[datasets.Images, str]:
+def load(data: Data, download: bool = False, validate: bool = False) -> tuple[datasets.Images, str]:
     """MNIST or scikit-learn's digits, and which; "auto" is MNIST where its files are found, else the digits.
+
+    To ``validate``, that is to choose settings, the last sixth of the training images (MNIST: 10,000) is in place of
+    the test images.
 
     Raises ``FileNotFoundError`` where MNIST is asked for and neither found nor downloaded.
     """
+    images, source = _found(data, download)
+    if validate:
+        (x, labels), kept = images[:2], len(images.train_images) * 5 // 6
+        held_out = datasets.Images(x[:kept], labels[:kept], x[kept:], labels[kept:])
+        return held_out, f"{source}, held-out training images"
+    return images, source
+
+
+def _found(data, download):
     if data != "digits":
         try:
             return datasets.mnist(download=download), "mnist"
@@ -23,12 +35,6 @@ def load(data: Data, download: bool = False) -> tuple[datasets.Images, str]:
                 raise
             print(f"{error}\nTraining on scikit-learn's 8x8 digits instead.")
     return datasets.digits(), "digits"
-
-
-def hold_out(images: datasets.Images) -> datasets.Images:
-    """The last sixth of the training images (MNIST: 10,000) in place of the test images, to choose settings by."""
-    (x, labels), kept = images[:2], len(images.train_images) * 5 // 6
-    return datasets.Images(x[:kept], labels[:kept], x[kept:], labels[kept:])
 
 
 def split_in_two(images: datasets.Images) -> tuple[datasets.Images, datasets.Images]:

@@ -96,16 +96,13 @@ class Run:
         """
         folder = folder or self.folder
         if jax.process_index() == 0:
-            self._write(folder, table, result)
+            write_text(folder / "table.md", table + "\n")
+            if result is not None:
+                write_json(folder / "result.json", provenance() | result)
+            print(f"\n{table}\n\ntable: {folder / 'table.md'}")
+            if any(folder.rglob("*.png")):
+                print(f"pictures: {folder}/**/*.png")
         self._release()
-
-    def _write(self, folder: Path, table: str, result: Any) -> None:
-        write_text(folder / "table.md", table + "\n")
-        if result is not None:
-            write_json(folder / "result.json", provenance() | result)
-        print(f"\n{table}\n\ntable: {folder / 'table.md'}")
-        if any(folder.rglob("*.png")):
-            print(f"pictures: {folder}/**/*.png")
 
 
 def start_run(experiment: str, name: str, protocol: Mapping[str, Any], root: str | Path) -> Path:

@@ -46,10 +46,8 @@ def classifier(net: nn.Net, images: datasets.Images, config: Training, folder: P
 
     rate = optax.cosine_decay_schedule(config.learning_rate, config.steps)
     optimizer = optax.adamw(rate, weight_decay=config.weight_decay)
-    data, key = (
-        (with_channels(images.train_images), images.train_labels),
-        jax.random.key(config.seed),
-    )
+    data = with_channels(images.train_images), images.train_labels
+    key = jax.random.key(config.seed)
     state, _ = minimize(
         loss, net.init(key), optimizer, data, config.batch, config.steps, key, folder
     )

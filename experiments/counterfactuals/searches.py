@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from jax import Array
 from jax.tree_util import Partial
+from jax.typing import ArrayLike
 
 from experiments import _devices
 from experiments._training import by_batches
@@ -24,7 +25,7 @@ from geodl import counterfactual as cf
 from geodl.flows import bin_centers, quantize
 
 
-def as_8bit(x: Array) -> Array:
+def as_8bit(x: ArrayLike) -> Array:
     """The image that is left of x after clipping and rounding to 8 bits: ``postprocess`` of every search here."""
     return bin_centers(quantize(x))
 
@@ -68,13 +69,7 @@ def fixed_length(length: float) -> optax.GradientTransformation:
 
 def encode(generator: cf.Generator, images: np.ndarray, batch: int = 100) -> np.ndarray:
     """Base points of images, by the generator's own encoder; ``TypeError`` for images that are not uint8."""
-    each = Partial(generator.encode)
-    return by_batches(lambda some, _: _of_each(each, bin_centers(some)), images, batch)
-
-
-@jax.jit
-def _of_each(f, x):
-    return jax.vmap(f)(x)
+    return models.outputs(Partial(generator.encode), bin_centers(images), batch)
 
 
 def search(rule: cf.Search, z: Any, goal: np.ndarray, folder: Path, batch: int = 250) -> Found:
@@ -218,8 +213,7 @@ def _position(state):
 
 def decoded(generator: cf.Generator, z: Any, batch: int = 100) -> np.ndarray:
     """Images of base points z (n, ...), as they would be stored."""
-    decode = Partial(generator.decode)
-    return by_batches(lambda some, _: as_8bit(_of_each(decode, some)), z, batch)
+    return np.asarray(as_8bit(models.outputs(Partial(generator.decode), z, batch)))
 
 
 def spectra(rule: cf.Search, z: Any, count: int | None = None) -> np.ndarray:

@@ -14,15 +14,7 @@ import optax
 
 from experiments._run import Run, markdown_table
 from experiments.counterfactuals import helix, pictures
-from geodl.counterfactual import (
-    Search,
-    Status,
-    confidence,
-    data_space,
-    gradient,
-    natural_gradient,
-)
-from geodl.counterfactual import run as search_from
+from geodl import counterfactual as cf
 
 
 @dataclass(frozen=True)
@@ -52,24 +44,24 @@ def classifier(x: jax.Array) -> jax.Array:
     return jnp.stack([-log_odds, log_odds]) / 2
 
 
-def rules(config: Toy, width: float | jax.Array) -> dict[str, Search]:
+def rules(config: Toy, width: float | jax.Array) -> dict[str, cf.Search]:
     """By name, as in the table and in the pictures: in the base of the tube of a width, the last one in the data."""
     tube, plain = helix.helix(width), optax.sgd(config.rate)
+    target, steps = cf.confidence(config.confidence), config.steps
 
-    def search(optimizer, direction=gradient, generator=tube):
-        target = confidence(config.confidence)
-        return Search(generator, classifier, target, optimizer, config.steps, direction=direction)
+    def search(optimizer, direction=cf.gradient, generator=tube):
+        return cf.Search(generator, classifier, target, optimizer, steps, direction=direction)
 
     return {
         "plain ascent": search(plain),
-        "damped metric": search(plain, natural_gradient(config.damping, 3)),
+        "damped metric": search(plain, cf.natural_gradient(config.damping, 3)),
         "Adam": search(optax.adam(config.adam_rate)),
-        "natural gradient": search(plain, natural_gradient(0.0, 3)),
-        "ascent in the data": search(plain, generator=data_space(3, -10.0, 10.0)),
+        "natural gradient": search(plain, cf.natural_gradient(0.0, 3)),
+        "ascent in the data": search(plain, generator=cf.data_space(3, -10.0, 10.0)),
     }
 
 
-def starts(config: Toy, rule: Search) -> jax.Array:
+def starts(config: Toy, rule: cf.Search) -> jax.Array:
     """Points on the helix itself, in the base or in the data."""
     t = jnp.linspace(-2, -1, config.starts)
     return helix.curve(t) if rule.generator.encode else jnp.stack([t, 0 * t, 0 * t], -1)
@@ -80,12 +72,12 @@ def distances(config: Toy) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     goal = jnp.ones(config.starts, int)
 
     def running(state):
-        return jnp.any(state.status == Status.RUNNING)
+        return jnp.any(state.status == cf.Status.RUNNING)
 
     def ends(name, width):
         search = rules(config, width)[name]
         state = jax.lax.while_loop(running, search.step, search.init(starts(config, search), goal))
-        return helix.distance_to_helix(state.best.x), state.status == Status.FOUND
+        return helix.distance_to_helix(state.best.x), state.status == cf.Status.FOUND
 
     def in_every_width(name):
         found = jax.jit(jax.vmap(partial(ends, name)))(jnp.asarray(config.widths))
@@ -94,11 +86,11 @@ def distances(config: Toy) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {name: in_every_width(name) for name in pictures.COLORS}
 
 
-def path(config: Toy, search: Search) -> dict[str, np.ndarray]:
+def path(config: Toy, search: cf.Search) -> dict[str, np.ndarray]:
     """Of the middle start: its data points x and base points z, (steps, 3); no z for a search in the data."""
     middle = config.starts // 2
     state = search.init(starts(config, search)[middle : middle + 1], jnp.ones(1, int))
-    _, z = search_from(search, state, lambda state: state.position)
+    _, z = cf.run(search, state, lambda state: state.position)
     z = z[:, 0]
     x = np.asarray(jax.vmap(search.generator.decode)(z))
     return {"x": x} if search.generator.encode else {"x": x, "z": z}
@@ -125,12 +117,11 @@ def run(config: Toy) -> dict[str, Any]:
                 "found": float(success.mean()),
                 "exponent": exponent(config, median),
             }
-            row = {"search": name} | {
-                f"δ = {width:g}": f"{d:.1e}" for width, d in zip(config.widths, median, strict=True)
-            }
-            rows.append(
-                row | {"exponent": found[name]["exponent"], "found": f"{success.mean():.0%}"}
-            )
+            row: dict[str, Any] = {"search": name}
+            for width, d in zip(config.widths, median, strict=True):
+                row[f"δ = {width:g}"] = f"{d:.1e}"
+            row |= {"exponent": found[name]["exponent"], "found": f"{success.mean():.0%}"}
+            rows.append(row)
         shown = rules(config, config.shown_width)
         paths = {name: path(config, rule) for name, rule in shown.items()}
     text = (

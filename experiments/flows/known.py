@@ -184,10 +184,9 @@ def score(config: Known, cell: Cell, folder: Path) -> dict[str, Any]:
         key = jax.random.fold_in(key_model, first)
         drawn = distribution.sample_and_log_prob(seed=key, sample_shape=len(x))
         y, log_q = _devices.over_devices(drawn)
-        kl = log_q - target.distribution.log_prob(y)
         return {
             "gap": target.distribution.log_prob(x) - log_p,
-            "kl": kl,
+            "kl": log_q - target.distribution.log_prob(y),
             "log_likelihood": log_p,
             "y": y,
         }

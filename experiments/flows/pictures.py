@@ -1,6 +1,5 @@
 """The pictures of the flow experiments: from distributions and arrays to PNG files."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from experiments._pictures import from_picture
 from experiments.flows import training
 from geodl import plotting
 from geodl.flows import ContinuousFlow
-from geodl.manifolds import SO3, Hyperboloid, Manifold, Sphere, Torus, poincare
+from geodl.manifolds import SO3, Hyperboloid, Manifold, Sphere, Torus
 
 
 DPI = 150
 
 
-def density(folder: Path, distribution: Any, points: np.ndarray) -> Path:
+def density(folder: Path, distribution: Any, points: np.ndarray) -> None:
     """A distribution on S^2 with points over it, as Mollweide map and from two sides: ``density.png``."""
     figure = Figure(figsize=(7, 8), layout="compressed")
     world, *sides = figure.subplot_mosaic("AA;BC", height_ratios=[1, 1]).values()
@@ -29,16 +29,15 @@ def density(folder: Path, distribution: Any, points: np.ndarray) -> Path:
     for i, (ax, view) in enumerate(zip((world, *sides), views, strict=True)):
         plotting.sphere_frame(ax, view)
         style = {} if image is None else {"norm": image.norm}
-        values = _values(distribution, folder / f"picture{i}")
+        values = _values(distribution, folder / f"picture{i}", Sphere(2))
         drawn = plotting.sphere_density(ax, view, values, 100, **style)
         image = image or drawn
         plotting.sphere_points(ax, view, points / np.linalg.norm(points, axis=-1, keepdims=True))
     plotting.sphere_colorbar([world, *sides], image)
     figure.savefig(folder / "density.png", dpi=DPI)
-    return folder / "density.png"
 
 
-def paths(folder: Path, flow: ContinuousFlow, key: jax.Array) -> Path:
+def paths(folder: Path, flow: ContinuousFlow, key: jax.Array) -> None:
     """Where a flow on S^2 carries samples of its base, as Mollweide map colored by time: ``paths.png``."""
     times = jnp.linspace(0.0, 1.0, 65)
     x = jax.jit(lambda flow, x: flow.path(x, times))(
@@ -51,12 +50,11 @@ def paths(folder: Path, flow: ContinuousFlow, key: jax.Array) -> Path:
     lines = plotting.sphere_paths(ax, view, x / np.linalg.norm(x, axis=-1, keepdims=True))
     figure.colorbar(lines, ax=ax, label="time", shrink=0.6)
     figure.savefig(folder / "paths.png", dpi=DPI)
-    return folder / "paths.png"
 
 
 def known(
     folder: Path, manifold: Manifold, distributions: dict[str, Any], samples: dict[str, np.ndarray]
-) -> Path:
+) -> None:
     """Distributions side by side, each with its samples (n, *event_shape) over its density: ``density.png``.
 
     The sphere as Mollweide map about the antipode of the origin, the torus by its angles, the hyperbolic plane in the
@@ -67,17 +65,12 @@ def known(
     axes = list(np.ravel(figure.subplots(1, len(distributions))))
     label = "samples, where they turn the third axis" if isinstance(manifold, SO3) else "samples"
     image: Any = None
-    lift = (
-        partial(poincare.to_hyperboloid, c=manifold.c)
-        if isinstance(manifold, Hyperboloid)
-        else _same
-    )
     dots: dict[str, Any] = {"s": 3, "alpha": 0.5, "color": "#b3413b", "label": label}
     for ax, (name, distribution) in zip(axes, distributions.items(), strict=True):
         ax.set_title(name)
         x = np.asarray(samples[name], np.float64)
         style: dict[str, Any] = {"norm": image.norm} if image else {}
-        values = _values(distribution, folder / f"picture-{name}", lift)
+        values = _values(distribution, folder / f"picture-{name}", manifold)
         match manifold:
             case Sphere() | SO3():
                 view = plotting.Mollweide(0, 180)
@@ -114,11 +107,6 @@ def known(
     below = {"loc": "outside lower center", "ncols": 2, "frameon": False, "markerscale": 3}
     figure.legend(handles=handles, **below)
     figure.savefig(folder / "density.png", dpi=DPI)
-    return folder / "density.png"
-
-
-def _same(x):
-    return x
 
 
 def _angles(ax: Axes) -> None:
@@ -130,11 +118,12 @@ def _angles(ax: Axes) -> None:
     ax.set_yticks(ticks, names)
 
 
-def _values(distribution, folder, points=_same):
-    """The density as a function of points, or of what ``points`` makes them of."""
+def _values(distribution, folder, manifold):
+    """The density as a function of the points that a picture shows."""
 
     def values(z):
-        return np.exp(training.log_prob(distribution, points(jnp.asarray(z, jnp.float32)), folder))
+        x = from_picture(manifold, jnp.asarray(z, jnp.float32))
+        return np.exp(training.log_prob(distribution, x, folder))
 
     return values
 

@@ -116,10 +116,9 @@ def matching(model: Model, draw: Draw, batch: int) -> Loss:
 
 
 class Trained(NamedTuple):
-    """Parameters (averaged, of the best evaluation), the log, and the processor's time."""
+    """Parameters (averaged, of the best evaluation), and the processor's time."""
 
     params: Any
-    history: list[dict[str, Any]]
     cpu_seconds: float
 
 
@@ -145,13 +144,12 @@ def fit(
     def evaluate(state):
         return {"validation": score(state.opt_state.average, validation)}
 
-    chunk = max(1, recipe.steps // recipe.evaluations)
-    selection: dict[str, Any] = {}
+    options: dict[str, Any] = {"chunk": max(1, recipe.steps // recipe.evaluations)}
     if validation is not None:
-        selection = {"evaluate": evaluate, "best": "validation"}
-    state, history = _devices.fit(step, state, data, recipe.steps, folder, chunk=chunk, **selection)
+        options |= {"evaluate": evaluate, "best": "validation"}
+    state, history = _devices.fit(step, state, data, recipe.steps, folder, **options)
     cpu_seconds = sum(record["cpu_seconds"] for record in history)
-    return Trained(state.opt_state.average, history, cpu_seconds)
+    return Trained(state.opt_state.average, cpu_seconds)
 
 
 def draw_from(points: Array, key: Array, n: int) -> Array:

@@ -16,6 +16,7 @@ from experiments._run import Run, markdown_table, mean_and_error
 from experiments.gauge.points import fibonacci
 from experiments.spherical import data, models, training
 from experiments.spherical import digits as spherical
+from experiments.spherical.training import Cell
 from geodl import nn
 from geodl.equivariant import FieldType, Gated, harmonics, neighborhoods, stencil
 from geodl.equivariant.gauge import GaugeConv, Stencil
@@ -61,19 +62,6 @@ class Digits:
     root: str = "runs"
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One trained network."""
-
-    model: Model
-    rotated: bool
-    seed: int
-
-    @property
-    def folder(self) -> str:
-        return f"{self.model}-{'rotated' if self.rotated else 'unrotated'}-{self.seed}"
-
-
 def run(config: Digits) -> dict[Cell, dict[str, Any]]:
     """Train and score every cell; the table lands in the run's folder."""
     images, found = _images.load(config.data, config.download)
@@ -105,7 +93,7 @@ class GaugeClassifier(nnx.Module):
         return self.logits(jnp.mean(invariants(self.to, x), -2))
 
 
-def network(config: Digits, model: Model) -> tuple[nn.Net, np.ndarray]:
+def network(config: Digits, model: str) -> tuple[nn.Net, np.ndarray]:
     """Of one kind, and the unit vectors (*shape, 3) where it sees pictures (..., *shape, 1)."""
     if model != "gauge":
         net = spherical.network(OTHERS, "planar" if model == "planar" else "equivariant")
@@ -128,7 +116,7 @@ def _on_points(apply, tables, params, x):
 def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
     """Train one network and test it both ways, in per cent."""
     net, x = network(config, cell.model)
-    pictures = training.task(images, x, 0, config.pictures, cell.rotated, cell.seed, config.test)
+    pictures = training.task(images, x, 0, config.pictures, cell, config.test)
     rates = {
         "gauge": config.learning_rate,
         "spherical": OTHERS.learning_rate,
@@ -142,9 +130,8 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
         config.planar_steps if planar else config.steps,
         rates[cell.model],
         config.batch,
-        cell.seed,
+        cell,
         folder,
-        planar,
     )
     return {
         "parameters": models.count(net),
@@ -157,20 +144,15 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
 def table(scored: dict[Cell, dict[str, Any]]) -> str:
     """Accuracies in per cent, mean over seeds ± standard error."""
     rows = []
-    for key in dict.fromkeys((c.model, c.rotated) for c in scored):
-        group = [r for c, r in scored.items() if (c.model, c.rotated) == key]
-
-        def mean(name, group=group):
-            return mean_and_error([r[name] for r in group])
-
+    for (model, trained), of in _grid.grouped(scored, "model", "trained").items():
         rows.append(
             {
-                "network": NAMES[key[0]],
-                "parameters": group[0]["parameters"],
-                "trained": "rotated" if key[1] else "unrotated",
-                "tested unrotated": mean("unrotated_accuracy"),
-                "tested rotated": mean("rotated_accuracy"),
-                "CPU s": mean("cpu_seconds"),
+                "network": NAMES[model],
+                "parameters": of["parameters"][0],
+                "trained": trained,
+                "tested unrotated": mean_and_error(of["unrotated_accuracy"]),
+                "tested rotated": mean_and_error(of["rotated_accuracy"]),
+                "CPU s": mean_and_error(of["cpu_seconds"]),
             }
         )
     return markdown_table(rows)

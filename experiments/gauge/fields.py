@@ -63,19 +63,13 @@ def problem(config: Fields, mesh: TriangleMesh) -> regression.Problem:
     radius = config.reach * float(np.sqrt(mesh.areas.mean()))
     near = mesh.neighborhoods(radius, np.float32)
     some = max(1, config.fields // 4)
-    own = {
-        part: surfaces.scene(mesh, near, count, seed)
-        for seed, (part, count) in enumerate(
-            {"train": config.fields, "validation": some, "test": some}.items()
-        )
-    }
-    upright = {part: surfaces.turned(scene, np.eye(3)) for part, scene in own.items()}
-    turns = surfaces.rotations(config.gauges, 0)
+    counts = (config.fields, some, some)
+    own = [surfaces.scene(mesh, near, count, seed) for seed, count in enumerate(counts)]
+    train, validation, given = (surfaces.turned(scene, np.eye(3)) for scene in own)
+    test, turns = own[2], surfaces.rotations(config.gauges, 0)
     tests = {
-        "given frames": [upright["test"]],
-        "random frames": [
-            own["test"].randomly_framed(jax.random.key(i)) for i in range(config.gauges)
-        ],
-        "turned surface": [surfaces.turned(own["test"], turn) for turn in turns],
+        "given frames": [given],
+        "random frames": [test.randomly_framed(jax.random.key(i)) for i in range(config.gauges)],
+        "turned surface": [surfaces.turned(test, turn) for turn in turns],
     }
-    return regression.Problem(radius, upright["train"], upright["validation"], tests)
+    return regression.Problem(radius, train, validation, tests)

@@ -10,16 +10,15 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from scipy.spatial import ConvexHull
 
+from experiments._pictures import save
 from geodl.equivariant import TriangleMesh
 
 
+EYE = np.array([1.0, -1.4, 1.1])  # where surfaces are seen from, z up
+
+
 def vectors_on(
-    path: Path,
-    mesh: TriangleMesh,
-    values: np.ndarray,
-    panels: Mapping[str, np.ndarray],
-    eye: Sequence[float] = (1.0, -1.4, 1.1),
-    every: int = 1,
+    path: Path, mesh: TriangleMesh, values: np.ndarray, panels: Mapping[str, np.ndarray]
 ) -> None:
     """A scalar (n,) in color on a mesh and tangent vectors in space (n, 3) as arrows, a panel for each.
 
@@ -28,10 +27,8 @@ def vectors_on(
         mesh: the surface, drawn from its hind triangles to the foremost.
         values: of the scalar at the vertices.
         panels: by title, vectors; the longest arrow is as long as two edges.
-        eye: where it is seen from, z up.
-        every: how many vertices there are to an arrow.
     """
-    front = np.array(eye) / np.linalg.norm(eye)
+    front = EYE / np.linalg.norm(EYE)
     right = np.cross([0, 0, 1.0], front)
     right /= np.linalg.norm(right)
     axes = np.stack([right, np.cross(front, right)])
@@ -44,9 +41,9 @@ def vectors_on(
     colors = colormaps["RdBu_r"](0.5 + 0.4 * values[mesh.faces].mean(1) / largest)
     colors[:, :3] *= light[:, None]
     of_vertices = np.cross(*np.moveaxis(mesh.frames, 1, 0))
-    seen = np.flatnonzero(of_vertices @ front > 0.2)[::every]
+    seen = np.flatnonzero(of_vertices @ front > 0.2)
     longest = max(np.linalg.norm(v[seen] @ axes.T, axis=-1).max() for v in panels.values())
-    size = 2.2 * np.sqrt(mesh.areas.mean() * every) / longest
+    size = 2.2 * np.sqrt(mesh.areas.mean()) / longest
     columns = len(panels) if len(panels) <= 4 else 3
     shape = -(-len(panels) // columns), columns
     figure = Figure(figsize=(4 * shape[1], 3.6 * shape[0]), layout="constrained")
@@ -61,7 +58,7 @@ def vectors_on(
         ax.set_title(title, fontsize=10)
         ax.set_aspect("equal")
         ax.autoscale_view()
-    _save(figure, path)
+    save(figure, path, ".png", ".svg", dpi=130)
 
 
 def hull(x: np.ndarray) -> TriangleMesh:
@@ -91,10 +88,4 @@ def orders(path: Path, found: Mapping[str, Sequence[Mapping[str, Any]]], radius:
     ax.minorticks_off()
     ax.grid(alpha=0.25, linewidth=0.5)
     ax.legend(frameon=False)
-    _save(figure, path)
-
-
-def _save(figure, path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".svg"):
-        figure.savefig(path.with_suffix(suffix), dpi=130)
+    save(figure, path, ".png", ".svg", dpi=130)

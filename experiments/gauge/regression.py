@@ -168,9 +168,8 @@ def predictions(
         net, params, _ = fit(config, problem, cell, run.folder / cell.folder)
         vectors = net.apply(params, table_of(model, scene, problem.radius), scene.inputs[0])
         error = relative(vectors, scene.vectors[0])
-        found[f"{NAMES[model]}: {100 * error:.0f} % off".replace(", ", ",\n")] = scene.in_space(
-            vectors
-        )
+        title = f"{NAMES[model]}: {100 * error:.0f} % off".replace(", ", ",\n")
+        found[title] = scene.in_space(vectors)
     return found
 
 
@@ -204,19 +203,14 @@ def relative(found: Array, asked: Array) -> float:
 def table(scored: dict[Cell, dict[str, Any]], tests: Sequence[str]) -> str:
     """Relative errors in per cent, mean over seeds ± standard error."""
     rows = []
-    for key in dict.fromkeys((c.surface, c.model) for c in scored):
-        group = [r for c, r in scored.items() if (c.surface, c.model) == key]
-
-        def per_cent(name, group=group):
-            return mean_and_error([100 * r[name] for r in group])
-
+    for (surface, model), of in _grid.grouped(scored, "surface", "model").items():
         rows.append(
             {
-                "surface": key[0],
-                "network": NAMES[key[1]],
-                "parameters": group[0]["parameters"],
-                **{name: per_cent(name) for name in tests},
-                "CPU s": mean_and_error([r["cpu_seconds"] for r in group]),
+                "surface": surface,
+                "network": NAMES[model],
+                "parameters": of["parameters"][0],
+                **{name: mean_and_error([100 * e for e in of[name]]) for name in tests},
+                "CPU s": mean_and_error(of["cpu_seconds"]),
             }
         )
     return markdown_table(rows)

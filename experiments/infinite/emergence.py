@@ -7,7 +7,7 @@ with the group's kernel, mean_g Theta(x, g x'): at all times of the training, al
 
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,9 @@ from scipy.sparse.linalg import eigsh
 
 from experiments import _images
 from experiments._run import Run, markdown_table
-from experiments.infinite import pictures
+from experiments.infinite import networks, pictures
 from experiments.infinite.orbits import COPIES, canonical, disagreement, orbit
 from geodl import infinite, train
-from geodl.equivariant import groups
-from geodl.infinite import Layer
 
 
 @dataclass(frozen=True)
@@ -43,28 +41,7 @@ class Emergence:
     root: str = "runs"
 
 
-SCALES: dict[str, Any] = {"weight_std": 2**0.5, "bias_std": 0.1}
-
-
-@cache  # one program for all members
-def network(width: int = 1, outputs: int = 1) -> Layer:
-    """Two hidden layers, ReLU, on flattened images."""
-    hidden = [infinite.dense(width, **SCALES), infinite.relu()]
-    return infinite.serial(*hidden, *hidden, infinite.dense(outputs))
-
-
-def group_network() -> Layer:
-    """The same with filters as large as the image and as the group, and a mean over the group."""
-    c4 = groups.cyclic(COPIES)
-    return infinite.serial(
-        infinite.lifting_conv(c4, 1, **SCALES),
-        infinite.relu(),
-        infinite.group_conv(c4, 1, **SCALES),
-        infinite.relu(),
-        infinite.group_pool(c4),
-        infinite.mean_pool(),
-        infinite.dense(1),
-    )
+network = cache(networks.dense)  # on flattened images; one program for all members
 
 
 def run(config: Emergence) -> dict[str, np.ndarray]:
@@ -110,7 +87,7 @@ def limits(x: np.ndarray, y: np.ndarray, test: np.ndarray, steps: int) -> dict[s
     Times: that of the finite ensembles, and the end. ``rate`` is the learning rate of the finite ensembles.
     """
     with jax.enable_x64(True):
-        net, seen = network(), orbit(test)
+        net, seen = network(1, 1), orbit(test)
         flat = seen.reshape(-1, x[0].size)
         turned = orbit(x).reshape(-1, x[0].size)
         upright = x.reshape(len(x), -1)
@@ -119,7 +96,8 @@ def limits(x: np.ndarray, y: np.ndarray, test: np.ndarray, steps: int) -> dict[s
         rate = 1 / eigsh(np.asarray(plain), 1, return_eigenvectors=False)[0]
         times = jnp.array([rate * steps, np.inf])
         targets = np.concatenate([y] * COPIES)
-        one = partial(_kernel, group_network())
+        # of the same network with filters as large as the image and as the group
+        one = partial(_kernel, networks.turned(1, 1, (None, 1)))
         images, tests = x[..., None], seen.reshape(-1, *x.shape[1:], 1)
         chosen = canonical(x).reshape(len(x), -1)
         seen_chosen = canonical(tests[..., 0]).reshape(len(flat), -1)
@@ -164,21 +142,12 @@ def member(
     size = test[0, 0].size
     net = network(config.width, y.shape[-1]).net((size,))
     copies = x.size // (config.images * size)
-    flat, targets = jnp.asarray(x.reshape(-1, size), jnp.float32), y.reshape(-1, y.shape[-1])
-    params = _descend(
-        net.apply,
-        copies,
-        config.steps,
-        rate,
-        net.init(jax.random.key(seed)),
-        flat,
-        jnp.asarray(targets, jnp.float32),
-    )
-    return {
-        "outputs": np.asarray(
-            net.apply(params, jnp.asarray(test.reshape(*test.shape[:2], size), jnp.float32))
-        )
-    }
+    flat = jnp.asarray(x.reshape(-1, size), jnp.float32)
+    targets = jnp.asarray(y.reshape(-1, y.shape[-1]), jnp.float32)
+    params = net.init(jax.random.key(seed))
+    params = _descend(net.apply, copies, config.steps, rate, params, flat, targets)
+    seen = jnp.asarray(test.reshape(*test.shape[:2], size), jnp.float32)
+    return {"outputs": np.asarray(net.apply(params, seen))}
 
 
 @partial(jax.jit, static_argnums=(1, 2))
@@ -239,15 +208,11 @@ def table(
         for time in ("end", "t")
         for name, words in ROWS.items()
     ]
-    for kind in ("plain", "augmented"):
-        for what, words in (
-            ("one member", "one network"),
-            ("ensemble", f"ensemble of {config.members}"),
-        ):
-            of = "upright images" if kind == "plain" else "all orientations"
-            rows.append(
-                _row(f"{words} of width {config.width}, {of}; time t", summary[f"{what}, {kind}"])
-            )
+    finite = {"one member": "one network", "ensemble": f"ensemble of {config.members}"}
+    for kind, of in {"plain": "upright images", "augmented": "all orientations"}.items():
+        for what, words in finite.items():
+            name = f"{words} of width {config.width}, {of}; time t"
+            rows.append(_row(name, summary[f"{what}, {kind}"]))
     gap = np.abs(found["augmented"] - found["group kernel"])
     n = len(labels)
     return (

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments._pictures import save
 from experiments.infinite.orbits import disagreement
 
 
@@ -29,13 +31,9 @@ def rates(path: Path, rates: dict[tuple[str, str], Any]) -> None:
     for kernel, ax in axes.items():
         ax.plot(widths, 1.2 * widths**-0.5, "--", color="0.6", label="slope -1/2")
         ax.set(xscale="log", yscale="log", xlabel="width", title=kernel.upper())
-        ax.set_xticks(widths, [str(w) for w in widths])
-        ax.set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
-        ax.minorticks_off()
-        ax.grid(alpha=0.25, linewidth=0.5)
-        ax.legend(frameon=False, fontsize=8)
+        _finish(ax, widths)
     axes["nngp"].set_ylabel("relative deviation from infinite width")
-    _save(figure, path)
+    save(figure, path, ".png", ".svg", dpi=130)
 
 
 def emergence(path: Path, found: dict[str, np.ndarray], images: int) -> None:
@@ -62,16 +60,14 @@ def emergence(path: Path, found: dict[str, np.ndarray], images: int) -> None:
             else:
                 ax.loglog(counts, values[0] / counts**0.5, "--", color="0.6", label="slope -1/2")
         ax.set(xlabel="members of the ensemble", title=title)
-        ax.set_xticks(counts, [str(n) for n in counts])
-        ax.set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
-        ax.minorticks_off()
-        ax.grid(alpha=0.25, linewidth=0.5)
-        ax.legend(frameon=False, fontsize=8)
+        _finish(ax, counts)
     figure.axes[0].set_ylabel("change of the mean output over orientations")
-    _save(figure, path)
+    save(figure, path, ".png", ".svg", dpi=130)
 
 
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".svg"):
-        figure.savefig(path.with_suffix(suffix), dpi=130)
+def _finish(ax: Axes, counts: np.ndarray) -> None:
+    ax.set_xticks(counts, [str(n) for n in counts])
+    ax.set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
+    ax.minorticks_off()
+    ax.grid(alpha=0.25, linewidth=0.5)
+    ax.legend(frameon=False, fontsize=8)

@@ -72,14 +72,13 @@ def one_seed(config: Conjectures, seed: int) -> dict[str, np.ndarray]:
     center, scale = x[: config.train].mean(0), x[: config.train].std(0)
     of_y = y[: config.train].mean(0), y[: config.train].std(0)
     z = jnp.asarray((x - center) / scale, jnp.float32)
-    shape = (config.width, config.depth, config.steps, config.batch, config.learning_rate)
-    params = jax.vmap(partial(_train, shape), (None, 1, None))(
+    params = jax.vmap(partial(_train, config), (None, 1, None))(
         z[: config.train], jnp.asarray((y[: config.train] - of_y[0]) / of_y[1], jnp.float32), seed
     )
     # the tetrahedron, of average size: what says least
     baseline = (np.array([6.0, 4.0, center[2], center[3]]) - center) / scale
     some = z[config.train :]
-    explained = jax.vmap(partial(_explain, shape), (0, None, None))
+    explained = jax.vmap(partial(_explain, config), (0, None, None))
     predicted, gradients, integrated = explained(params, some, jnp.asarray(baseline, jnp.float32))
     x, y = x[config.train :], y[config.train :]
     many = x[:, 1] >= np.quantile(x[:, 1], 0.75)
@@ -96,8 +95,7 @@ def one_seed(config: Conjectures, seed: int) -> dict[str, np.ndarray]:
 
 def arrays(found: list[polyhedra.Polyhedron]) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (n, 4), volume and area as logarithms, and targets (n, 3)."""
-    columns = np.array(found, float).T
-    edges, vertices, faces, volume, area, angle = columns
+    edges, vertices, faces, volume, area, angle = np.array(found, float).T
     inputs = np.stack([edges, vertices, np.log(volume), np.log(area)], 1)
     return inputs, np.stack([faces, angle, vertices > 8], 1)
 
@@ -108,15 +106,14 @@ def shares(attribution: np.ndarray) -> np.ndarray:
     return size / np.sum(size, -1, keepdims=True)
 
 
-def _network(width, depth):
-    return nn.mlp([len(INPUTS), *[width] * depth, 1], jax.nn.gelu)
+def _network(config):
+    return nn.mlp([len(INPUTS), *[config.width] * config.depth, 1], jax.nn.gelu)
 
 
 @partial(jax.jit, static_argnums=0)
-def _train(shape, x, y, seed):
-    width, depth, steps, batch, learning_rate = shape
-    net = _network(width, depth)
-    optimizer = optax.adamw(optax.cosine_decay_schedule(learning_rate, steps), weight_decay=1e-3)
+def _train(config, x, y, seed):
+    net, rate = _network(config), optax.cosine_decay_schedule(config.learning_rate, config.steps)
+    optimizer = optax.adamw(rate, weight_decay=1e-3)
     of_init, of_steps = jax.random.split(jax.random.key(seed))
 
     def loss(params, rows):
@@ -124,19 +121,19 @@ def _train(shape, x, y, seed):
 
     def step(carry, key):
         params, state = carry
-        rows = jax.random.randint(key, (batch,), 0, len(x))
+        rows = jax.random.randint(key, (config.batch,), 0, len(x))
         updates, state = optimizer.update(jax.grad(loss)(params, rows), state, params)
         return (optax.apply_updates(params, updates), state), None
 
     params = net.init(of_init)
-    keys = jax.random.split(of_steps, steps)
+    keys = jax.random.split(of_steps, config.steps)
     return jax.lax.scan(step, (params, optimizer.init(params)), keys)[0][0]
 
 
 @partial(jax.jit, static_argnums=0)
-def _explain(shape, params, x, baseline):
+def _explain(config, params, x, baseline):
     """Prediction, saliency and integrated gradients of each row."""
-    net = _network(*shape[:2])
+    net = _network(config)
 
     def f(x):
         return net.apply(params, x)[0]

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments._pictures import save
+
 
 def shares(folder: Path, found: list[dict[str, np.ndarray]], inputs: tuple[str, ...]) -> None:
     """A panel for each target: shares of the inputs by saliency and by integrated gradients, error bars over seeds."""
@@ -29,5 +31,4 @@ def shares(folder: Path, found: list[dict[str, np.ndarray]], inputs: tuple[str, 
     axes[0].set(ylabel="share of the attribution (%)")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    for kind in ("png", "svg"):
-        figure.savefig(folder / f"shares.{kind}", dpi=140)
+    save(figure, folder / "shares", ".png", ".svg", dpi=140)

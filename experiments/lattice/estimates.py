@@ -24,29 +24,22 @@ def weights(log_weight: np.ndarray) -> np.ndarray:
     return np.exp(log_weight - np.max(log_weight))
 
 
-def effective_sample_size(log_weight: np.ndarray, seed: int = 0) -> Estimate:
-    """(sum w)^2 / (n sum w^2) of samples of a model, as a share of n; the error by the bootstrap.
+def effective_sample_size(log_weight: np.ndarray) -> Estimate:
+    """(sum w)^2 / (n sum w^2), a share of n, for log_weight = log p - log q (n,) of samples of q; bootstrap error."""
 
-    Args:
-        log_weight: log p - log q of n samples of q.
-        seed: Of the bootstrap.
-    """
-    w = weights(log_weight)
-    share = np.sum(w) ** 2 / (len(w) * np.sum(w**2))
-    again = [w[i] for i in _resampled(len(w), seed)]
-    error = np.std([np.sum(v) ** 2 / (len(v) * np.sum(v**2)) for v in again])
-    return Estimate(np.asarray(share), np.asarray(error))
+    def share(w):
+        return np.sum(w) ** 2 / (len(w) * np.sum(w**2))
+
+    return _bootstrapped(share, weights(log_weight))
 
 
-def reweighted(log_weight: np.ndarray, values: np.ndarray, seed: int = 0) -> Estimate:
+def reweighted(log_weight: np.ndarray, values: np.ndarray) -> Estimate:
     """The mean over p of values (n, ...) at samples of q; the error by the bootstrap."""
-    w, values = weights(log_weight), np.asarray(values, np.float64)
 
     def mean(w, values):
         return np.tensordot(w, values, 1) / np.sum(w)
 
-    again = [mean(w[i], values[i]) for i in _resampled(len(w), seed)]
-    return Estimate(mean(w, values), np.std(again, 0))
+    return _bootstrapped(mean, weights(log_weight), np.asarray(values, np.float64))
 
 
 def of_chains(values: np.ndarray) -> tuple[Estimate, float]:
@@ -63,6 +56,8 @@ def of_chains(values: np.ndarray) -> tuple[Estimate, float]:
     return Estimate(means.mean(0), np.std(means, 0, ddof=1) / chains**0.5), max(float(tau), 0.5)
 
 
-def _resampled(n, seed):
-    rng = np.random.default_rng(seed)
-    return (rng.integers(0, n, n) for _ in range(BOOTSTRAPS))
+def _bootstrapped(statistic, *arrays):
+    rng, n = np.random.default_rng(0), len(arrays[0])
+    resampled = (rng.integers(0, n, n) for _ in range(BOOTSTRAPS))
+    again = [statistic(*(a[i] for a in arrays)) for i in resampled]
+    return Estimate(np.asarray(statistic(*arrays)), np.std(again, 0))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments._pictures import save
 from experiments.lattice.estimates import weights
 from experiments.lattice.theories import U1
 
@@ -45,8 +46,7 @@ def comparison(
         correlations(found, rows)
     for ax in (training, weight, found):
         ax.grid(alpha=0.25, linewidth=0.5)
-    for kind in ("png", "svg"):
-        figure.savefig(folder / f"comparison.{kind}", dpi=140)
+    save(figure, folder / "comparison", ".png", ".svg", dpi=140)
 
 
 def correlations(ax: Any, rows: list[dict[str, Any]]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from experiments import _devices
+from experiments._pictures import from_picture, to_picture
 from experiments._run import Run, markdown_table, mean_and_error
 from experiments._training import on_minibatches
 from experiments.pvae import baselines, models, pictures
@@ -213,11 +214,11 @@ def latents(config: Branching, cell: Cell, params, tree) -> pictures.Latents:
 
     @jax.jit
     def means(x):
-        return models.to_picture(manifold, model.encode(params, x).loc)
+        return to_picture(manifold, model.encode(params, x).loc)
 
     @jax.jit
     def density(z):
-        return jnp.exp(model.prior(params).log_prob(models.from_picture(manifold, z)))
+        return jnp.exp(model.prior(params).log_prob(from_picture(manifold, z)))
 
     everything = np.concatenate([tree.nodes, tree.train, tree.test])
     nodes, points = np.split(np.asarray(means(everything)), [len(tree.nodes)])

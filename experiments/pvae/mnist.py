@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from experiments import _devices, _grid, _images
+from experiments._pictures import from_picture, to_picture
 from experiments._run import Run
 from experiments._training import by_batches, minimize, on_minibatches
 from experiments.pvae import models, pictures
@@ -82,7 +83,7 @@ def run(config: Mnist) -> dict[Cell, dict[str, Any]]:
 
     Raises ``ValueError`` where a result that is there was measured by another protocol.
     """
-    images, source = load(config)
+    images, source = _images.load(config.data, config.download, config.validate)
     free = ("kinds", "dims", "curvatures", "results")
     run = Run("pvae-mnist", config, free, data=source)
     print(f"{source}: {len(images.train_images)} training, {len(images.test_images)} test images")
@@ -99,14 +100,6 @@ def run(config: Mnist) -> dict[Cell, dict[str, Any]]:
     found = _grid.fill(run, cells(config), score, store)
     run.finish(results_tables(found, source))
     return found
-
-
-def load(config: Mnist) -> tuple[datasets.Images, str]:
-    """The images, and the name of their source."""
-    images, source = _images.load(config.data, config.download)
-    if config.validate:
-        return _images.hold_out(images), f"{source}, held-out training images"
-    return images, source
 
 
 def pixels(images: jax.Array) -> jax.Array:
@@ -242,12 +235,12 @@ def draw(config: Mnist, cell: Cell, params, images: datasets.Images, folder: Pat
 
     @jax.jit
     def decode(z):
-        parameters = model.decode(params, models.from_picture(manifold, z))
+        parameters = model.decode(params, from_picture(manifold, z))
         return jax.nn.sigmoid(parameters).reshape(-1, *shape)
 
     @jax.jit
     def encode(x):
-        return models.to_picture(manifold, model.encode(params, pixels(x)).loc)
+        return to_picture(manifold, model.encode(params, pixels(x)).loc)
 
     first = test[:30]
     chart = plotting.Plane(3.0 * config.prior_scale) if cell.c is None else plotting.Disk(cell.c)

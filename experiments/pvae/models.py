@@ -9,7 +9,7 @@ from jax import Array
 
 from geodl import vae
 from geodl.distributions import RiemannianNormal, WrappedNormal
-from geodl.manifolds import Euclidean, Hyperboloid, Manifold, PoincareBall, poincare
+from geodl.manifolds import Euclidean, Hyperboloid, PoincareBall
 from geodl.nn import Gyroplane, mlp
 
 
@@ -52,16 +52,6 @@ def make(
     width = manifold.origin().size if first == "linear" else dim  # all coordinates, or components
     decoder = vae.decoder(FIRST_LAYERS[first], width, [hidden, items], final_bias_init)
     return vae.vae(manifold, family, encoder, decoder, log_likelihood, prior_scale)
-
-
-def from_picture(manifold: Manifold, z: Array) -> Array:
-    """Points of the disk (or plane) that pictures show, in the coordinates of the model's manifold."""
-    return poincare.to_hyperboloid(z, manifold.c) if isinstance(manifold, Hyperboloid) else z
-
-
-def to_picture(manifold: Manifold, z: Array) -> Array:
-    """Inverse of :func:`from_picture`."""
-    return manifold.to_ball(z) if isinstance(manifold, Hyperboloid) else z
 
 
 def optimizer(

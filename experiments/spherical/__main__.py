@@ -7,9 +7,9 @@ from experiments.spherical import digits, fisheye, grids, segments
 COMMANDS = {
     "quick": (digits.QUICK, digits.run),
     "mnist": (digits.MNIST, digits.run),
-    "segments": (segments.SEGMENTS, segments.run),
-    "grids": (grids.GRIDS, grids.run),
-    "fisheye": (fisheye.FISHEYE, fisheye.run),
+    "segments": (segments.Segments(), segments.run),
+    "grids": (grids.Grids(), grids.run),
+    "fisheye": (fisheye.Fisheye(), fisheye.run),
 }
 
 WORDS = {

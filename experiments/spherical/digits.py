@@ -88,24 +88,20 @@ MNIST = Digits(
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One trained network."""
+class Cell(training.Cell):
+    """One network, trained with so many images."""
 
-    model: Model
-    rotated: bool
     size: int
-    seed: int
 
     @property
     def folder(self) -> str:
-        trained = "rotated" if self.rotated else "unrotated"
-        return f"{self.model}-{trained}-{self.size or 'all'}-{self.seed}"
+        return f"{self.model}-{self.trained}-{self.size or 'all'}-{self.seed}"
 
 
 def cells(config: Digits) -> list[Cell]:
     """Every network asked for."""
     return [
-        Cell(model, rotated, size, seed)
+        Cell(model, rotated, seed, size)
         for seed in config.seeds
         for size in config.sizes
         for model in config.models
@@ -115,9 +111,7 @@ def cells(config: Digits) -> list[Cell]:
 
 def run(config: Digits) -> dict[Cell, dict[str, Any]]:
     """Train and score every cell; the table lands in the run's folder."""
-    images, found = _images.load(config.data, config.download)
-    if config.validate:
-        images, found = _images.hold_out(images), f"{found}, held-out training images"
+    images, found = _images.load(config.data, config.download, config.validate)
     run = Run("spherical", config, ("models", "rotated", "sizes", "seeds"), data=found)
     scored = _grid.fill(
         run, cells(config), partial(score, config, images), shown="rotated_accuracy"
@@ -126,7 +120,7 @@ def run(config: Digits) -> dict[Cell, dict[str, Any]]:
     return scored
 
 
-def network(config: Digits, model: Model, oversampling: float = 1.0) -> nn.Net:
+def network(config: Digits, model: str, oversampling: float = 1.0) -> nn.Net:
     """Of one kind."""
     if model == "planar":
         grid = harmonics.gauss_legendre(config.bands[0])
@@ -151,8 +145,7 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
         data.points(grid),
         cell.size,
         config.pictures,
-        cell.rotated,
-        cell.seed,
+        cell,
         config.test,
     )
     planar = cell.model == "planar"
@@ -163,9 +156,8 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
         config.planar_steps if planar else config.steps,
         config.planar_learning_rate if planar else config.learning_rate,
         config.batch,
-        cell.seed,
+        cell,
         folder,
-        planar,
     )
 
     result = {"parameters": models.count(net), "cpu_seconds": round(seconds, 1)}
@@ -186,7 +178,7 @@ def tested(
 ) -> dict[str, float]:
     """Accuracies on unrotated and on rotated pictures, and what exact rotations of pictures change."""
     gap = equivariant.equivariance_gap(
-        Partial(_applied, Partial(net.apply), params),
+        Partial(net.apply, params),
         spheres.plain.images[:32],
         jax.random.key(seed),
         degrees=[degrees],
@@ -197,10 +189,6 @@ def tested(
         "gap": float(gap.mean[-1]),
         "flips": 100 * float(gap.flips[-1]),
     }
-
-
-def _applied(apply, params, x):
-    return apply(params, x)
 
 
 def loss(turned, apply, params, batch, key):
@@ -218,26 +206,21 @@ def loss(turned, apply, params, batch, key):
 def table(config: Digits, scored: dict[Cell, dict[str, Any]]) -> str:
     """Accuracies in per cent, mean over seeds ± standard error; published ones of MNIST beside them."""
     rows = []
-    for key in sorted({(c.size, c.model, c.rotated) for c in scored}):
-        size, model, rotated = key
-        group = [r for c, r in scored.items() if (c.size, c.model, c.rotated) == key]
-
-        def mean(name, group=group):
-            return mean_and_error([r[name] for r in group])
-
-        name = {"turned": "equivariant, coefficients rotated"}.get(model, model)
+    groups = _grid.grouped(scored, "size", "model", "rotated", "trained")
+    for (size, model, _, trained), of in sorted(groups.items()):
+        name = "equivariant, coefficients rotated" if model == "turned" else model
         for grids, note in ("", ""), ("finer_", ", tested on finer grids"):
-            if f"{grids}flips" in group[0]:
+            if f"{grids}flips" in of:
                 rows.append(
                     {
                         "network": name + note,
-                        "parameters": group[0]["parameters"],
-                        "trained": "rotated" if rotated else "unrotated",
+                        "parameters": of["parameters"][0],
+                        "trained": trained,
                         "images": size or "all",
-                        "tested unrotated": mean(f"{grids}unrotated_accuracy"),
-                        "tested rotated": mean(f"{grids}rotated_accuracy"),
-                        "flips": mean(f"{grids}flips"),
-                        "CPU s": mean("cpu_seconds"),
+                        "tested unrotated": mean_and_error(of[f"{grids}unrotated_accuracy"]),
+                        "tested rotated": mean_and_error(of[f"{grids}rotated_accuracy"]),
+                        "flips": mean_and_error(of[f"{grids}flips"]),
+                        "CPU s": mean_and_error(of["cpu_seconds"]),
                     }
                 )
     for name, (plain, both, crossed) in PUBLISHED.items():

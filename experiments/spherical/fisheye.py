@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 from jax import Array
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 
+from experiments._pictures import save
 from experiments._run import Run, markdown_table
 from experiments.spherical import data
 from geodl.equivariant import harmonics
@@ -121,9 +122,6 @@ class Fisheye:
     root: str = "runs"
 
 
-FISHEYE = Fisheye()
-
-
 def run(config: Fisheye) -> list[dict[str, Any]]:
     """What is lost on the way from the image to the sphere and back; a table and a picture."""
     run, camera, rows = Run("spherical-fisheye", config), Camera(), []
@@ -165,8 +163,14 @@ def draw(camera, degrees, folder):
     picture = to_sphere(camera, image, grid)
     turn = SO3().expmap(jnp.eye(3), jnp.array([[0, 0, 0.6], [0, 0, 0], [-0.6, 0, 0]]))
     turned = data.sample(picture, grid, jnp.asarray(data.points(grid), jnp.float32) @ turn)
-    figure, axes = plt.subplots(1, 4, figsize=(12, 3), layout="constrained")
-    titles = ("the camera's image", "on the sphere, seen from outside", "back in the image")
+    figure = Figure(figsize=(12, 3), layout="constrained")
+    axes = figure.subplots(1, 4)
+    titles = (
+        "the camera's image",
+        "on the sphere, seen from outside",
+        "back in the image",
+        "the sphere turned by 34 degrees",
+    )
     style = {"cmap": "gray", "vmin": 0, "vmax": 1}
     axes[0].imshow(image, **style)
     view = Orthographic(latitude=90, longitude=90)
@@ -180,10 +184,8 @@ def draw(camera, degrees, folder):
     sphere_frame(axes[1], view)
     axes[2].imshow(to_image(camera, picture, grid), **style)
     axes[3].imshow(to_image(camera, turned, grid), **style)
-    for ax, title in zip(axes, (*titles, "the sphere turned by 34 degrees"), strict=True):
+    for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title, fontsize=9)
     for ax in axes[[0, 2, 3]]:
         ax.set(xlabel="column, pixels", ylabel="row, pixels")
-    for suffix in ("png", "pdf"):
-        figure.savefig(folder / f"fisheye.{suffix}", dpi=150)
-    plt.close(figure)
+    save(figure, folder / "fisheye", ".png", ".pdf", dpi=150)

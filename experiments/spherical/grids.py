@@ -1,6 +1,5 @@
 """How far nonlinearities on grids are from commuting with rotations, on SO(3) and on the sphere; no training."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -57,9 +56,6 @@ class Grids:
     root: str = "runs"
 
 
-GRIDS = Grids()
-
-
 def run(config: Grids) -> dict[str, list[dict[str, Any]]]:
     """Both tables; they land in the run's folder."""
     images, found = _images.load(config.data, config.download)
@@ -90,8 +86,9 @@ def rotation_rows(images, grid, turns):
         tables = grid, harmonics.rotator(DEGREES, np.float32)
         bias = jnp.zeros((orders + 1, 1))
         functions = {
-            name: partial(_pointwise, function=function) for name, function in FUNCTIONS.items()
-        } | {"magnitudes of spins": partial(_magnitudes, bias=bias)}
+            name: partial(spherical.pointwise, function=function, degrees=KEPT)
+            for name, function in FUNCTIONS.items()
+        } | {"magnitudes of spins": partial(spherical.magnitudes, bias=bias, degrees=KEPT)}
         rows.append(
             {
                 "rings x longitudes x turns": f"{rings} x {longitudes} x {gammas}",
@@ -104,14 +101,6 @@ def rotation_rows(images, grid, turns):
             }
         )
     return rows
-
-
-def _pointwise(grid, f, function):
-    return spherical.pointwise(grid, f, function, KEPT)
-
-
-def _magnitudes(grid, f, bias):
-    return spherical.magnitudes(grid, f, bias, KEPT)
 
 
 def _rotation_gap(function, tables, f, turns):
@@ -145,24 +134,21 @@ def sphere_rows(images, grid, turns):
     degrees, kept = 16, 8
     f = harmonics.sphere_transform(degrees, grid, np.float32).analysis(images[..., 0])
     rotator = harmonics.rotator(degrees, np.float32)
-    rows = []
-    grids = [
-        (f"Gauss-Legendre, {n} rings", harmonics.gauss_legendre(degrees, n)) for n in (16, 20, 28)
-    ]
-    grids += [(f"Driscoll-Healy, {n} degrees", harmonics.driscoll_healy(n)) for n in (16, 20)]
-    cases: list[tuple[str, int, Any]] = [
-        (name, math.prod(grid.shape), harmonics.sphere_transform(degrees, grid, np.float32))
-        for name, grid in grids
-    ]
+    rows, transforms = [], {}
+    on_grid = partial(harmonics.sphere_transform, degrees, dtype=np.float32)
+    for n in (16, 20, 28):
+        transforms[f"Gauss-Legendre, {n} rings"] = on_grid(harmonics.gauss_legendre(degrees, n))
+    for n in (16, 20):
+        transforms[f"Driscoll-Healy, {n} degrees"] = on_grid(harmonics.driscoll_healy(n))
     for nside in (8, 12, 16):
         fitted = harmonics.healpix_transform(degrees, nside, np.float32)
-        cases.append((f"HEALPix, nside {nside}, least squares", 12 * nside**2, fitted))
-    for name, points, transform in cases:
+        transforms[f"HEALPix, nside {nside}, least squares"] = fitted
+    for name, transform in transforms.items():
         gap, back, seconds = _sphere_gap(transform, rotator, f, turns, kept)
         rows.append(
             {
                 "grid": name,
-                "points": points,
+                "points": transform.synthesis(f)[0].size,
                 "round trip": f"{back:.0e}",
                 "ReLU, degrees < 8": f"{gap:.1e}",
                 "analysis, ms": f"{1e3 * seconds:.2f}",

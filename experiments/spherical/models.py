@@ -22,7 +22,6 @@ ENCODERS: dict[Size, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] =
     "1M": ((12, 13, 16, 77, 96, 163), (3, 3, 5, 5, 3, 5), (1, 1, 1, 2, 1, 1)),
     "5.5M": ((12, 15, 16, 85, 141, 191, 1100), (3, 5, 3, 7, 5, 3, 3), (1, 1, 1, 2, 1, 1, 2)),
 }
-_LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 class ConvSegmenter(nnx.Module):
@@ -46,13 +45,12 @@ class ConvSegmenter(nnx.Module):
         for kernel, stride in zip(kernels, strides, strict=True):
             self.sides.append((self.sides[-1] - kernel) // stride + 1)
 
-        def layer(kernel, n, m):
-            return nnx.Conv(
-                n, m, (kernel, kernel), kernel_init=nnx.initializers.he_normal(), rngs=rngs
-            )
+        def layer(kernel, n, m, stride=1) -> Any:
+            he, size = nnx.initializers.he_normal(), (kernel, kernel)
+            return nnx.Conv(n, m, size, stride, padding="VALID", kernel_init=he, rngs=rngs)
 
-        pairs = list(itertools.pairwise(widths))
-        self.down = nnx.List([layer(k, n, m) for k, (n, m) in zip(kernels, pairs, strict=True)])
+        down = zip(kernels, itertools.pairwise(widths), strides, strict=True)
+        self.down = nnx.List([layer(k, n, m, stride) for k, (n, m), stride in down])
         pairs = list(itertools.pairwise([*channels[::-1], classes]))
         self.up = nnx.List([layer(k, n, m) for k, (n, m) in zip(kernels[::-1], pairs, strict=True)])
         self.down_skips = nnx.List([layer(1, n, m) for n, m in itertools.pairwise(channels)])
@@ -61,27 +59,18 @@ class ConvSegmenter(nnx.Module):
     def __call__(self, x):
         batch = x.shape[:-3]
         x = x.reshape(-1, *x.shape[-3:])
-        for i, (conv, stride) in enumerate(zip(self.down, self.strides, strict=True)):
-            y = lax.conv_general_dilated(
-                x, conv.kernel[...], (stride, stride), "VALID", dimension_numbers=_LAYOUT
-            )
-            x = relu(_with_skip(y + _bias(conv), x, self.down_skips[i - 1] if i else None))
+        for i, conv in enumerate(self.down):
+            x = relu(_with_skip(conv(x), x, self.down_skips[i - 1] if i else None))
         for i, conv in enumerate(self.up):
             stride, side = self.strides[-1 - i], self.sides[-2 - i]
             kernel = conv.kernel[...]
             # Of the sides that a convolution with this stride takes to x's, the one that it came from.
             most = kernel.shape[0] - 1
             rest = side - ((x.shape[1] - 1) * stride + kernel.shape[0])
-            y = lax.conv_general_dilated(
-                x,
-                kernel,
-                (1, 1),
-                [(most, most + rest)] * 2,
-                (stride, stride),
-                dimension_numbers=_LAYOUT,
-            )
+            padding = [(most, most + rest)] * 2
+            y = lax.conv_transpose(x, kernel, (stride, stride), padding) + conv.bias[...]
             last = i == len(self.up) - 1
-            y = _with_skip(y + _bias(conv), x, None if last else self.up_skips[i])
+            y = _with_skip(y, x, None if last else self.up_skips[i])
             x = y if last else relu(y)
         return x.reshape(*batch, *x.shape[1:])
 
@@ -95,11 +84,7 @@ def _with_skip(y, x, conv):
         for n, m in zip(y.shape[1:3], x.shape[1:3], strict=True)
     )
     near = x[:, rows][:, :, columns]
-    return y + jnp.matmul(near, conv.kernel[0, 0]) + _bias(conv)
-
-
-def _bias(conv):
-    return conv.bias[...]
+    return y + jnp.matmul(near, conv.kernel[0, 0]) + conv.bias[...]
 
 
 def conv_segmenter(size: Size, classes: int = 11, side: int = 100) -> nn.Net:

@@ -4,18 +4,20 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
+from matplotlib.figure import Figure
 
+from experiments._pictures import save
 from experiments.spherical import data
 from geodl.equivariant.harmonics import Grid
 from geodl.plotting import Orthographic, sphere_density, sphere_frame
 
 
 # No digit, and the ten digits.
-_CLASSES = ListedColormap(["white", *plt.get_cmap("tab10")(range(10))])
+_CLASSES = ListedColormap(["white", *colormaps["tab10"](range(10))])
 
 
 def draw(
@@ -36,9 +38,8 @@ def draw(
     """
     n, masks = len(images), masks or {}
     height = 1.6 * (1 + len(masks))
-    figure, axes = plt.subplots(
-        1 + len(masks), n, figsize=(1.6 * n + 1, height + 0.3), layout="constrained", squeeze=False
-    )
+    figure = Figure(figsize=(1.6 * n + 1, height + 0.3), layout="constrained")
+    axes = figure.subplots(1 + len(masks), n, squeeze=False)
     images = images - images.min()
     gray = {"norm": Normalize(0, images.max(), clip=True), "cmap": "gray_r"}
     classes = {
@@ -60,9 +61,7 @@ def draw(
     if masks:
         bar = figure.colorbar(ScalarMappable(classes["norm"], _CLASSES), ax=axes, label="digit")
         bar.set_ticks(list(range(11)), labels=["none", *map(str, range(10))])
-    for suffix in ("png", "pdf"):
-        figure.savefig(path.with_suffix(f".{suffix}"), dpi=150)
-    plt.close(figure)
+    save(figure, path, ".png", ".pdf", dpi=150)
 
 
 def _from_above(x, weights):

@@ -13,6 +13,7 @@ from experiments import _grid, _images
 from experiments._run import Run, markdown_table, mean_and_error
 from experiments.spherical import data, models, pictures, training
 from experiments.spherical.models import Size
+from experiments.spherical.training import Cell
 from geodl import equivariant, nn
 from geodl.equivariant import harmonics
 
@@ -57,28 +58,9 @@ class Segments:
     root: str = "runs"
 
 
-SEGMENTS = Segments()
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One trained network."""
-
-    model: Model
-    rotated: bool
-    seed: int
-
-    @property
-    def folder(self) -> str:
-        trained = "rotated" if self.rotated else "unrotated"
-        return f"{self.model}-{trained}-{self.seed}"
-
-
 def run(config: Segments) -> dict[Cell, dict[str, Any]]:
     """Train and score every cell; the table lands in the run's folder."""
-    images, found = _images.load(config.data, config.download)
-    if config.validate:
-        images, found = _images.hold_out(images), f"{found}, held-out training images"
+    images, found = _images.load(config.data, config.download, config.validate)
     run = Run("spherical-segments", config, ("models", "rotated", "seeds"), data=found)
     cells = [
         Cell(model, rotated, seed)
@@ -91,7 +73,7 @@ def run(config: Segments) -> dict[Cell, dict[str, Any]]:
     return scored
 
 
-def network(config: Segments, model: Model, grid: harmonics.Grid) -> nn.Net:
+def network(config: Segments, model: str, grid: harmonics.Grid) -> nn.Net:
     """Of one kind."""
     if model == "planar":
         if config.planar == "unet":
@@ -117,8 +99,7 @@ def score(config: Segments, images, cell: Cell, folder: Path) -> dict[str, Any]:
         data.points(grid),
         config.size,
         config.pictures,
-        cell.rotated,
-        cell.seed,
+        cell,
         config.test,
         config.digits,
     )
@@ -129,9 +110,8 @@ def score(config: Segments, images, cell: Cell, folder: Path) -> dict[str, Any]:
         config.planar_steps if planar else config.steps,
         config.planar_learning_rate if planar else config.learning_rate,
         config.batch,
-        cell.seed,
+        cell,
         folder,
-        planar,
     )
     scores = {"parameters": models.count(net), "cpu_seconds": round(seconds, 1)}
     areas = np.repeat(np.array(grid.weights)[:, None], grid.longitudes, 1)
@@ -170,21 +150,17 @@ def iou(confusion: np.ndarray) -> float:
 def table(scored: dict[Cell, dict[str, Any]]) -> str:
     """Mean intersection over union in per cent, mean over seeds ± standard error; by pixels and by area."""
     rows = []
-    for model, rotated in sorted({(c.model, c.rotated) for c in scored}):
-        group = [r for c, r in scored.items() if (c.model, c.rotated) == (model, rotated)]
-
-        def mean(name, group=group):
-            return mean_and_error([r[name] for r in group])
-
+    groups = _grid.grouped(scored, "model", "rotated", "trained")
+    for (model, _, trained), of in sorted(groups.items()):
         rows.append(
             {
                 "network": model,
-                "parameters": group[0]["parameters"],
-                "trained": "rotated" if rotated else "unrotated",
-                "tested unrotated": mean("unrotated_iou"),
-                "tested rotated": mean("rotated_iou"),
-                "by area": mean("rotated_area_iou"),
-                "CPU s": mean("cpu_seconds"),
+                "parameters": of["parameters"][0],
+                "trained": trained,
+                "tested unrotated": mean_and_error(of["unrotated_iou"]),
+                "tested rotated": mean_and_error(of["rotated_iou"]),
+                "by area": mean_and_error(of["rotated_area_iou"]),
+                "CPU s": mean_and_error(of["cpu_seconds"]),
             }
         )
     return markdown_table(rows)

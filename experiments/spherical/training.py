@@ -1,6 +1,7 @@
-"""What the experiments share: pictures to learn from and to be tested by, and the training of one network."""
+"""What the experiments share: cells of tables, pictures to learn from and to be tested by, training of one network."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,23 @@ from experiments.spherical import data
 from geodl import datasets, nn, train
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One trained network."""
+
+    model: str
+    rotated: bool
+    seed: int
+
+    @property
+    def trained(self) -> str:
+        return "rotated" if self.rotated else "unrotated"
+
+    @property
+    def folder(self) -> str:
+        return f"{self.model}-{self.trained}-{self.seed}"
+
+
 class Task(NamedTuple):
     """Pictures to learn from, and to be tested by, unrotated and rotated."""
 
@@ -30,8 +48,7 @@ def task(
     x: np.ndarray,
     size: int,
     pictures: int,
-    rotated: bool,
-    seed: int,
+    cell: Cell,
     test: int = 0,
     digits: int = 1,
 ) -> Task:
@@ -42,8 +59,7 @@ def task(
         x: where, unit vectors (*shape, 3).
         size: number of training images; 0: all.
         pictures: number of pictures of them, all images in turn.
-        rotated: whether each of these pictures is rotated, at random.
-        seed: of the training pictures.
+        cell: whether each of these pictures is rotated, at random, and their seed.
         test: number of test images; 0: all.
         digits: on each sphere.
     """
@@ -55,7 +71,7 @@ def task(
     rows = np.arange(pictures) % (size or len(images.train_images))
     of_test = images.test_images[: test or None], images.test_labels[: test or None]
     made = (
-        make(seed, images.train_images[rows], images.train_labels[rows], rotated),
+        make(cell.seed, images.train_images[rows], images.train_labels[rows], cell.rotated),
         make(99, *of_test, False),
         make(99, *of_test, True),
     )
@@ -71,9 +87,8 @@ def fit(
     steps: int,
     learning_rate: float,
     batch: int,
-    seed: int,
+    cell: Cell,
     folder: Path,
-    convolutional: bool,
 ) -> tuple[Partial, Any, float]:
     """Train by Adam with a rate that falls to 0 as a cosine: the network's function, parameters, CPU seconds.
 
@@ -84,27 +99,23 @@ def fit(
         steps: number of them.
         learning_rate: at the start.
         batch: pictures a step.
-        seed: of the parameters and the batches.
+        cell: the network's kind, and the seed of the parameters and the batches.
         folder: of the checkpoints.
-        convolutional: whether the network is a planar one.
     """
     optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
     optimizer = _devices.optimizer(optimizer)
-    key = jax.random.key(seed)
+    key = jax.random.key(cell.seed)
     state = train.init(net.init(key), optimizer, jax.random.fold_in(key, 1), len(rows[0]))
 
     # The network's tables are data of the step, so that they are no constants of its program.
     def step(state, data):
         apply, rows = data
-
-        def of_batch(params, batch, key):
-            return loss(apply, params, batch, key)
-
-        of_step = _devices.make_step(of_batch, optimizer)
-        return on_minibatches(of_step, batch)(state, rows)
+        of_batch = _devices.make_step(partial(loss, apply), optimizer)
+        return on_minibatches(of_batch, batch)(state, rows)
 
     apply = net.apply if isinstance(net.apply, Partial) else Partial(net.apply)
-    options: dict[str, Any] = {"chunk": max(1, steps // 10), "convolutional": convolutional}
+    planar = cell.model == "planar"
+    options: dict[str, Any] = {"chunk": max(1, steps // 10), "convolutional": planar}
     state, log = _devices.fit(step, state, (apply, rows), steps, folder, save_every=5, **options)
     # of all starts of the run
     return apply, state.params, sum(line["cpu_seconds"] for line in log)

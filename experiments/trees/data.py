@@ -1,6 +1,5 @@
 """Taxonomies, generated or of WordNet's mammals, and edge lists of graphs."""
 
-import gzip
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -51,10 +50,10 @@ def mammals(folder: Path) -> Taxonomy:
     names = sorted({name for line in lines for name in line})
     number = {name: i for i, name in enumerate(names)}
     pairs = np.array([[number[low], number[high]] for low, high in lines])
-    above = np.zeros((len(names),) * 2, bool)
-    above[pairs[:, 0], pairs[:, 1]] = True
+    closure = Taxonomy([n.split(".")[0] for n in names], pairs, pairs)
+    above = closure.related()
     covered = (above.astype(np.float32) @ above.astype(np.float32)) > 0  # with another between
-    return Taxonomy([n.split(".")[0] for n in names], pairs, np.argwhere(above & ~covered))
+    return closure._replace(edges=np.argwhere(above & ~covered))
 
 
 def data_folder() -> Path | None:
@@ -87,6 +86,5 @@ def graph(name: str) -> np.ndarray:
         raise ValueError(f"the graph {name!r} is looked for in the folder that GEODL_DATA names")
     for path in (folder / "graphs" / f"{name}.edges", folder / "graphs" / f"{name}.edges.gz"):
         if path.exists():
-            with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
-                return np.loadtxt(lines, dtype=int, usecols=(0, 1))
+            return np.loadtxt(path, dtype=int, usecols=(0, 1))  # unzips by itself
     raise ValueError(f"no graph {name!r} in {folder / 'graphs'}")

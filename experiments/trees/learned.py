@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from experiments import _devices
+from experiments._pictures import to_picture
 from experiments._run import Run, markdown_table, mean_and_error
 from experiments.trees import data, metrics, pictures
 from geodl import optim, train
@@ -105,15 +106,13 @@ def loss(
     return jnp.mean(d + jnp.logaddexp(-d, negatives[low]))
 
 
-def embed(
-    config: Learned, space: Manifold, taxonomy: data.Taxonomy, seed: int
-) -> dict[str, np.ndarray]:
+def embed(config: Learned, space: Manifold, taxonomy: data.Taxonomy, seed: int) -> dict[str, Any]:
     """Points of a taxonomy, and how they rank ancestors, from one seed."""
     started = time.process_time()
     of_start, of_steps = jax.random.split(jax.random.key(seed))
     n = len(taxonomy.names)
     above = taxonomy.related()
-    trained = _train(
+    points = _train(
         space,
         config.steps,
         config.negatives,
@@ -123,14 +122,14 @@ def embed(
         0.01 * jax.random.normal(of_start, (n, space.dim)),
         of_steps,
     )
-    points = np.asarray(trained)
+    points = np.asarray(points)
     seconds = time.process_time() - started
     found = metrics.ranking(np.asarray(_distances(space, points)), above, np.arange(n))
     return {
         "points": points,
-        "map": np.array(found.map),
-        "rank": np.array(found.rank),
-        "cpu_seconds": np.array(seconds),
+        "map": found.map,
+        "rank": found.rank,
+        "cpu_seconds": seconds,
     }
 
 
@@ -170,20 +169,17 @@ def table(results: dict[str, Any], found: str, taxonomy: data.Taxonomy) -> str:
         for space, each in results.items()
     ]
     seeds = len(next(iter(results.values())))
-    broken = {
-        space: [i for i, one in enumerate(each) if not np.isfinite(one["points"]).all()]
-        for space, each in results.items()
-    }
-    warnings = [
-        f"\n\n**{space}: seeds {', '.join(map(str, which))} ended with points that are not finite.**"
-        for space, which in broken.items()
-        if which
-    ]
+    warnings = ""
+    for space, each in results.items():
+        which = [str(i) for i, one in enumerate(each) if not np.isfinite(one["points"]).all()]
+        if which:
+            seeds_of = f"{space}: seeds {', '.join(which)}"
+            warnings += f"\n\n**{seeds_of} ended with points that are not finite.**"
     return (
         f"Reconstruction of the {len(taxonomy.pairs)} pairs of {len(taxonomy.names)} names ({found}): mean average "
         f"precision and mean rank of a name's ancestors among all names; mean of {seeds} seeds ± its standard error\n\n"
         + markdown_table(rows)
-        + "".join(warnings)
+        + warnings
     )
 
 
@@ -192,5 +188,5 @@ def draw(results: dict[str, Any], taxonomy: data.Taxonomy, folder: Path) -> None
     for name, each in results.items():
         space, points = space_of(name), each[0]["points"]
         if space.dim == 2:
-            flat = np.asarray(space.to_ball(points)) if isinstance(space, Hyperboloid) else points
+            flat = np.asarray(to_picture(space, points))
             pictures.taxonomy(folder / f"{name}.png", name, flat, taxonomy, name != "euclidean-2")

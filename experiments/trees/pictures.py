@@ -41,7 +41,7 @@ def taxonomy(path: Path, title: str, points: np.ndarray, tree: Taxonomy, hyperbo
             tree.names[node], tuple(points[node]), (0, 4), textcoords="offset points", **style
         )
     ax.set_title(title)
-    _save(figure, path)
+    figure.savefig(path, dpi=130)
 
 
 def _inside(points: np.ndarray, hyperbolic: bool) -> np.ndarray:
@@ -67,7 +67,7 @@ def distortions(
     right.set(xlabel="dimension of Euclidean space, least stress")
     for ax in (left, right):
         ax.grid(alpha=0.25, which="both", linewidth=0.5)
-    _save(figure, path)
+    figure.savefig(path, dpi=130)
 
 
 def _curve(rows, key):
@@ -85,9 +85,4 @@ def drawing(path: Path, title: str, points: np.ndarray, edges: np.ndarray) -> No
     )
     plotting.points(ax, chart, points, s=8, c="#44aa99")
     ax.set_title(title)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)

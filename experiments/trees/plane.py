@@ -74,15 +74,11 @@ def measure(config: Plane, tree: trees.Tree, folder: Path) -> list[dict[str, flo
 
     def figures(rows):
         hops = hops_from(tree, rows)
-        found = [
-            (
-                metrics.distortion(distances, hops, length),
-                metrics.ranking(distances, hops == 1, rows),
-            )
-            for drawing, length in zip(drawings, lengths, strict=True)
-            for distances in [np.asarray(_rows(drawing, jnp.asarray(rows)))]
-        ]
-        distortions, rankings = zip(*found, strict=True)
+        distortions, rankings = [], []
+        for drawing, length in zip(drawings, lengths, strict=True):
+            distances = np.asarray(_rows(drawing, jnp.asarray(rows)))
+            distortions.append(metrics.distortion(distances, hops, length))
+            rankings.append(metrics.ranking(distances, hops == 1, rows))
         return {"distortion": np.array(distortions), "ranking": np.array(rankings)}
 
     chunk = max(1, 1_000_000 // n)

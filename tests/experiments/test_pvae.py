@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import _grid
+from experiments import _grid, _images
 from experiments.pvae import baselines, branching, mnist, mnist_tables, models
 
 
@@ -85,12 +85,12 @@ def test_mnist_experiment_falls_back_to_digits(tmp_path, monkeypatch):
 def test_mnist_without_its_files_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("GEODL_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="train-images"):
-        mnist.load(replace(mnist.QUICK, data="mnist"))
+        _images.load("mnist")
 
 
 def test_validation_images_are_of_the_training_set():
-    whole, _ = mnist.load(replace(mnist.QUICK, data="digits"))
-    held, source = mnist.load(replace(mnist.QUICK, data="digits", validate=True))
+    whole, _ = _images.load("digits")
+    held, source = _images.load("digits", validate=True)
     assert "held-out" in source
     for a, b, c in zip(held[:2], held[2:], whole[:2], strict=True):
         np.testing.assert_array_equal(np.concatenate([a, b]), c)

@@ -157,6 +157,12 @@ def test_cells_are_scored_once(tmp_path):
         fill(dataclasses.replace(config, name="third", epochs=4), 1)
 
 
+def test_cells_are_grouped_by_their_fields():
+    found = {Cell(2, 0.1): {"nats": 1, "more": 0}, Cell(1): {"nats": 2}, Cell(2): {"nats": 3}}
+    groups = _grid.grouped(found, "dim", "folder")
+    assert groups == {(2, "part/d2"): {"nats": [1, 3]}, (1, "part/d1"): {"nats": [2]}}
+
+
 def test_batches_are_of_one_size_and_kept(tmp_path):
     shapes = []
 

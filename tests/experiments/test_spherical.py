@@ -107,8 +107,7 @@ def test_intersections_over_unions():
 
 @pytest.mark.slow
 def test_segments_end(tmp_path):
-    config = replace(
-        segments.SEGMENTS,
+    config = segments.Segments(
         root=str(tmp_path),
         data="digits",
         rotated=(False, True),
@@ -130,7 +129,7 @@ def test_segments_end(tmp_path):
 def test_grids_are_compared(tmp_path, monkeypatch):
     """Linear maps commute exactly, more rings lessen what ReLU adds."""
     monkeypatch.setattr(grids, "LAYOUTS", ((10, 20, 20, 9), (15, 30, 19, 9)))
-    config = replace(grids.GRIDS, data="digits", images=2, rotations=2, root=str(tmp_path))
+    config = grids.Grids(data="digits", images=2, rotations=2, root=str(tmp_path))
     coarse, fine = grids.run(config)["rotations"]
     assert float(coarse["none"]) < 1e-6
     assert float(fine["ReLU"]) < 0.6 * float(coarse["ReLU"])

@@ -1,0 +1,25 @@
+"""Pictures of all experiments: how they are saved, and the plane or disk that they show of a manifold."""
+
+from pathlib import Path
+
+from jax import Array
+from matplotlib.figure import Figure
+
+from geodl.manifolds import Hyperboloid, Manifold, poincare
+
+
+def save(figure: Figure, path: Path, *suffixes: str, dpi: int) -> None:
+    """A figure in several formats, whose suffixes take the place of the path's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in suffixes:
+        figure.savefig(path.with_suffix(suffix), dpi=dpi)
+
+
+def from_picture(manifold: Manifold, z: Array) -> Array:
+    """Points of the disk (or plane) that pictures show, in the coordinates of the manifold."""
+    return poincare.to_hyperboloid(z, manifold.c) if isinstance(manifold, Hyperboloid) else z
+
+
+def to_picture(manifold: Manifold, z: Array) -> Array:
+    """Inverse of :func:`from_picture`."""
+    return manifold.to_ball(z) if isinstance(manifold, Hyperboloid) else z
