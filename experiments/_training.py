@@ -78,6 +78,8 @@ def by_batches(
     finished batches (``train.cached_map``).
     """
     count = len(jax.tree.leaves(samples)[0])
+    if not count:
+        raise ValueError("there are no samples to evaluate")
     size = min(size, count)
 
     def batch(first):

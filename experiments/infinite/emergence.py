@@ -93,7 +93,8 @@ def limits(x: np.ndarray, y: np.ndarray, test: np.ndarray, steps: int) -> dict[s
         upright = x.reshape(len(x), -1)
         augmented, plain = _kernel(net, turned), _kernel(net, upright)
         # The largest eigenvalue of the augmented kernel, by the number of copies, is no larger.
-        rate = 1 / eigsh(np.asarray(plain), 1, return_eigenvectors=False)[0]
+        start = np.ones(len(upright))  # else a random one, and the last digits with it
+        rate = 1 / eigsh(np.asarray(plain), 1, v0=start, return_eigenvectors=False)[0]
         times = jnp.array([rate * steps, np.inf])
         targets = np.concatenate([y] * COPIES)
         # of the same network with filters as large as the image and as the group

@@ -18,6 +18,7 @@ from geodl import flows, train
 
 
 Theory = Phi4 | U1
+BATCH = 1024  # samples at a time
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,12 @@ def draw(theory: Theory, recipe: Recipe, params: Any, count: int, folder: Path) 
         found = jax.tree.map(np.asarray, batch(params, jax.random.fold_in(key, k)))
         return found | {"cpu_seconds": np.array([time.process_time() - started])}
 
-    size, key = min(count, 1024), jax.random.key(7)
-    parts = train.cached_map(one, list(range(count // size)), folder, depends=(params, recipe))
+    size, key = min(count, BATCH), jax.random.key(7)
+    batches = list(range(-(-count // size)))
+    parts = train.cached_map(one, batches, folder, depends=(params, recipe))
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     seconds = len(parts) * np.median(found.pop("cpu_seconds"))  # the first compiles
+    found = {name: values[:count] for name, values in found.items()}
     return Samples(found.pop("log_weight"), found, float(seconds))
 
 
@@ -171,8 +174,9 @@ def hamiltonian(theory: Theory, config: HMC, key: jax.Array) -> Chains:
     state, _ = steps(state, jax.random.split(of_warmup, chunk))
     jax.block_until_ready(state)
     found, started = [], time.process_time()
-    for k in range(max(1, config.steps // chunk)):
-        state, part = steps(state, jax.random.split(jax.random.fold_in(of_steps, k), chunk))
+    for k, first in enumerate(range(0, config.steps, chunk)):
+        size = min(chunk, config.steps - first)
+        state, part = steps(state, jax.random.split(jax.random.fold_in(of_steps, k), size))
         found.append(jax.tree.map(np.asarray, part))
     seconds = time.process_time() - started
     observables, rate = jax.tree.map(lambda *parts: np.concatenate(parts), *found)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ class Branching:
     prior_scales: tuple[float, ...] = (1.0, 1.7)
     decoders: tuple[models.First, ...] = ("gyroplane",)
     """first layers of the Poincaré VAE's decoder, to compare"""
-    posterior: models.Kind = "Riemannian"
+    posterior: Literal["Riemannian", "wrapped"] = "Riemannian"
     epochs: int = 1000
     hidden: int = 200
     batch: int = 64
@@ -97,7 +98,17 @@ def cells(config: Branching) -> list[Cell]:
 
 
 def run(config: Branching) -> dict[Cell, np.ndarray]:
-    """Train and evaluate every cell on the same trees; tables and pictures land in the run's folder."""
+    """Train and evaluate every cell on the same trees; tables and pictures land in the run's folder.
+
+    Raises:
+        ValueError: no prior scale, curvature or decoder, or a ``picture_seed`` of no seed.
+    """
+    if not (config.prior_scales and config.curvatures and config.decoders):
+        raise ValueError("branching: a prior scale, a curvature and a decoder are needed at least")
+    if not 0 <= config.picture_seed < config.seeds:
+        raise ValueError(
+            f"branching: picture_seed is one of {config.seeds} seeds, from 0, got {config.picture_seed}"
+        )
     run = Run("pvae-branching", config, free=("curvatures", "prior_scales", "decoders"))
     keys = jax.random.split(jax.random.key(config.seed), config.seeds)
     trees = jax.vmap(datasets.branching_diffusion)(keys)

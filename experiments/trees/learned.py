@@ -50,6 +50,7 @@ class Learned:
 
 def run(config: Learned) -> dict[str, list[dict[str, np.ndarray]]]:
     """Train every space from every seed; table and picture land in the run's folder."""
+    spaces = {name: space_of(name) for name in config.spaces}
     found, taxonomy = data.load(config.data)
     run = Run("trees-learned", config, free=("spaces",), data=found)
     protocol = (
@@ -60,13 +61,13 @@ def run(config: Learned) -> dict[str, list[dict[str, np.ndarray]]]:
         config.learning_rate,
     )
     results = {
-        space: train.cached_map(
-            lambda seed, space=space: embed(config, space_of(space), taxonomy, seed),
+        name: train.cached_map(
+            lambda seed, space=space: embed(config, space, taxonomy, seed),
             list(range(config.seeds)),
-            run.folder / space,
-            depends=(space, protocol),
+            run.folder / name,
+            depends=(name, protocol),
         )
-        for space in config.spaces
+        for name, space in spaces.items()
     }
     draw(results, taxonomy, run.folder)
     kept = {

@@ -153,6 +153,21 @@ def test_lattices_that_are_none():
         Phi4(8, lam=-1)
 
 
+def test_chains_are_as_long_as_asked():
+    config = sampling.HMC(chains=2, warmup=4, steps=6, leapfrogs=1)
+    found = sampling.hamiltonian(Phi4(4), config, jax.random.key(0)).observables
+    assert {values.shape[:2] for values in found.values()} == {(2, 6)}
+
+
+def test_samples_are_as_many_as_asked(key, tmp_path, monkeypatch):
+    """In batches that do not divide their number."""
+    monkeypatch.setattr(sampling, "BATCH", 8)
+    theory, recipe = U1(4), sampling.Recipe(1, 2, 8, 2, solver_steps=1, sampling_steps=1)
+    params = sampling.start(theory, recipe, key)
+    found = sampling.draw(theory, recipe, params, 20, tmp_path)
+    assert {len(found.log_weight), *map(len, found.observables.values())} == {20}
+
+
 @pytest.mark.quick("phi4")
 @pytest.mark.parametrize("kind", [compare.Scalar, compare.Gauge], ids=["phi4", "u1"])
 def test_a_small_run(kind, tmp_path, capsys):

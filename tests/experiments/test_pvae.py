@@ -45,6 +45,18 @@ def test_branching_resumes(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"curvatures": ()}, "a curvature and a decoder are needed"),
+        ({"picture_seed": 2}, "one of 2 seeds, from 0, got 2"),
+    ],
+)
+def test_what_could_not_be_drawn_is_not_trained(change, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        branching.run(replace(TINY, root=str(tmp_path), **change))
+
+
 def test_another_seed_has_other_trees(tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "gplvm", partial(baselines.gplvm, steps=2))
     losses = [

@@ -177,3 +177,5 @@ def test_batches_are_of_one_size_and_kept(tmp_path):
         np.testing.assert_array_equal(found["first"], [0, 0, 0, 0, 4, 4, 4, 4, 8, 8])
     assert shapes == [(4,)] * 3
     np.testing.assert_array_equal(by_batches(lambda x, _: x + 1, x, 4), x + 1)
+    with pytest.raises(ValueError, match="no samples"):
+        by_batches(f, x[:0], 4)

@@ -1,5 +1,6 @@
 """The experiments with trees, at a small size, and their figures of merit by the definitions."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_a_small_run_and_its_second_start(tmp_path, capsys, monkeypatch):
     assert (folder / "ball-2.png").exists() and (folder / "table.md").exists()
     assert "MAP" in capsys.readouterr().out
     with pytest.raises(ValueError, match="as ball-2, got 'disk-2'"):
-        learned.space_of("disk-2")
+        learned.run(replace(config, name="strange", spaces=("ball-2", "disk-2")))
 
 
 @pytest.mark.slow
