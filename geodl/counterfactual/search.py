@@ -28,7 +28,7 @@ import optax
 from jax import Array
 from jaxtyping import PRNGKeyArray
 
-from geodl._core.checks import as_floats, check_nonnegative
+from geodl._core.checks import as_floats, check_count, check_nonnegative
 from geodl._core.records import as_pytree, register_record
 from geodl.counterfactual.directions import Direction, dot, gradient
 from geodl.counterfactual.metric import linearize
@@ -270,8 +270,7 @@ def perturbed_starts(
     Raises:
         ValueError: fewer than one copy.
     """
-    if copies < 1:
-        raise ValueError(f"perturbed_starts: copies must be at least 1, got {copies}")
+    check_count("perturbed_starts: copies", copies)
     z = jax.tree.map(lambda leaf: jnp.repeat(leaf, copies, 0), as_floats(z))
     space = generator.manifold
     frame = jax.vmap(space.to_frame)(z, jax.tree.map(jnp.zeros_like, z))
