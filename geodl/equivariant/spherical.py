@@ -292,15 +292,7 @@ def spherical_segmenter(
         raise ValueError(f"spherical_segmenter: the last band must be the first, got {bands}")
     last = min(bands[-2:])
     layers = _layers(
-        bands[:-1],
-        max_betas[:-1],
-        last,
-        grid or gauss_legendre(bands[0]),
-        orders,
-        oversampling,
-        normalized,
-        spins,
-        dtype,
+        bands[:-1], max_betas[:-1], last, grid, orders, oversampling, normalized, spins, dtype
     )
     few = last - 1 if orders is None else min(orders, last - 1)
     kernel = rotation_kernel(last, max_betas[-1], few, dtype=dtype)
