@@ -134,13 +134,8 @@ class TriangleMesh:
         """Orthonormal tangent vectors (n, 2, 3) at the vertices, in rows; the first one along the first edge."""
         a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))
         of_faces = np.cross(b - a, c - a)
-        normal = np.stack(
-            [
-                np.bincount(self.faces.ravel(), np.repeat(of_faces[:, i], 3), len(self.vertices))
-                for i in range(3)
-            ],
-            -1,
-        )
+        normal = np.zeros_like(self.vertices)
+        np.add.at(normal, self.faces, of_faces[:, None])
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
         edge = self.vertices[[ring[0] for ring in self._rings]] - self.vertices
         first = edge - np.sum(edge * normal, -1, keepdims=True) * normal
@@ -273,19 +268,17 @@ def sphere_mesh(subdivisions: int) -> TriangleMesh:
         if near[i][j] and near[j][k] and near[i][k]
     ]
     for _ in range(subdivisions):
-        middles = {}
 
-        def middle(a, b, middles=middles):
-            key = (min(a, b), max(a, b))
-            if key not in middles:
-                v = vertices[a] + vertices[b]
-                middles[key] = len(vertices)
-                vertices.append(v / np.linalg.norm(v))
-            return middles[key]
+        @functools.cache
+        def middle(edge):
+            a, b = edge
+            v = vertices[a] + vertices[b]
+            vertices.append(v / np.linalg.norm(v))
+            return len(vertices) - 1
 
         parts = []
         for i, j, k in faces:
-            ij, jk, ki = middle(i, j), middle(j, k), middle(k, i)
+            ij, jk, ki = (middle(frozenset(edge)) for edge in ((i, j), (j, k), (k, i)))
             parts += [(i, ij, ki), (ij, j, jk), (ki, jk, k), (ij, jk, ki)]
         faces = parts
     return TriangleMesh(np.array(vertices), np.array(faces))
