@@ -29,7 +29,6 @@ from geodl.equivariant._representations import (
     Group,
     Irrep,
     Representation,
-    check_orthogonal,
 )
 from geodl.manifolds import SO3
 
@@ -103,9 +102,7 @@ class PlanarGroup(Group):
         return turn * jnp.stack([jnp.ones_like(sign), sign], -1)[..., None, :]
 
     def validate(self, g: Any) -> None:
-        if jnp.shape(g)[-2:] != (2, 2):
-            raise ValueError(f"{self}: elements have shape (..., 2, 2), got {jnp.shape(g)}")
-        check_orthogonal(str(self), g, self.reflections)
+        super().validate(g)
         if self.order is not None and is_concrete(g):
             g = np.asarray(g, np.float64)
             z = g[..., 0, 0] + 1j * g[..., 1, 0]
@@ -308,6 +305,7 @@ class SpaceRotations(Group):
     """
 
     dim = 3
+    reflections = False
 
     def __str__(self):
         return "SO(3)"
@@ -316,11 +314,6 @@ class SpaceRotations(Group):
         self, key: Array, shape: int | tuple[int, ...] = (), dtype: DTypeLike | None = None
     ) -> Array:
         return SO3().random_uniform(key, shape, dtype)
-
-    def validate(self, g: Any) -> None:
-        if jnp.shape(g)[-2:] != (3, 3):
-            raise ValueError(f"{self}: elements have shape (..., 3, 3), got {jnp.shape(g)}")
-        check_orthogonal(str(self), g, reflections=False)
 
     def irrep(self, degree: int) -> Representation:
         """The irreducible representation of a degree: 0 (scalars) or 1 (vectors)."""
