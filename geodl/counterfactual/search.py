@@ -203,17 +203,16 @@ class Search:
             [Status.FOUND, Status.NOT_FINITE, Status.NO_GRADIENT],
             jnp.where(s.steps < self.steps, Status.RUNNING, Status.MAX_STEPS),
         ).astype(s.status.dtype)
+        better = valid & (score > s.score)
         here = s._replace(
-            best=_select(valid & (score > s.score), Sample(s.position, x), s.best),
-            score=jnp.where(valid & (score > s.score), score, s.score),
+            best=_select(better, Sample(s.position, x), s.best),
+            score=jnp.where(better, score, s.score),
             status=status,
         )
-        on = s._replace(
+        on = here._replace(
             position=position,
             opt_state=opt_state,
             frame=carry_frame(space, s.frame, s.position, position),
-            best=here.best,
-            score=here.score,
             steps=s.steps + 1,
         )
         return _select(status == Status.RUNNING, on, here)
