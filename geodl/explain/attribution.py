@@ -173,9 +173,8 @@ def occlusion(
     whole = _wide(f(x))
     corners = jnp.asarray(np.indices(positions).reshape(len(window), -1).T)
     total = _map(loss, corners, batch_size).reshape(positions)
-    for (
-        cover
-    ) in covers:  # the mean over an axis, which goes to the end: the first comes first again
+    # the mean over each axis, which goes to the end: the first comes first again
+    for cover in covers:
         share = jnp.asarray(cover / np.maximum(cover.sum(0), 1), total.dtype)
         total = jnp.tensordot(total, share, (0, 0), precision="highest")
     total = total.reshape(*sides, *[1] * (x.ndim - len(sides)))
