@@ -119,7 +119,7 @@ def from_edges(edges: Any, root: int | None = None, spanning: bool = False) -> T
 
 
 def _breadth_first(edges, n, root):
-    """The tree of shortest paths to a root: below the first of its nearer neighbors each node; depth -1 without any."""
+    """The tree of shortest paths to a root, each node below the first of its nearer neighbors; depth -1 without a path."""
     if not 0 <= root < n:
         raise ValueError(f"from_edges: the root is one of the nodes 0, ..., {n - 1}, got {root}")
     both = np.concatenate([edges, edges[:, ::-1]])
@@ -256,15 +256,8 @@ def _identity(shape, width, dtype):
     return jnp.broadcast_to(jnp.asarray([*entries, 0], dtype), (*shape, width))
 
 
-def _edge(length, direction):
-    """Along an angle (...) or a unit vector (..., dim), in length's axes (...)."""
-    if direction.ndim > length.ndim:
-        return _edge_in_space(length, direction)
-    return _edge_in_plane(length, direction)
-
-
 def _edge_in_space(length, direction):
-    """A boost along e_1, and then the shortest rotation of e_1 to the direction, by half a turn to -e_1."""
+    """A boost along e_1, and then the shortest rotation of e_1 to the direction (..., dim), by half a turn to -e_1."""
     dim = direction.shape[-1]
     first = jnp.eye(1, dim, dtype=length.dtype)[0]
     back = direction[..., 0] < -0.999
@@ -463,7 +456,7 @@ def embed(tree: Tree, length: ArrayLike, angles: ArrayLike | None = None) -> Dra
     depths = jnp.asarray(tree.depths, jnp.int32)
     up = [np.asarray(tree.parents, np.int32)]
     root = jnp.asarray(tree.depths == 0)[:, None]
-    edges = _edge(length, angles)
+    edges = (_edge_in_plane if angles.ndim == 1 else _edge_in_space)(length, angles)
     paths = [jnp.where(root, _identity((), edges.shape[-1], length.dtype), edges)]
     for k in range(int(tree.depths.max()).bit_length() - 1):
         paths.append(_times(paths[k][up[k]], paths[k]))
