@@ -218,10 +218,8 @@ class TriangleMesh:
         """Distance, direction and transport of l from those of j and k, in the plane of the triangle (j, k, l)."""
         (r_j, d_j, t_j), (r_k, d_k, t_k) = known[j], known[k]
         e, to_j, to_k = self._lengths[j][k], self._lengths[l][j], self._lengths[l][k]
-        s, target = (
-            _apex(r_j, r_k, e).conjugate(),
-            _apex(to_j, to_k, e),
-        )  # j at 0, k at e, the source below
+        # j at 0, k at e, the source below
+        s, target = _apex(r_j, r_k, e).conjugate(), _apex(to_j, to_k, e)
         height = target.imag - s.imag
         crossing = s.real - s.imag / height * (target.real - s.real) if height else -1.0
         if 0 <= crossing <= e and r_j and r_k:
@@ -302,14 +300,10 @@ def torus_mesh(around: int, across: int, ratio: float = 0.4) -> TriangleMesh:
         raise ValueError(
             f"torus_mesh: 3 vertices on each circle and a ratio in (0, 1) are needed, got {around}, {across}, {ratio}"
         )
-    a, b = np.meshgrid(
-        2 * np.pi * np.arange(around) / around,
-        2 * np.pi * np.arange(across) / across,
-        indexing="ij",
-    )
+    i, j = np.indices((around, across))
+    a, b = 2 * np.pi * i / around, 2 * np.pi * j / across
     out = 1 + ratio * np.cos(b)
     vertices = np.stack([out * np.cos(a), out * np.sin(a), ratio * np.sin(b)], -1).reshape(-1, 3)
-    i, j = np.meshgrid(np.arange(around), np.arange(across), indexing="ij")
 
     def at(i, j):
         return (i % around) * across + j % across
