@@ -119,7 +119,7 @@ def from_edges(edges: Any, root: int | None = None, spanning: bool = False) -> T
 
 
 def _breadth_first(edges, n, root):
-    """The tree of shortest paths to a root, each node below the first of its nearer neighbors; depth -1 without a path."""
+    """The tree of shortest paths to a root, each node below the first of its nearer neighbors; depth -1 without any."""
     if not 0 <= root < n:
         raise ValueError(f"from_edges: the root is one of the nodes 0, ..., {n - 1}, got {root}")
     both = np.concatenate([edges, edges[:, ::-1]])
