@@ -72,7 +72,6 @@ class SteerableConv(nnx.Module):
 
     def __init__(self, of: FieldType, to: FieldType, side: int, rngs: nnx.Rngs):
         _planar("SteerableConv", of, to)
-        pixels(side)
         self.of, self.to, self.side = of, to, side
         self.kernel = Kernel(of, to, functools.partial(image_basis, side=side), rngs)
         self.bias = InvariantBias(to)
