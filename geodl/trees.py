@@ -32,6 +32,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra
 
 from geodl._core.checks import as_floats, check, check_positive
 from geodl._core.records import register_record
@@ -95,8 +97,7 @@ def from_edges(edges: Any, root: int | None = None, spanning: bool = False) -> T
             f"from_edges: nodes are 0, ..., {nodes[-1]}, but no edge has node {missing}"
         )
     edges = np.unique(np.sort(edges[edges[:, 0] != edges[:, 1]] if spanning else edges, 1), axis=0)
-    search = _Search(edges, len(nodes))
-    first = search.tree(0 if root is None else root)
+    first = _breadth_first(edges, len(nodes), 0 if root is None else root)
     if np.any(first.depths < 0):
         node = int(np.argmax(first.depths < 0))
         raise ValueError(
@@ -110,41 +111,26 @@ def from_edges(edges: Any, root: int | None = None, spanning: bool = False) -> T
         raise ValueError(f"from_edges: a tree has no cycle, but edge ({i}, {j}) closes one")
     if root is not None:
         return first
-    end = search.tree(int(np.argmax(first.depths)))
+    end = _breadth_first(edges, len(nodes), int(np.argmax(first.depths)))
     middle = int(np.argmax(end.depths))
     for _ in range(end.depths[middle] // 2):
         middle = int(end.parents[middle])
-    return search.tree(middle)
+    return _breadth_first(edges, len(nodes), middle)
 
 
-class _Search:
-    """Breadth-first searches in one graph."""
-
-    def __init__(self, edges, n):
-        both = np.concatenate([edges, edges[:, ::-1]])
-        both = both[np.argsort(both[:, 0], kind="stable")]
-        self.starts, self.ends = np.searchsorted(both[:, 0], np.arange(n + 1)), both[:, 1]
-
-    def tree(self, root: int) -> Tree:
-        n = len(self.starts) - 1
-        if not 0 <= root < n:
-            raise ValueError(
-                f"from_edges: the root is one of the nodes 0, ..., {n - 1}, got {root}"
-            )
-        parents, depths = np.full(n, -1), np.full(n, -1)
-        parents[root], depths[root] = root, 0
-        level = np.array([root])
-        for depth in range(1, n):
-            counts = self.starts[level + 1] - self.starts[level]
-            owners = np.repeat(level, counts)
-            offsets = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
-            found = self.ends[self.starts[owners] + offsets]
-            new = depths[found] < 0
-            level, first = np.unique(found[new], return_index=True)
-            if len(level) == 0:
-                break
-            parents[level], depths[level] = owners[new][first], depth
-        return Tree(parents, depths)
+def _breadth_first(edges, n, root):
+    """The tree of shortest paths to a root, each node below the first of its nearer neighbors; depth -1 without any."""
+    if not 0 <= root < n:
+        raise ValueError(f"from_edges: the root is one of the nodes 0, ..., {n - 1}, got {root}")
+    both = np.concatenate([edges, edges[:, ::-1]])
+    graph = csr_array((np.ones(len(both)), tuple(both.T)), (n, n))
+    depths = dijkstra(graph, indices=root, unweighted=True)
+    depths = np.where(np.isfinite(depths), depths, -1).astype(np.int64)
+    upper, lower = both[depths[both[:, 1]] == depths[both[:, 0]] + 1].T
+    parents = np.full(n, n)
+    np.minimum.at(parents, lower, upper)
+    parents[root] = root
+    return Tree(parents, depths)
 
 
 def degrees(tree: Tree) -> np.ndarray:
@@ -188,9 +174,8 @@ def edge_length(tree: Tree, distortion: float, dim: int = 2) -> float:
         _check_code("edge_length", dim, degree)
     sine = math.sin(math.pi / (max(3, degree) if dim == 2 else 4))
 
-    def misses(
-        length,
-    ):  # log(cosh(length / 2) sine) < log(cosh(advance / 2)), which do not overflow
+    # log(cosh(length / 2) sine) < log(cosh(advance / 2)), which do not overflow
+    def misses(length):
         return _log_cosh(length / 2) + math.log(sine) < _log_cosh(length / (2 * distortion))
 
     low, high = 0.0, 1.0
@@ -271,15 +256,8 @@ def _identity(shape, width, dtype):
     return jnp.broadcast_to(jnp.asarray([*entries, 0], dtype), (*shape, width))
 
 
-def _edge(length, direction):
-    """Along an angle (...) or a unit vector (..., dim), in length's axes (...)."""
-    if direction.ndim > length.ndim:
-        return _edge_in_space(length, direction)
-    return _edge_in_plane(length, direction)
-
-
 def _edge_in_space(length, direction):
-    """A boost along e_1, and then the shortest rotation of e_1 to the direction, by half a turn to -e_1."""
+    """A boost along e_1, and then the shortest rotation of e_1 to the direction (..., dim), by half a turn to -e_1."""
     dim = direction.shape[-1]
     first = jnp.eye(1, dim, dtype=length.dtype)[0]
     back = direction[..., 0] < -0.999
@@ -294,9 +272,8 @@ def _edge_in_space(length, direction):
     turn = jnp.where(back[..., None, None], half_turn, turn)
     small = jnp.exp(-2 * length)
     cosh, sinh, rest = (1 + small) / 2, -jnp.expm1(-2 * length) / 2, jnp.exp(-length)
-    along = cosh[..., None] * first + rest[..., None] * (
-        1 - first
-    )  # the boost's diagonal, in space
+    # the boost's diagonal, in space
+    along = cosh[..., None] * first + rest[..., None] * (1 - first)
     columns = turn * along[..., None, :]
     top = jnp.concatenate([cosh[..., None], sinh[..., None] * first], -1)
     left = sinh[..., None] * turn[..., :, 0]
@@ -479,7 +456,7 @@ def embed(tree: Tree, length: ArrayLike, angles: ArrayLike | None = None) -> Dra
     depths = jnp.asarray(tree.depths, jnp.int32)
     up = [np.asarray(tree.parents, np.int32)]
     root = jnp.asarray(tree.depths == 0)[:, None]
-    edges = _edge(length, angles)
+    edges = (_edge_in_plane if angles.ndim == 1 else _edge_in_space)(length, angles)
     paths = [jnp.where(root, _identity((), edges.shape[-1], length.dtype), edges)]
     for k in range(int(tree.depths.max()).bit_length() - 1):
         paths.append(_times(paths[k][up[k]], paths[k]))

@@ -58,6 +58,12 @@ def check_integer(name: str, value, least: int = 1) -> None:
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
 
+def check_count(name: str, count) -> None:
+    """Raise where a number of things is below 1."""
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, got {count}")
+
+
 def check_nonnegative(name: str, value) -> None:
     """Raise where a concrete number is not a finite one >= 0."""
     if is_concrete(value):

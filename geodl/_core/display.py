@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax import Array
 
 
 _MOST = 6  # leaves that are named
@@ -17,17 +18,17 @@ def kind(x: Any) -> str:
     return f"{x.dtype}{list(x.shape)}"
 
 
-def count(make: Callable[[], Any]) -> str:
-    """The number of parameters in the tree that ``make`` would make, as ``26 parameters``."""
-    shapes = _shapes(make)
+def count(init: Callable[[Array], Any]) -> str:
+    """The number of parameters in the tree that ``init(key)`` would make, as ``26 parameters``."""
+    shapes = _parameters(init)
     if shapes is None:
         return "parameters"
     return f"{sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)):,} parameters"
 
 
-def leaves(make: Callable[[], Any]) -> str:
-    """The first leaves of the tree that ``make`` would make, by their names."""
-    found = jax.tree_util.tree_leaves_with_path(_shapes(make))
+def leaves(init: Callable[[Array], Any]) -> str:
+    """The first leaves of the tree that ``init(key)`` would make, by their names."""
+    found = jax.tree_util.tree_leaves_with_path(_parameters(init))
     names = [
         f"{jax.tree_util.keystr(path, simple=True, separator='/')} {kind(leaf)}"
         for path, leaf in found[:_MOST]
@@ -39,6 +40,10 @@ def result(make: Callable[[], Any]) -> str:
     """Type and shape of what ``make`` would return, or ``?``."""
     found = _shapes(make)
     return "?" if found is None else kind(found)
+
+
+def _parameters(init):
+    return _shapes(lambda: init(jax.random.key(0)))
 
 
 def _shapes(make):

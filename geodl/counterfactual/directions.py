@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from geodl._core.checks import check_nonnegative
+from geodl._core.checks import check_count, check_nonnegative
 from geodl._core.records import register_record
 
 
@@ -64,8 +64,7 @@ def natural_gradient(damping: ArrayLike, iterations: int = 10) -> Direction:
         ValueError: a damping below 0, fewer than one iteration.
     """
     check_nonnegative("natural_gradient: damping", damping)
-    if iterations < 1:
-        raise ValueError(f"natural_gradient: iterations must be at least 1, got {iterations}")
+    check_count("natural_gradient: iterations", iterations)
     return _NaturalGradient(damping, iterations)
 
 

@@ -6,7 +6,6 @@ the data have eigenvalues of order delta^2, or 0). Lengths are in units of what 
 generator of images. All functions take one base point; use ``vmap``.
 """
 
-import math
 from collections.abc import Callable
 
 import jax
@@ -69,9 +68,9 @@ def jacobian(generator: Generator, z: Point, batch_size: int | None = None) -> A
     Returns:
         (data size, base dim)
     """
-    x, push, pull = linearize(generator, z)
-    shape = jax.eval_shape(pull, x).shape
-    return _rows(push, jnp.eye(math.prod(shape), dtype=x.dtype), shape, batch_size).T
+    x, push, _ = linearize(generator, z)
+    dim = generator.manifold.dim
+    return _rows(push, jnp.eye(dim, dtype=x.dtype), (dim,), batch_size).T
 
 
 def singular_values(
@@ -107,19 +106,18 @@ def singular_values(
     if count is None:
         return jnp.linalg.svd(jacobian(generator, z, batch_size), compute_uv=False)
     x, push, pull = linearize(generator, z)
-    shape = jax.eval_shape(pull, x).shape
-    size = math.prod(shape)
-    most = min(x.size, size)
+    dim = generator.manifold.dim
+    most = min(x.size, dim)
     if key is None or not 0 < count <= most:
         raise ValueError(
             f"singular_values: a key and a count in 1..{most} are needed, got {key} and {count}"
         )
     width = min(count + oversample, most)
-    noise = jax.random.normal(key, (width, size), x.dtype)
-    images = _orthonormal(_rows(push, noise, shape, batch_size))
+    noise = jax.random.normal(key, (width, dim), x.dtype)
+    images = _orthonormal(_rows(push, noise, (dim,), batch_size))
     for _ in range(power):
         rows = _orthonormal(_rows(pull, images, x.shape, batch_size))
-        images = _orthonormal(_rows(push, rows, shape, batch_size))
+        images = _orthonormal(_rows(push, rows, (dim,), batch_size))
     return jnp.linalg.svd(_rows(pull, images, x.shape, batch_size), compute_uv=False)[:count]
 
 

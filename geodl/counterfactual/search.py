@@ -28,7 +28,7 @@ import optax
 from jax import Array
 from jaxtyping import PRNGKeyArray
 
-from geodl._core.checks import as_floats, check_nonnegative
+from geodl._core.checks import as_floats, check_count, check_nonnegative
 from geodl._core.records import as_pytree, register_record
 from geodl.counterfactual.directions import Direction, dot, gradient
 from geodl.counterfactual.metric import linearize
@@ -203,17 +203,16 @@ class Search:
             [Status.FOUND, Status.NOT_FINITE, Status.NO_GRADIENT],
             jnp.where(s.steps < self.steps, Status.RUNNING, Status.MAX_STEPS),
         ).astype(s.status.dtype)
+        better = valid & (score > s.score)
         here = s._replace(
-            best=_select(valid & (score > s.score), Sample(s.position, x), s.best),
-            score=jnp.where(valid & (score > s.score), score, s.score),
+            best=_select(better, Sample(s.position, x), s.best),
+            score=jnp.where(better, score, s.score),
             status=status,
         )
-        on = s._replace(
+        on = here._replace(
             position=position,
             opt_state=opt_state,
             frame=carry_frame(space, s.frame, s.position, position),
-            best=here.best,
-            score=here.score,
             steps=s.steps + 1,
         )
         return _select(status == Status.RUNNING, on, here)
@@ -270,8 +269,7 @@ def perturbed_starts(
     Raises:
         ValueError: fewer than one copy.
     """
-    if copies < 1:
-        raise ValueError(f"perturbed_starts: copies must be at least 1, got {copies}")
+    check_count("perturbed_starts: copies", copies)
     z = jax.tree.map(lambda leaf: jnp.repeat(leaf, copies, 0), as_floats(z))
     space = generator.manifold
     frame = jax.vmap(space.to_frame)(z, jax.tree.map(jnp.zeros_like, z))

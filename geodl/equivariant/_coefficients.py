@@ -33,8 +33,7 @@ def sphere_pack(x: Float[Array, "L L 2 *rest"]) -> Float[Array, "*rest LL"]:
     Returns:
         Packed coefficients (..., L^2).
     """
-    rows = x.reshape(math.prod(x.shape[:3]), *x.shape[3:])[_sphere_rows(len(x))]
-    return jnp.moveaxis(rows, 0, -1)
+    return _pack(x, 3, _sphere_rows(len(x)))
 
 
 def sphere_unpack(packed: Float[Array, "*rest LL"], degrees: int) -> Float[Array, "L L 2 *rest"]:
@@ -47,10 +46,7 @@ def sphere_unpack(packed: Float[Array, "*rest LL"], degrees: int) -> Float[Array
     Returns:
         Coefficients (m, l, cosine or sine, ...), of shape (L, L, 2, ...); 0 where there is none.
     """
-    rows = jnp.moveaxis(packed, -1, 0)
-    x = jnp.zeros((2 * degrees**2, *rows.shape[1:]), packed.dtype)
-    x = x.at[_sphere_rows(degrees)].set(rows, unique_indices=True)
-    return x.reshape(degrees, degrees, 2, *rows.shape[1:])
+    return _unpack(packed, (degrees, degrees, 2), _sphere_rows(degrees))
 
 
 def _sphere_rows(degrees):
@@ -68,8 +64,7 @@ def rotation_pack(x: Float[Array, "L N1 L 2 2 *rest"]) -> Float[Array, "*rest si
     Returns:
         Packed coefficients (..., size).
     """
-    rows = x.reshape(math.prod(x.shape[:5]), *x.shape[5:])
-    return jnp.moveaxis(rows[rotation_rows(x.shape[0], x.shape[1] - 1)], 0, -1)
+    return _pack(x, 5, rotation_rows(x.shape[0], x.shape[1] - 1))
 
 
 def rotation_unpack(
@@ -85,11 +80,8 @@ def rotation_unpack(
     Returns:
         Coefficients (m, n, l, s, t, ...), of shape (L, N + 1, L, 2, 2, ...); 0 where there is none.
     """
-    rows = jnp.moveaxis(packed, -1, 0)
     shape = (degrees, orders + 1, degrees, 2, 2)
-    x = jnp.zeros((math.prod(shape), *rows.shape[1:]), packed.dtype)
-    x = x.at[rotation_rows(degrees, orders)].set(rows, unique_indices=True)
-    return x.reshape(*shape, *rows.shape[1:])
+    return _unpack(packed, shape, rotation_rows(degrees, orders))
 
 
 def rotation_rows(degrees, orders):
@@ -98,3 +90,16 @@ def rotation_rows(degrees, orders):
         m, n = np.ogrid[-l : l + 1, -min(l, orders) : min(l, orders) + 1]
         rows.append((((abs(m) * (orders + 1) + abs(n)) * degrees + l) * 2 + (m < 0)) * 2 + (n < 0))
     return np.concatenate([row.ravel() for row in rows])
+
+
+def _pack(x, axes, rows):
+    """Of the entries along the leading axes those at some rows, as the last axis."""
+    entries = x.reshape(math.prod(x.shape[:axes]), *x.shape[axes:])
+    return jnp.moveaxis(entries[rows], 0, -1)
+
+
+def _unpack(packed, shape, rows):
+    """The inverse of :func:`_pack`, with leading axes of some shape; 0 at the other rows."""
+    values = jnp.moveaxis(packed, -1, 0)
+    x = jnp.zeros((math.prod(shape), *values.shape[1:]), packed.dtype)
+    return x.at[rows].set(values, unique_indices=True).reshape(*shape, *values.shape[1:])

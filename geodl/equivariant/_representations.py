@@ -51,6 +51,7 @@ class Group(ABC):
     """Orthogonal matrices g (..., d, d), d = :attr:`dim`, and how they act on irreducible representations."""
 
     dim: ClassVar[int]
+    reflections: bool
 
     @abstractmethod
     def random(
@@ -67,9 +68,12 @@ class Group(ABC):
             The matrices (*shape, d, d).
         """
 
-    @abstractmethod
     def validate(self, g: Any) -> None:
         """``ValueError`` where concrete matrices g (..., d, d) are not elements; nothing under ``jit``."""
+        d = self.dim
+        if jnp.shape(g)[-2:] != (d, d):
+            raise ValueError(f"{self}: elements have shape (..., {d}, {d}), got {jnp.shape(g)}")
+        check_orthogonal(str(self), g, self.reflections)
 
     @property
     @abstractmethod

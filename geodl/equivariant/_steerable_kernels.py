@@ -44,8 +44,8 @@ def kernel_basis(
 @functools.cache
 def image_basis(of, to, side):
     """Kernels (n, side^2, d_of, d_to), each of norm sqrt(d_to)."""
-    tensors, degrees = kernel_basis(of, to, side - 1)
     x = pixels(side)
+    tensors, degrees = kernel_basis(of, to, side - 1)
     r = np.linalg.norm(x, axis=-1)
     direction = x / np.where(r, r, 1)[:, None]
     # A ring of radius r carries waves up to 2 r, and the center has no direction.

@@ -69,11 +69,9 @@ class FieldType:
         x = jnp.asarray(x)
         if x.shape[-1:] != (self.dim,):
             raise ValueError(f"FieldType: features (..., {self.dim}) are needed, got {x.shape}")
-        ends = itertools.accumulate((r.dim * n for r, n in self.fields), initial=0)
-        return [
-            x[..., a:b].reshape(*x.shape[:-1], r.dim, n)
-            for (a, b), (r, n) in zip(itertools.pairwise(ends), self.fields, strict=True)
-        ]
+        *ends, _ = itertools.accumulate(r.dim * n for r, n in self.fields)
+        pairs = zip(jnp.split(x, ends, -1), self.fields, strict=True)
+        return [block.reshape(*x.shape[:-1], r.dim, n) for block, (r, n) in pairs]
 
     def join(self, blocks: Sequence[Array]) -> Array:
         """Features (..., dim) of blocks: the inverse of :meth:`split`."""

@@ -466,8 +466,7 @@ def gauge_conv(of: FieldType, to: FieldType, stencil: Stencil) -> Net:
     Returns:
         The network as pure functions, features (..., n, of.dim) -> (..., m, to.dim). The stencil is bound in ``apply``.
     """
-    radial, degree = stencil.radial, stencil.degree
-    return _on(stencil, functional(lambda rngs: GaugeConv(of, to, radial, degree, rngs)))
+    return _on(stencil, GaugeConv, of, to)
 
 
 def gauge_net(
@@ -489,17 +488,13 @@ def gauge_net(
     Returns:
         The network as pure functions, features (..., n, of.dim) -> (..., n, to.dim). The stencil is bound in ``apply``.
     """
+    return _on(stencil, GaugeNet, of, hidden, to, blocks, nonlinearity)
+
+
+def _on(stencil, module, *arguments):
     radial, degree = stencil.radial, stencil.degree
-    return _on(
-        stencil,
-        functional(
-            lambda rngs: GaugeNet(of, hidden, to, blocks, nonlinearity, radial, degree, rngs)
-        ),
-    )
-
-
-def _on(stencil, net):
-    return Net(net.init, Partial(_apply, Partial(net.apply), stencil))
+    net = functional(lambda rngs: module(*arguments, radial, degree, rngs))
+    return net._replace(apply=Partial(_apply, Partial(net.apply), stencil))
 
 
 def _apply(apply, stencil, params, x):

@@ -29,7 +29,6 @@ from geodl.equivariant._representations import (
     Group,
     Irrep,
     Representation,
-    check_orthogonal,
 )
 from geodl.manifolds import SO3
 
@@ -103,9 +102,7 @@ class PlanarGroup(Group):
         return turn * jnp.stack([jnp.ones_like(sign), sign], -1)[..., None, :]
 
     def validate(self, g: Any) -> None:
-        if jnp.shape(g)[-2:] != (2, 2):
-            raise ValueError(f"{self}: elements have shape (..., 2, 2), got {jnp.shape(g)}")
-        check_orthogonal(str(self), g, self.reflections)
+        super().validate(g)
         if self.order is not None and is_concrete(g):
             g = np.asarray(g, np.float64)
             z = g[..., 0, 0] + 1j * g[..., 1, 0]
@@ -271,8 +268,8 @@ class PlanarGroup(Group):
                         seen |= {tensor.tobytes(), (-tensor).tobytes()}
                         found.append(tensor)
                         degrees.append(abs(j))
-        shape = (0, 2 * degree + 1, to.dim, of.dim)
-        return np.array(found) if found else np.zeros(shape, int), np.array(degrees, int)
+        tensors = np.array(found, int).reshape(-1, 2 * degree + 1, to.dim, of.dim)
+        return tensors, np.array(degrees, int)
 
 
 def _rotations(n):
@@ -312,6 +309,7 @@ class SpaceRotations(Group):
     """
 
     dim = 3
+    reflections = False
 
     def __str__(self):
         return "SO(3)"
@@ -320,11 +318,6 @@ class SpaceRotations(Group):
         self, key: Array, shape: int | tuple[int, ...] = (), dtype: DTypeLike | None = None
     ) -> Array:
         return SO3().random_uniform(key, shape, dtype)
-
-    def validate(self, g: Any) -> None:
-        if jnp.shape(g)[-2:] != (3, 3):
-            raise ValueError(f"{self}: elements have shape (..., 3, 3), got {jnp.shape(g)}")
-        check_orthogonal(str(self), g, reflections=False)
 
     def irrep(self, degree: int) -> Representation:
         """The irreducible representation of a degree: 0 (scalars) or 1 (vectors)."""
@@ -358,20 +351,16 @@ class SpaceRotations(Group):
 
     def intertwiners(self, of: Irrep, to: Irrep, degree: int) -> tuple[np.ndarray, np.ndarray]:
         """As :meth:`PlanarGroup.intertwiners`, for scalars and vectors: 1, x, <x, v>, v, x cross v, (x x^T)_0 v."""
-        found = []
-        for j in range(
-            abs(to.frequency - of.frequency), min(to.frequency + of.frequency, degree) + 1
-        ):
-            tensor = np.zeros(((degree + 1) ** 2, 3, 3))
+        low, high = abs(to.frequency - of.frequency), to.frequency + of.frequency
+        degrees = np.arange(low, min(high, degree) + 1)
+        tensors = np.zeros((len(degrees), (degree + 1) ** 2, 3, 3))
+        for tensor, j in zip(tensors, degrees, strict=True):
             if (of.frequency, to.frequency) == (1, 1):
                 tensor[j * j : (j + 1) ** 2] = (np.eye(3)[None], _CROSS, _TRACELESS)[j]
             else:  # a scalar and a vector, or two scalars: the entries that there are
                 y = np.arange(2 * j + 1)
                 tensor[j * j + y, y if to.frequency else 0, y if of.frequency else 0] = 1
-            found.append(tensor[:, : to.dim, : of.dim])
-        degrees = np.arange(abs(to.frequency - of.frequency), degree + 1)[: len(found)]
-        shape = (0, (degree + 1) ** 2, to.dim, of.dim)
-        return np.array(found) if found else np.zeros(shape), degrees
+        return tensors[:, :, : to.dim, : of.dim], degrees
 
 
 # x cross v = sum_a x_a _CROSS[a] v, and an orthonormal basis of the symmetric matrices of trace 0

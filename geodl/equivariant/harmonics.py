@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
@@ -186,9 +186,8 @@ class HealpixTransform:
     """
 
     table: _wigner.DenseTable | _wigner.BlockTable
-    fourier: (
-        Array  # cosines and sines (rings, 2 m, pixels of the longest ring), 0 beyond a ring's end
-    )
+    # cosines and sines (rings, 2 m, pixels of the longest ring), 0 beyond a ring's end
+    fourier: Array
     nside: int = field(metadata={"static": True})
     degrees: int = field(metadata={"static": True})
 
@@ -224,7 +223,7 @@ class HealpixTransform:
         x = x * along(orthonormal(self.degrees), x, 1)
         waves = jnp.moveaxis(self.table.to_betas(x[:, None])[:, 0], (1, 2), (0, 1))
         flat = waves.reshape(*self.fourier.shape[:2], -1)
-        y = lax.dot_general(self.fourier, flat, (((1,), (1,)), ((0,), (0,))), precision="highest")
+        y = _wigner.product(self.fourier, flat, ((1,), (1,)), ((0,), (0,)))
         counts = healpix_rings(self.nside)[2]
         rows = np.concatenate([r * 4 * self.nside + np.arange(n) for r, n in enumerate(counts)])
         y = y.reshape(-1, *waves.shape[3:])[rows]

@@ -134,13 +134,8 @@ class TriangleMesh:
         """Orthonormal tangent vectors (n, 2, 3) at the vertices, in rows; the first one along the first edge."""
         a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))
         of_faces = np.cross(b - a, c - a)
-        normal = np.stack(
-            [
-                np.bincount(self.faces.ravel(), np.repeat(of_faces[:, i], 3), len(self.vertices))
-                for i in range(3)
-            ],
-            -1,
-        )
+        normal = np.zeros_like(self.vertices)
+        np.add.at(normal, self.faces, of_faces[:, None])
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
         edge = self.vertices[[ring[0] for ring in self._rings]] - self.vertices
         first = edge - np.sum(edge * normal, -1, keepdims=True) * normal
@@ -223,10 +218,8 @@ class TriangleMesh:
         """Distance, direction and transport of l from those of j and k, in the plane of the triangle (j, k, l)."""
         (r_j, d_j, t_j), (r_k, d_k, t_k) = known[j], known[k]
         e, to_j, to_k = self._lengths[j][k], self._lengths[l][j], self._lengths[l][k]
-        s, target = (
-            _apex(r_j, r_k, e).conjugate(),
-            _apex(to_j, to_k, e),
-        )  # j at 0, k at e, the source below
+        # j at 0, k at e, the source below
+        s, target = _apex(r_j, r_k, e).conjugate(), _apex(to_j, to_k, e)
         height = target.imag - s.imag
         crossing = s.real - s.imag / height * (target.real - s.real) if height else -1.0
         if 0 <= crossing <= e and r_j and r_k:
@@ -273,19 +266,17 @@ def sphere_mesh(subdivisions: int) -> TriangleMesh:
         if near[i][j] and near[j][k] and near[i][k]
     ]
     for _ in range(subdivisions):
-        middles = {}
 
-        def middle(a, b, middles=middles):
-            key = (min(a, b), max(a, b))
-            if key not in middles:
-                v = vertices[a] + vertices[b]
-                middles[key] = len(vertices)
-                vertices.append(v / np.linalg.norm(v))
-            return middles[key]
+        @functools.cache
+        def middle(edge):
+            a, b = edge
+            v = vertices[a] + vertices[b]
+            vertices.append(v / np.linalg.norm(v))
+            return len(vertices) - 1
 
         parts = []
         for i, j, k in faces:
-            ij, jk, ki = middle(i, j), middle(j, k), middle(k, i)
+            ij, jk, ki = (middle(frozenset(edge)) for edge in ((i, j), (j, k), (k, i)))
             parts += [(i, ij, ki), (ij, j, jk), (ki, jk, k), (ij, jk, ki)]
         faces = parts
     return TriangleMesh(np.array(vertices), np.array(faces))
@@ -309,14 +300,10 @@ def torus_mesh(around: int, across: int, ratio: float = 0.4) -> TriangleMesh:
         raise ValueError(
             f"torus_mesh: 3 vertices on each circle and a ratio in (0, 1) are needed, got {around}, {across}, {ratio}"
         )
-    a, b = np.meshgrid(
-        2 * np.pi * np.arange(around) / around,
-        2 * np.pi * np.arange(across) / across,
-        indexing="ij",
-    )
+    i, j = np.indices((around, across))
+    a, b = 2 * np.pi * i / around, 2 * np.pi * j / across
     out = 1 + ratio * np.cos(b)
     vertices = np.stack([out * np.cos(a), out * np.sin(a), ratio * np.sin(b)], -1).reshape(-1, 3)
-    i, j = np.meshgrid(np.arange(around), np.arange(across), indexing="ij")
 
     def at(i, j):
         return (i % around) * across + j % across

@@ -107,8 +107,8 @@ class _Layers:
             params[f"layer{i}"] = layer
         return params
 
-    def features(self, params, images, rotation):
-        """Coefficients that the last layer puts out, before its nonlinearity."""
+    def features(self, params, images, rotation, degrees):
+        """Coefficients of the last layer's features, its nonlinearity included, of degrees below a number."""
         f = self.image.analyze(jnp.transpose(images, (2, 1, 0, 3)))
         if rotation is not None:
             f = self.rotator.rotate(f, rotation)
@@ -118,7 +118,7 @@ class _Layers:
             f = self.nonlinear(params, i - 1, f, kernel.degrees)
             z = convolve(f, _spectrum(kernel, layer))
             f = z + jnp.matmul(f, layer["skip"], precision="highest") if "skip" in layer else z
-        return f
+        return self.nonlinear(params, len(self.kernels) - 1, f, degrees)
 
     def nonlinear(self, params, i, f, degrees):
         """ReLU of the result of layer i, its bias added; or of the magnitudes of its spins."""
@@ -213,8 +213,7 @@ def spherical_classifier(
 
     def apply(layers, params, images, rotation=None):
         x, rotation, batch = _flat("spherical_classifier", images, rotation, shape)
-        f = layers.features(params, x, rotation)
-        f = layers.nonlinear(params, len(layers.kernels) - 1, f, last)
+        f = layers.features(params, x, rotation, last)
         if hidden is None:
             y = integrate(f)
         else:
@@ -292,15 +291,7 @@ def spherical_segmenter(
         raise ValueError(f"spherical_segmenter: the last band must be the first, got {bands}")
     last = min(bands[-2:])
     layers = _layers(
-        bands[:-1],
-        max_betas[:-1],
-        last,
-        grid or gauss_legendre(bands[0]),
-        orders,
-        oversampling,
-        normalized,
-        spins,
-        dtype,
+        bands[:-1], max_betas[:-1], last, grid, orders, oversampling, normalized, spins, dtype
     )
     few = last - 1 if orders is None else min(orders, last - 1)
     kernel = rotation_kernel(last, max_betas[-1], few, dtype=dtype)
@@ -315,8 +306,7 @@ def spherical_segmenter(
     def apply(tables, params, images, rotation=None):
         layers, (transform, rotator, kernel) = tables
         x, rotation, batch = _flat("spherical_segmenter", images, rotation, shape)
-        f = layers.features(params, x, rotation)
-        f = layers.nonlinear(params, len(layers.kernels) - 1, f, kernel.degrees)
+        f = layers.features(params, x, rotation, kernel.degrees)
         last = params["logits"]
         column = last["column"] if "column" in last else kernel.column(last["kernel"])
         z = to_sphere(f, column)

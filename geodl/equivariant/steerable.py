@@ -72,7 +72,6 @@ class SteerableConv(nnx.Module):
 
     def __init__(self, of: FieldType, to: FieldType, side: int, rngs: nnx.Rngs):
         _planar("SteerableConv", of, to)
-        pixels(side)
         self.of, self.to, self.side = of, to, side
         self.kernel = Kernel(of, to, functools.partial(image_basis, side=side), rngs)
         self.bias = InvariantBias(to)
@@ -140,11 +139,10 @@ class GroupConv(nnx.Module):
 @functools.cache
 def _turned_entries(of, side):
     """Where k(x)[g, h] = w(g^-1 x)[g^-1 h] stands among w's pixels and coordinates: integers (g, x, h)."""
-    at, entries = pixels(side), []
-    places = {tuple(x): i for i, x in enumerate(at.tolist())}
+    half, entries = side // 2, []
     for g in of.group.elements():
-        back = np.rint(at @ g).astype(int)  # rows g^-1 x
-        pixel = np.array([places[tuple(x)] for x in back.tolist()])
+        right, up = np.rint(pixels(side) @ g).astype(int).T  # g^-1 x
+        pixel = (half - up) * side + half + right
         entries.append(pixel[:, None] * of.dim + of.origins(g))
     return np.stack(entries)
 
@@ -254,12 +252,8 @@ class Fourier(nnx.Module):
             _samples(representation, self.rotations)
 
     def __call__(self, x):
-        return self.of.join(
-            [
-                self._block(r, block)
-                for (r, _), block in zip(self.of.fields, self.of.split(x), strict=True)
-            ]
-        )
+        pairs = zip(self.of.fields, self.of.split(x), strict=True)
+        return self.of.join([self._block(r, block) for (r, _), block in pairs])
 
     def _block(self, representation, block):
         if representation.permutes:

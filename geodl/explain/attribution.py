@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
-from geodl._core.checks import as_float
+from geodl._core.checks import as_float, check_count
 
 
 Function: TypeAlias = Callable[[Array], Array]
@@ -67,8 +67,7 @@ def integrated_gradients(
         Array([1., 4.], dtype=float32)
     """
     x = as_float(x)
-    if steps < 1:
-        raise ValueError(f"integrated_gradients: steps must be at least 1, got {steps}")
+    check_count("integrated_gradients: steps", steps)
     if np.broadcast_shapes(jnp.shape(baseline), x.shape) != x.shape:
         raise ValueError(
             f"integrated_gradients: the baseline must broadcast to {x.shape}, got {jnp.shape(baseline)}"
@@ -115,8 +114,7 @@ def smooth_grad(
         Smilkov et al. 2017.
     """
     x = as_float(x)
-    if samples < 1:
-        raise ValueError(f"smooth_grad: samples must be at least 1, got {samples}")
+    check_count("smooth_grad: samples", samples)
     noise = scale * jax.random.normal(key, (samples, *x.shape), x.dtype)
     gradients = _map(lambda noise: _wide(jax.grad(f)(x + noise)), noise, batch_size)
     return jnp.mean(gradients, 0).astype(x.dtype)
@@ -157,8 +155,7 @@ def occlusion(
     sides = x.shape[: len(window)]
     if len(window) > x.ndim or any(not 0 < w <= n for w, n in zip(window, sides, strict=True)):
         raise ValueError(f"occlusion: the window must fit into {x.shape}, got {window}")
-    if stride < 1:
-        raise ValueError(f"occlusion: stride must be at least 1, got {stride}")
+    check_count("occlusion: stride", stride)
     # for each axis which entries (n,) each position of the window covers
     covers = [
         (np.arange(n) - stride * np.arange((n - w) // stride + 1)[:, None]) // w == 0
@@ -176,9 +173,8 @@ def occlusion(
     whole = _wide(f(x))
     corners = jnp.asarray(np.indices(positions).reshape(len(window), -1).T)
     total = _map(loss, corners, batch_size).reshape(positions)
-    for (
-        cover
-    ) in covers:  # the mean over an axis, which goes to the end: the first comes first again
+    # the mean over each axis, which goes to the end: the first comes first again
+    for cover in covers:
         share = jnp.asarray(cover / np.maximum(cover.sum(0), 1), total.dtype)
         total = jnp.tensordot(total, share, (0, 0), precision="highest")
     total = total.reshape(*sides, *[1] * (x.ndim - len(sides)))
@@ -192,8 +188,8 @@ def _wide(x):
 
 def _map(f, xs, batch_size):
     n = len(jax.tree.leaves(xs)[0])
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if batch_size is None or batch_size >= n:
+    batch_size = n if batch_size is None else batch_size
+    check_count("batch_size", batch_size)
+    if batch_size >= n:
         return jax.vmap(f)(xs)
     return jax.lax.map(f, xs, batch_size=batch_size)

@@ -53,9 +53,9 @@ def ntk(
 
     def row(x):
         j1 = jacobian(x)
-        return _mapped(lambda y: entry(j1, jacobian(y)), x2, batch_size)
+        return lax.map(lambda y: entry(j1, jacobian(y)), x2, batch_size=batch_size or 0)
 
-    return _mapped(row, x1, batch_size)
+    return lax.map(row, x1, batch_size=batch_size or 0)
 
 
 def ntk_by_products(
@@ -87,7 +87,7 @@ def ntk_by_products(
         basis = jnp.eye(len(value), dtype=value.dtype)
         return jax.vmap(lambda e: _pushed(net, params, x1, pullback(e)[0]))(basis)
 
-    return jnp.transpose(_mapped(column, x2, batch_size), (2, 0, 3, 1))
+    return jnp.transpose(lax.map(column, x2, batch_size=batch_size or 0), (2, 0, 3, 1))
 
 
 def ntk_vector_product(
@@ -125,9 +125,3 @@ def _output(net, x):
 def _pushed(net, params, x, direction):
     """The derivative of the outputs at x along a direction of the parameters."""
     return jax.jvp(lambda p: net.apply(p, x), (params,), (direction,))[1]
-
-
-def _mapped(function, x, batch_size):
-    return (
-        jax.vmap(function)(x) if batch_size is None else lax.map(function, x, batch_size=batch_size)
-    )

@@ -64,7 +64,7 @@ def lifting_conv(
     def table(height):
         if side is None:
             return _turned_images(group, height)
-        return _table(group, height, side, False)
+        return _table(group, height, side, group.trivial)
 
     return _conv("lifting_conv", table, 1, group, width, side is None, weight_std, bias_std)
 
@@ -94,7 +94,7 @@ def group_conv(
     _check("group_conv", group, side)
 
     def table(height):
-        return _table(group, height, side, True)
+        return _table(group, height, side, group.regular())
 
     return _conv("group_conv", table, len(group), group, width, False, weight_std, bias_std)
 
@@ -165,8 +165,8 @@ def _side(name, k, copies):
     return height
 
 
-def _table(group, height, side, lifted):
-    """Positions (out, taps) that each position's filter sees; the one behind the last is outside."""
+def _table(group, height, side, of):
+    """Positions (out, taps) of fields ``of`` that each position's filter sees; the one behind the last is outside."""
     elements = group.elements()
     offsets = np.arange(side) - side // 2
     right, up = np.meshgrid(offsets, -offsets)
@@ -177,17 +177,10 @@ def _table(group, height, side, lifted):
     rows = row[:, None, None] - moved[..., 1]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < height)
     pixels = rows * height + columns  # (pixel, g, tap)
-    products = _products(elements) if lifted else np.zeros((len(elements), 1), int)
-    copies = products.shape[1]
-    seen = pixels[..., None] * copies + products[:, None]
-    seen = np.where(inside[..., None], seen, height * height * copies)
+    products = np.stack([of.origins(g.T) for g in elements])  # where g h is (g, h)
+    seen = pixels[..., None] * of.dim + products[:, None]
+    seen = np.where(inside[..., None], seen, height * height * of.dim)
     return seen.reshape(height * height * len(elements), -1)
-
-
-def _products(elements):
-    """The index of g h (g, h)."""
-    products = np.einsum("gij,hjk->ghik", elements, elements)
-    return np.argmin(np.abs(products[:, :, None] - elements).sum((-2, -1)), -1)
 
 
 def _turned_images(group, height):

@@ -45,7 +45,8 @@ def _conv(x, kernel):
 def _conv_of_neighbors(x, kernel):
     """The product of each pixel's neighborhood with the kernel: for few channels in."""
     matrix = kernel.reshape(-1, kernel.shape[-1])
-    return _of_pixels(lambda x: x @ matrix, _neighbors(x, len(kernel)))
+    seen = jnp.concatenate([_seen(x, *offset) for offset in _offsets(len(kernel))], -1)
+    return _of_pixels(lambda x: x @ matrix, seen)
 
 
 def _conv_of_blocks(x, kernel):
@@ -60,11 +61,6 @@ def _of_pixels(function, x):
     *pixels, channels = x.shape
     y = function(x.reshape(math.prod(pixels), channels))
     return y.reshape(*pixels, y.shape[-1])
-
-
-def _neighbors(x, k):
-    """What k x k kernels see: x at each offset, side by side."""
-    return jnp.concatenate([_seen(x, *offset) for offset in _offsets(k)], -1)
 
 
 def _gathered(x, k, m):

@@ -1,7 +1,6 @@
 """Networks as pure functions, and how a flax module becomes one."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -27,8 +26,7 @@ class Net(NamedTuple):
     apply: Callable[..., Any]
 
     def __repr__(self) -> str:
-        init = partial(self.init, jax.random.key(0))
-        return f"Net({display.leaves(init)}; {display.count(init)})"
+        return f"Net({display.leaves(self.init)}; {display.count(self.init)})"
 
     def bind(self, params: Params) -> jax.tree_util.Partial:
         """The function of the inputs, ``inputs -> apply(params, *inputs)``, a pytree whose leaves are ``params``.

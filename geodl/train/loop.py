@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from geodl._core.checks import check_count
 from geodl._core.loops import host_is_faster, repeated
 
 
@@ -112,16 +113,11 @@ def steps_per_epoch(size: int, batch_size: int, drop_last: bool = False) -> int:
     Raises:
         ValueError: there is no batch, or ``batch_size`` is below 1.
     """
-    _check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
     count = size // batch_size if drop_last else -(-size // batch_size)
     if count < 1:
         raise ValueError(f"no batch of {batch_size} in {size} items, drop_last={drop_last}")
     return count
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
 
 def on_minibatches(
@@ -149,7 +145,7 @@ def on_minibatches(
         ValueError: ``batch_size`` below 1, no batch in the data, leaves of different length, or a
             state that ``init`` has made for another number of rows.
     """
-    _check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
 
     def on_data(state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
         sizes = {len(leaf) for leaf in jax.tree.leaves(data)}

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from geodl._core.checks import float_dtype
+from geodl._core.checks import check_count, float_dtype
 from geodl.vae.model import VAE
 
 
@@ -52,7 +52,7 @@ def elbo(model: VAE, params, x: Array, key: Array, samples: int = 1) -> Elbo:
         >>> bound(params, jnp.ones((4, 5)), jax.random.key(1)).shape
         (4,)
     """
-    _check_count("elbo: samples", samples)
+    check_count("elbo: samples", samples)
     log_likelihood, kl = _log_weights(model, params, x, key, samples)
     return Elbo(*(jnp.mean(a, 0) for a in (log_likelihood - kl, log_likelihood, kl)))
 
@@ -92,8 +92,8 @@ def iwae(model: VAE, params, x: Array, key: Array, samples: int, chunk: int = 10
         >>> bound(params, jnp.ones((4, 5)), jax.random.key(1)).shape
         (4,)
     """
-    _check_count("iwae: samples", samples)
-    _check_count("iwae: chunk", chunk)
+    check_count("iwae: samples", samples)
+    check_count("iwae: chunk", chunk)
     chunk = min(chunk, samples)
     if samples % chunk:
         raise ValueError(
@@ -106,11 +106,6 @@ def iwae(model: VAE, params, x: Array, key: Array, samples: int, chunk: int = 10
 
     sums = jax.lax.map(log_sum, jax.random.split(key, samples // chunk))
     return jax.nn.logsumexp(sums, 0) - math.log(samples)
-
-
-def _check_count(what, n):
-    if n < 1:
-        raise ValueError(f"{what} must be at least 1, got {n}")
 
 
 def _log_weights(model, params, x, key, samples):

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -41,7 +40,7 @@ class VAE(NamedTuple):
 
     def __repr__(self) -> str:
         likelihood = getattr(self.log_likelihood, "__name__", "log_likelihood")
-        size = display.count(partial(self.init, jax.random.key(0)))
+        size = display.count(self.init)
         return f"VAE({self.manifold()}, {type(self.prior()).__name__}, {likelihood}; {size})"
 
     def generator(

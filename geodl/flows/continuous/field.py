@@ -58,8 +58,7 @@ class VectorField(NamedTuple):
     assemble: Callable[[Point, Array], Tangent] | None = None
 
     def __repr__(self) -> str:
-        size = display.count(functools.partial(self.init, jax.random.key(0)))
-        return f"VectorField({self.manifold}; {size})"
+        return f"VectorField({self.manifold}; {display.count(self.init)})"
 
 
 def vector_field(

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -37,8 +36,7 @@ class InvertibleNet(NamedTuple):
     data_init: Callable[[Any, Any], Any]
 
     def __repr__(self) -> str:
-        size = display.count(partial(self.init, jax.random.key(0)))
-        return f"InvertibleNet({self.shape}; {size})"
+        return f"InvertibleNet({self.shape}; {display.count(self.init)})"
 
     def generator(self, params: Any) -> Generator:
         """The exact generator, from R^n in arrays of this shape; what depends on the parameters alone is made once."""
@@ -151,9 +149,8 @@ def actnorm(shape: tuple[int, ...], pixelwise: bool = False) -> InvertibleNet:
     def data_init(params, batch):
         batch = jnp.asarray(batch)
         axes = tuple(range(batch.ndim - (ndims if pixelwise else 1)))
-        scale = jnp.maximum(
-            jnp.std(batch, axes), 1e-3
-        )  # constant values are not stretched without bound
+        # constant values are not stretched without bound
+        scale = jnp.maximum(jnp.std(batch, axes), 1e-3)
         return {"shift": jnp.mean(batch, axes), "log_scale": jnp.log(scale)}
 
     return InvertibleNet(shape, init, bijector, data_init)

@@ -103,12 +103,8 @@ def logit_normal_noise() -> LearnedNoise:
     """
 
     def init(key):
-        narrow = (
-            jnp.full(LEVELS, math.log(1.6), jnp.float32)
-            .at[jnp.array([0, LEVELS - 1])]
-            .set(math.log(0.4))
-        )
-        return {"log_scale": narrow}
+        wide = jnp.full(LEVELS, math.log(1.6), jnp.float32)
+        return {"log_scale": wide.at[jnp.array([0, LEVELS - 1])].set(math.log(0.4))}
 
     def noise(params):
         return jax.tree_util.Partial(_logit_normal, params["log_scale"])
