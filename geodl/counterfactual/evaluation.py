@@ -114,7 +114,8 @@ def knn_agreement(x: Any, goal: Any, neighbors: Neighbors) -> tuple[np.ndarray, 
     k, size = neighbors.k, math.prod(x.shape[1:])
     if not 1 <= k <= len(index) or math.prod(index.shape[1:]) != size:
         raise ValueError(
-            f"knn_agreement: k = {k} of at least {k} data of {size} entries needed, got shape {index.shape}"
+            f"knn_agreement: 1 to {len(index)} neighbors of {size} entries each are needed, got k = {k} of data "
+            f"{index.shape}"
         )
     if labels.shape != (len(index),):
         raise ValueError(f"knn_agreement: labels ({len(index)},) are needed, got {labels.shape}")

@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from geodl._core.checks import check_integer
 from geodl._core.records import register_record
 from geodl.equivariant import _wigner, harmonics
 
@@ -68,8 +69,9 @@ def sphere_kernel(
         The kernels' taps and tables; their weights are parameters, (betas, alphas, in, out).
 
     Raises:
-        ValueError: ``max_beta`` is not in (0, pi].
+        ValueError: ``degrees`` below 1, or ``max_beta`` is not in (0, pi].
     """
+    check_integer("sphere_kernel: degrees", degrees)
     rings = _rings(max_beta, betas)
     table = _wigner.tabulated(degrees, 0, rings)[:, 0]
     dtype = _wigner.default_dtype(dtype)
@@ -178,10 +180,13 @@ def rotation_kernel(
         The kernels' taps and tables; their weights are parameters, (betas, alphas, gammas, in, out).
 
     Raises:
-        ValueError: ``max_beta`` is not in (0, pi].
+        ValueError: ``degrees`` below 1, the orders are not 0 to L - 1, or ``max_beta`` is not in (0, pi].
     """
+    check_integer("rotation_kernel: degrees", degrees)
     rings = _rings(max_beta, betas)
     orders = degrees - 1 if orders is None else orders
+    if not 0 <= orders < degrees:
+        raise ValueError(f"rotation_kernel: orders must be 0 to {degrees - 1}, got {orders}")
     rows = slice(None, orders + 1)
     plus = _wigner.tabulated(degrees, orders, rings)[rows]
     minus = _wigner.mirrored(_wigner.tabulated(degrees, orders, np.pi - rings))[rows]

@@ -48,7 +48,7 @@ def relu(k: ArrayLike, v1: ArrayLike, v2: ArrayLike) -> tuple[Array, Array]:
     return unit * ((s + k * a) / (2 * np.pi)), a / (2 * np.pi)
 
 
-def _in_units(k, v1, v2):
+def _in_units(k: Array, v1: Array, v2: Array) -> tuple[tuple[Array, Array, Array], Array]:
     """The variables divided by powers of two of their size, so that products are floats; and what k is divided by."""
     a, b = (binade(jnp.sqrt(v)[..., None]) for v in (v1, v2))
     return (k * (1 / a) * (1 / b), v1 / a / a, v2 / b / b), a * b

@@ -409,6 +409,14 @@ def _spectrum(kernel, channels):
             "3 degrees and 2 channels",
         ),
         (
+            lambda net, p: spherical.rotation_kernel(4, 0.5, orders=4),
+            "rotation_kernel: orders must be 0 to 3, got 4",
+        ),
+        (
+            lambda net, p: spherical.sphere_kernel(0, 0.5),
+            "sphere_kernel: degrees must be a positive integer, got 0",
+        ),
+        (
             lambda net, p: harmonics.rotation_transform(3).below(4),
             "1 to 3 degrees are possible, got 4",
         ),

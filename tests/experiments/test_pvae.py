@@ -44,7 +44,6 @@ def test_branching_resumes(tmp_path, monkeypatch):
         np.testing.assert_array_equal(again[cell], loss)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -57,6 +56,7 @@ def test_what_could_not_be_drawn_is_not_trained(change, message, tmp_path):
         branching.run(replace(TINY, root=str(tmp_path), **change))
 
 
+@pytest.mark.slow
 def test_another_seed_has_other_trees(tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "gplvm", partial(baselines.gplvm, steps=2))
     losses = [
