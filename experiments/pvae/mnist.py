@@ -170,10 +170,12 @@ def evaluate(config: Mnist, cell: Cell, params, images, folder: Path) -> dict[st
     def mean_over_images(bounds, size):
         @jax.jit
         def of_seeds(x, first):
-            def one(params, key):
+            def one(seed):
+                params, key = seed
                 return bounds(params, pixels(x), jax.random.fold_in(key, first))
 
-            return jax.vmap(one, out_axes=1)(params, keys)
+            # In turn: on a CPU three products of matrices take 1.3 times as long at once.
+            return jax.tree.map(jnp.transpose, jax.lax.map(one, (params, keys)))
 
         depends = params, config.samples
         found = by_batches(of_seeds, test, size, folder / bounds.__name__, depends)

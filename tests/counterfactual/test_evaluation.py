@@ -33,7 +33,7 @@ def test_neighbors_agree_with_brute_force():
         votes = np.bincount(labels[order], minlength=3)
         assert share[i] == votes[goal[i]] / 5
         assert majority[i] == (votes[goal[i]] > np.delete(votes, goal[i]).max())
-    with pytest.raises(ValueError, match="1 to .* neighbors .* got k = 100"):
+    with pytest.raises(ValueError, match=r"1 to .* neighbors .* got k = 100"):
         knn_agreement(x, goal, Neighbors(index, labels, 100))
 
 
