@@ -61,7 +61,7 @@ def frechet_mean(
     Args:
         manifold: that the points lie on.
         points: (..., n, *event_shape).
-        weights: (..., n), at least 0 and not all 0; equal by default.
+        weights: (..., n), at least 0 and not all 0; equal by default. Axes of points and weights broadcast.
         start: (..., *event_shape), of the iteration; by default the point of largest weight.
         tolerance: of the relative residual; 16 roundings of the dtype by default.
         max_steps: where the iteration ends in any case.
@@ -86,27 +86,22 @@ def frechet_mean(
 
 
 def _mean(manifold, points, weights, start, tolerance, max_steps):
-    """Of one set of points, lengths in units of its size: squares of them are floats at any scale."""
-
-    def along(manifold, x, points, weights):
-        logs = manifold.logmap_frame(_row(manifold, x), points) / unit
-        return jnp.sum(weights[:, None] * logs, 0), jnp.sqrt(jnp.sum(weights * dot(logs, logs)))
-
-    fixed = lax.stop_gradient((manifold, points, weights))
-    space, start = fixed[0], lax.stop_gradient(start)
-    unit = _size(space, start, fixed[1])
+    """Of one set of points."""
+    space, fixed, shares = lax.stop_gradient((manifold, points, weights))
 
     def gradient(x):
-        v, spread = along(space, x, *fixed[1:])
-        return v, safe_norm(v) / jnp.where(spread == 0, 1.0, spread)
+        logs, unit = _in_units(space.logmap_frame(_row(space, x), fixed), shares)
+        v, spread = jnp.sum(shares[:, None] * logs, 0), _root_mean_square(shares, logs)
+        return unit * v, safe_norm(v) / jnp.where(spread == 0, 1.0, spread)
 
     def step(state):
         x, v, residual, t, n = state
-        y = space.expmap_frame(x, t * unit * v)
+        y = space.expmap_frame(x, t * v)
         new, residual_of_new = gradient(y)
         # <v, v> (1 - t h) along the step, h the second derivative there
-        vv = dot(v, v)
-        turned = 1 - dot(new, space.transport_frame(x, y, v)) / jnp.where(vv == 0, 1.0, vv)
+        one = 1 / binade(v)
+        vv, turned = dot(one * v, one * v), dot(one * new, one * space.transport_frame(x, y, v))
+        turned = 1 - turned / jnp.where(vv == 0, 1.0, vv)
         best = jnp.where(turned > 0, t / jnp.where(turned > 0, turned, 1.0), 2 * t)
         best = jnp.clip(best, t / 8, 8 * t)
         kept = ~(turned > 1.5)
@@ -117,11 +112,13 @@ def _mean(manifold, points, weights, start, tolerance, max_steps):
     def running(state):
         return (state[2] > tolerance) & (state[4] < max_steps)
 
+    start = lax.stop_gradient(start)
     first = (start, *gradient(start), jnp.ones((), weights.dtype), jnp.zeros((), jnp.int32))
     x, _, residual, _, steps = lax.while_loop(running, step, first)
 
     def condition(a):  # 0 at the mean, in the frame of which the components are 0
-        return unit * along(manifold, manifold.expmap_frame(x, a), points, weights)[0]
+        logs = manifold.logmap_frame(_row(manifold, manifold.expmap_frame(x, a)), points)
+        return jnp.sum(weights[:, None] * logs, 0)
 
     def linear_solve(f, b):
         return jnp.linalg.solve(jax.jacobian(f)(b), b)
@@ -172,7 +169,8 @@ def tangent_pca(
 ) -> PrincipalDirections:
     """Principal components of the logarithms at the mean (Fletcher et al. 2004), by their weighted covariance.
 
-    Where variances are equal, their directions are any orthonormal ones, and derivatives of these are NaN.
+    Variances are weighted means of squares (without weights sums over n, not n - 1). Where they are equal, their
+    directions are any orthonormal ones, and derivatives of these are NaN.
 
     Args:
         manifold: that the points lie on.
@@ -185,11 +183,13 @@ def tangent_pca(
     """
     points, weights, _ = _weighted("tangent_pca", manifold, points, weights)
     mean = frechet_mean(manifold, points, weights).point if mean is None else mean
-    logs = manifold.logmap_frame(_row(manifold, mean), points)
+    logs, unit = _in_units(manifold.logmap_frame(_row(manifold, mean), points), weights)
     covariance = jnp.sum(weights[..., None, None] * logs[..., :, None] * logs[..., None, :], -3)
     variances, columns = jnp.linalg.eigh(covariance)
     return PrincipalDirections(
-        mean, jnp.swapaxes(columns, -1, -2)[..., ::-1, :], variances[..., ::-1]
+        mean,
+        jnp.swapaxes(columns, -1, -2)[..., ::-1, :],
+        jnp.square(unit)[..., None] * variances[..., ::-1],
     )
 
 
@@ -248,9 +248,8 @@ def _regression(manifold, times, points, weights, tolerance, max_steps):
     width = jnp.where(equal, 1.0, width)  # of equal times it is the rounding of their mean
     s = jnp.where(equal, 0.0, times - middle) / width
     start = frechet_mean(manifold, points, weights).point
-    size = _size(manifold, start, points)  # the unit of lengths
-    logs = manifold.logmap_frame(_row(manifold, start), points) / size
-    spread = jnp.sqrt(jnp.sum(weights * dot(logs, logs)))
+    logs, size = _in_units(manifold.logmap_frame(_row(manifold, start), points), weights)
+    spread = _root_mean_square(weights, logs)
 
     def moved(x, v, change):
         """Another point, and v + dv transported there."""
@@ -261,7 +260,7 @@ def _regression(manifold, times, points, weights, tolerance, max_steps):
     def residuals(x, v, change):
         x, v = moved(x, v, change)
         on_it = manifold.expmap_frame(_row(manifold, x), s[:, None] * (size * v))
-        return jnp.sqrt(weights)[:, None] * (manifold.logmap_frame(on_it, points) / size)
+        return (jnp.sqrt(weights)[:, None] * manifold.logmap_frame(on_it, points)) * (1 / size)
 
     def cost(x, v):
         return jnp.sum(jnp.square(residuals(x, v, nothing)))
@@ -305,9 +304,17 @@ def _regression(manifold, times, points, weights, tolerance, max_steps):
     )
 
 
-def _size(manifold, x, points):
-    """A power of two of the size of the logarithms at x, by which they divide without rounding."""
-    return binade(manifold.logmap_frame(_row(manifold, x), points).ravel())
+def _in_units(logs, weights):
+    """Logarithms of points of some weight as multiples of a power of two of their size, and that: squares do not
+    underflow.
+    """
+    logs = (weights > 0)[..., None] * logs
+    unit = binade(logs.reshape(*logs.shape[:-2], -1))
+    return logs * (1 / unit)[..., None, None], unit
+
+
+def _root_mean_square(weights, logs):
+    return jnp.sqrt(jnp.sum(weights * dot(logs, logs)))
 
 
 def _product(a, b):
@@ -392,7 +399,7 @@ def kmeans(
         lambda s: ~s[2] & (s[3] < max_steps), step, first
     )
     cost = jnp.sum(weights * jnp.min(squares(centers), -1))
-    known = ~jnp.isnan(cost)
+    known = jnp.isfinite(cost)
     centers = jax.tree.map(lambda c: jnp.where(known, c, jnp.nan), centers)
     return Clusters(centers, jnp.where(known, labels, -1), cost, converged & known)
 

@@ -80,9 +80,15 @@ def zero_components(space: Manifold | None, x: Any) -> Any:
 
 
 def check_points(space: Manifold | None, x: Any) -> None:
-    """Raise where x has not the shape of points, or where its values are known and off the manifold."""
+    """Raise where x has not the structure and shape of points, or where its values are known and off the manifold."""
     if not is_point(space, x):
         return
+
+    point = jax.tree.structure(space.event_shape, is_leaf=is_shape)  # type: ignore[union-attr]
+    if jax.tree.structure(x) != point:
+        raise ValueError(
+            f"{space}: a point is a tree of arrays as {point}, got {jax.tree.structure(x)}"
+        )
 
     def check_shape(shape, part):
         if jnp.shape(part)[jnp.ndim(part) - len(shape) :] != shape:

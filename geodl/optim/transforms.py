@@ -69,11 +69,21 @@ def apply_updates(manifolds: Manifolds, params: Any, updates: Any) -> Any:
 
     Returns:
         The new parameters, of the old ones' types.
+
+    Raises:
+        ValueError: updates of another shape than components: such as gradients that ``optax.masked`` or
+            ``optax.set_to_zero`` has let through in place of the optimizer.
     """
 
     def step(space, x, u):
         if not is_point(space, x):
             return optax.apply_updates(x, u)
+        needed, found = zero_components(space, x).shape, jax.tree.map(jnp.shape, u)
+        if found != needed:
+            raise ValueError(
+                f"apply_updates: on {space} an update has components {needed}, got {found}; to freeze a point, "
+                "optax.set_to_zero comes after the optimizer"
+            )
         return jax.tree.map(lambda old, new: new.astype(old.dtype), x, space.expmap_frame(x, u))
 
     def project(space, x):

@@ -217,6 +217,51 @@ def test_points_as_close_as_floats_can_be(space, key):
     assert line.converged
     assert_close(space.normal_coordinates(mean.point) / unit, jnp.mean(a, 0), 1e-5)
     assert_close(line.velocity / unit, flat.velocity, 1e-4)
+    widest, of_flat = (
+        statistics.tangent_pca(space, points).directions[0],
+        statistics.tangent_pca(Euclidean(2), a).directions[0],
+    )
+    np.testing.assert_allclose(jnp.abs(widest @ of_flat), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-20, 1e-30])
+def test_derivatives_of_the_mean_at_any_scale(scale):
+    points = np.float32(scale) * jnp.array([[1.0, 0], [3, 1], [-2, 0.5]])
+    weights = jnp.array([1.0, 2, 1])
+
+    def mean(weights):
+        return statistics.frechet_mean(Euclidean(2), points, weights).point / np.float32(scale)
+
+    expected = (points / np.float32(scale) - mean(weights)).T / 4
+    np.testing.assert_allclose(jax.jacfwd(mean)(weights), expected, atol=1e-6)
+    np.testing.assert_allclose(jax.jacrev(mean)(weights), expected, atol=1e-6)
+    assert jnp.isfinite(jax.jacfwd(jax.jacrev(mean))(weights)).all()
+
+
+@pytest.mark.parametrize("space", [Euclidean(2), PoincareBall(2)], ids=str)
+def test_derivatives_of_the_mean_of_equal_points(space):
+    points, weights = jnp.array([[0.1, 0.2]] * 2), jnp.ones(2)
+
+    def mean(weights, points):
+        return statistics.frechet_mean(space, points, weights).point
+
+    by_points = jnp.broadcast_to(jnp.eye(2)[:, None] / 2, (2, 2, 2))
+    for derivative in (jax.jacfwd, jax.jacrev):
+        np.testing.assert_allclose(derivative(mean)(weights, points), jnp.zeros((2, 2)), atol=1e-6)
+        np.testing.assert_allclose(derivative(mean, 1)(weights, points), by_points, atol=1e-6)
+
+
+@pytest.mark.parametrize("far", [1e17, 1e30])
+def test_far_points_of_no_weight_and_far_starts_count_for_nothing(far):
+    near = jnp.array([[1e-3, 0.0], [3e-3, 0]])
+    start = jnp.array([far, 0])
+    points, weights = jnp.concatenate([near, start[None]]), jnp.array([1.0, 1, 0])
+    for found in (
+        statistics.frechet_mean(Euclidean(2), points, weights),
+        statistics.frechet_mean(Euclidean(2), near, start=start),
+    ):
+        assert found.converged
+        np.testing.assert_allclose(found.point, [2e-3, 0], rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.slow

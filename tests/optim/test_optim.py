@@ -11,6 +11,7 @@ import pytest
 
 from geodl import optim
 from geodl.manifolds import (
+    SE3,
     SO,
     SO3,
     Euclidean,
@@ -450,6 +451,10 @@ def test_bad_input_is_named():
         adam.init({"x": jnp.ones((4, 2)), "w": good["w"]})
     with pytest.raises(ValueError, match="needs the points"):
         adam.update(good, state)
+    with pytest.raises(ValueError, match=r"a point is a tree of arrays as .*\*, \*"):
+        optim.adam(SE3(), 0.1).init(jnp.eye(4))
+    with pytest.raises(ValueError, match=r"components \(3,\), got \(3, 3\); to freeze"):
+        optim.apply_updates(SO3(), jnp.eye(3), jnp.zeros((3, 3)))
     with pytest.raises(TypeError, match="Manifold or None, got 'ball'"):
         optim.adam("ball", 0.1).init(good["x"])
 
