@@ -305,9 +305,7 @@ def _regression(manifold, times, points, weights, tolerance, max_steps):
 
 
 def _in_units(logs, weights):
-    """Logarithms of points of some weight as multiples of a power of two of their size, and that: squares do not
-    underflow.
-    """
+    """Logarithms of points of some weight over a power of two of their size, so that squares are floats; and that."""
     logs = (weights > 0)[..., None] * logs
     unit = binade(logs.reshape(*logs.shape[:-2], -1))
     return logs * (1 / unit)[..., None, None], unit
