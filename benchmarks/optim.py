@@ -224,8 +224,9 @@ def main():
         f"`{' '.join(['python', 'benchmarks/optim.py', *sys.argv[1:]])}` on {datetime.date.today()}, revision "
         f"{revision()}, {cpu_name()} (one core), Python {platform.python_version()}, jax {jax.__version__}: a step of "
         f"Riemannian Adam on {ROWS:,} x {DIM} points, float32, and on {TOUCHED:,} rows of them; an epoch of "
-        f"{taxonomies.load('auto')[0]}; CPU milliseconds, the "
-        "least (and the median) of many steps, and the others' least over ours."
+        f"{taxonomies.load('auto')[0]}; geoopt's step is along the "
+        "geodesic (`PoincareBallExact`), as ours and hyperbolix' are, or by its default ball to x + u; CPU "
+        "milliseconds, the least (and the median) of many steps, and the others' least over ours."
     )
     text = head + "\n\n" + table(["", *names, *(f"{n} / ours" for n in names[1:])], lines)
     print(text)
