@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from geodl.manifolds import Hyperboloid, Manifold, poincare
 
 
-def save(figure: Figure, path: Path, *suffixes: str, dpi: int) -> None:
-    """A figure in several formats, whose suffixes take the place of the path's."""
+def save(figure: Figure, path: Path) -> None:
+    """A figure as pixels and as vectors: a PNG and an SVG file of the path's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in suffixes:
-        figure.savefig(path.with_suffix(suffix), dpi=dpi)
+    for suffix in (".png", ".svg"):
+        figure.savefig(path.with_suffix(suffix), dpi=150)
 
 
 def from_picture(manifold: Manifold, z: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The pictures of the counterfactual experiments: from arrays to PNG files."""
+"""The pictures of the counterfactual experiments: from arrays to PNG and SVG files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments._pictures import save
 from experiments.counterfactuals import helix
 from geodl import plotting
 
 
-DPI = 150
 COLORS = {
     "plain ascent": "#1f5fa8",
     "damped metric": "#3f9c7a",
@@ -126,7 +126,7 @@ def gallery(
     bar = figure.colorbar(signed, ax=axes, ticks=(-1, 0, 1), **style)
     bar.set_label(sign, size="x-small")
     bar.ax.tick_params(labelsize="x-small")
-    figure.savefig(file, dpi=DPI)
+    save(figure, file)
 
 
 def strip(file: Path, frames: np.ndarray, caption: str, *values: np.ndarray) -> None:
@@ -137,7 +137,7 @@ def strip(file: Path, frames: np.ndarray, caption: str, *values: np.ndarray) -> 
     for i in np.ndindex(rows, columns):
         _show(axes[i], frames[i])
         axes[i].set_title(caption.format(*(value[i] for value in values)), size="x-small", y=-0.2)
-    figure.savefig(file, dpi=DPI)
+    save(figure, file)
 
 
 def spectrum(file: Path, values: Mapping[str, np.ndarray]) -> None:
@@ -166,7 +166,7 @@ def grids(file: Path, images: Mapping[str, np.ndarray]) -> None:
     for ax, (title, shown) in zip(figure.subplots(1, len(images)), images.items(), strict=True):
         plotting.image_grid(ax, shown)
         ax.set_title(title, size="small")
-    figure.savefig(file, dpi=DPI)
+    save(figure, file)
 
 
 def _show(ax, image):
@@ -179,4 +179,4 @@ def _finish(figure, ax, file, **legend):
     """Open axes, a legend without a frame."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize="small", **legend)
-    figure.savefig(file, dpi=DPI)
+    save(figure, file)

@@ -1,4 +1,4 @@
-"""The pictures of the flow experiments: from distributions and arrays to PNG files."""
+"""The pictures of the flow experiments: from distributions and arrays to PNG and SVG files."""
 
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments._pictures import from_picture
+from experiments._pictures import from_picture, save
 from experiments.flows import training
 from geodl import plotting
 from geodl.flows import ContinuousFlow
 from geodl.manifolds import SO3, Hyperboloid, Manifold, Sphere, Torus
-
-
-DPI = 150
 
 
 def density(folder: Path, distribution: Any, points: np.ndarray) -> None:
@@ -34,7 +31,7 @@ def density(folder: Path, distribution: Any, points: np.ndarray) -> None:
         image = image or drawn
         plotting.sphere_points(ax, view, points / np.linalg.norm(points, axis=-1, keepdims=True))
     plotting.sphere_colorbar([world, *sides], image)
-    figure.savefig(folder / "density.png", dpi=DPI)
+    save(figure, folder / "density.png")
 
 
 def paths(folder: Path, flow: ContinuousFlow, key: jax.Array) -> None:
@@ -49,7 +46,7 @@ def paths(folder: Path, flow: ContinuousFlow, key: jax.Array) -> None:
     x = np.swapaxes(np.asarray(x, np.float64), 0, 1)
     lines = plotting.sphere_paths(ax, view, x / np.linalg.norm(x, axis=-1, keepdims=True))
     figure.colorbar(lines, ax=ax, label="time", shrink=0.6)
-    figure.savefig(folder / "paths.png", dpi=DPI)
+    save(figure, folder / "paths.png")
 
 
 def known(
@@ -106,7 +103,7 @@ def known(
         figure.colorbar(image, ax=axes, label=f"density per {unit}", shrink=0.8, aspect=30)
     below = {"loc": "outside lower center", "ncols": 2, "frameon": False, "markerscale": 3}
     figure.legend(handles=handles, **below)
-    figure.savefig(folder / "density.png", dpi=DPI)
+    save(figure, folder / "density.png")
 
 
 def _angles(ax: Axes) -> None:
@@ -155,4 +152,4 @@ def learning_curves(path: Path, found: dict[Any, dict[str, Any]]) -> None:
         ax.minorticks_off()
         ax.set_title(", ".join(group))
         ax.legend(fontsize="small", frameon=False)
-    figure.savefig(path, dpi=DPI)
+    save(figure, path)

@@ -58,7 +58,7 @@ def vectors_on(
         ax.set_title(title, fontsize=10)
         ax.set_aspect("equal")
         ax.autoscale_view()
-    save(figure, path, ".png", ".svg", dpi=130)
+    save(figure, path)
 
 
 def hull(x: np.ndarray) -> TriangleMesh:
@@ -88,4 +88,4 @@ def orders(path: Path, found: Mapping[str, Sequence[Mapping[str, Any]]], radius:
     ax.minorticks_off()
     ax.grid(alpha=0.25, linewidth=0.5)
     ax.legend(frameon=False)
-    save(figure, path, ".png", ".svg", dpi=130)
+    save(figure, path)

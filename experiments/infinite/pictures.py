@@ -33,7 +33,7 @@ def rates(path: Path, rates: dict[tuple[str, str], Any]) -> None:
         ax.set(xscale="log", yscale="log", xlabel="width", title=kernel.upper())
         _finish(ax, widths)
     axes["nngp"].set_ylabel("relative deviation from infinite width")
-    save(figure, path, ".png", ".svg", dpi=130)
+    save(figure, path)
 
 
 def emergence(path: Path, found: dict[str, np.ndarray], images: int) -> None:
@@ -62,7 +62,7 @@ def emergence(path: Path, found: dict[str, np.ndarray], images: int) -> None:
         ax.set(xlabel="members of the ensemble", title=title)
         _finish(ax, counts)
     figure.axes[0].set_ylabel("change of the mean output over orientations")
-    save(figure, path, ".png", ".svg", dpi=130)
+    save(figure, path)
 
 
 def _finish(ax: Axes, counts: np.ndarray) -> None:

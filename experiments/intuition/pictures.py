@@ -31,4 +31,4 @@ def shares(folder: Path, found: list[dict[str, np.ndarray]], inputs: tuple[str, 
     axes[0].set(ylabel="share of the attribution (%)")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    save(figure, folder / "shares", ".png", ".svg", dpi=140)
+    save(figure, folder / "shares")

@@ -46,7 +46,7 @@ def comparison(
         correlations(found, rows)
     for ax in (training, weight, found):
         ax.grid(alpha=0.25, linewidth=0.5)
-    save(figure, folder / "comparison", ".png", ".svg", dpi=140)
+    save(figure, folder / "comparison")
 
 
 def correlations(ax: Any, rows: list[dict[str, Any]]) -> None:

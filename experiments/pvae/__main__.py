@@ -17,7 +17,7 @@ WORDS = {
     "branching": "The paper's table on branching diffusion data.",
     "mnist-quick": "A 2-d Poincaré VAE of MNIST digits, in minutes.",
     "mnist": "The paper's table on MNIST.",
-    "mnist-table": "The tables of MNIST from the results of finished models.",
+    "mnist-table": "Tables and picture of MNIST from the results of finished models.",
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments import _grid
 from experiments._run import date_and_revision, markdown_table, mean_and_error
-from experiments.pvae import models
+from experiments.pvae import models, pictures
 from geodl import train
 
 
@@ -52,18 +52,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """The tables of a folder of results, in a page between two of its marks."""
+    """The tables of a folder of results, in a page between two of its marks, and their picture."""
 
     results: str = "docs/results/mnist"
     page: str = "docs/results/mnist.md"
+    picture: str = "docs/images/mnist_likelihoods.png"
 
 
 def write_table(config: Table) -> None:
-    """Put the tables of all results that there are into the page."""
-    page = Path(config.page)
+    """Put the tables of all results that there are into the page, and draw them."""
+    page, found = Path(config.page), _grid.results(Cell, Path(config.results))
     before, _, after = page.read_text().split(MARK)
-    tables = results_tables(_grid.results(Cell, Path(config.results)), "mnist")
+    tables = results_tables(found, "mnist")
     train.write_text(page, f"{before}{MARK}\n\n{tables}\n\n{MARK}{after}")
+    ours = {cell: result["loss"] for cell, result in found.items()}
+    paper = {
+        Cell(kind, dim, c): nats
+        for (kind, c), row in PAPER.items()
+        for dim, nats in zip(DIMS, row, strict=True)
+        if nats
+    }
+    pictures.likelihoods(Path(config.picture), ours, paper)
     print(tables)
 
 

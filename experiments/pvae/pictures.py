@@ -1,6 +1,6 @@
-"""The pictures of the Poincaré VAE experiments: from plain arrays to PNG files."""
+"""The pictures of the Poincaré VAE experiments: from plain arrays to PNG and SVG files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from experiments._pictures import save
 from geodl import plotting
 from geodl.plotting import Disk, Plane
 
 
-DPI = 150
 PRIOR, HYPERPLANE, EDGE = "#7f9bbd", "#c2571a", "#30343b"
+MODELS = {"N-VAE": "#30343b", "wrapped": "#33708f", "Riemannian": "#c2571a"}
 # Paul Tol's muted scheme and black: ten classes that the color-blind can tell apart
 DIGITS = "#332288 #88ccee #44aa99 #117733 #999933 #ddbb55 #cc6677 #882255 #aa4499 #000000".split()
 
@@ -66,7 +67,7 @@ def tree_figure(path: Path, tree: Any, owners: np.ndarray, panels: Sequence[Late
     """Save the latent spaces of several models of one tree, side by side.
 
     Args:
-        path: the PNG file.
+        path: the PNG file; an SVG file lies beside it.
         tree: with the ``parents`` (n,) and the ``depths`` (n,) of its nodes, 0 for the root.
         owners: (m,) node that each data point is a noisy sibling of.
         panels: one record a model, left to right.
@@ -96,7 +97,7 @@ def tree_figure(path: Path, tree: Any, owners: np.ndarray, panels: Sequence[Late
     handles = [Line2D([], [], linestyle="none", label="depth"), *depths, *lines]
     legend = {"frameon": False, "fontsize": 9.5, "handletextpad": 0.4, "columnspacing": 1.1}
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), **legend)
-    figure.savefig(path, dpi=DPI)
+    save(figure, path)
     return path
 
 
@@ -107,7 +108,7 @@ def reconstructions(folder: Path, originals: np.ndarray, decoded: np.ndarray) ->
     ax = figure.subplots()
     plotting.reconstructions(ax, originals, decoded)
     ax.set_title("test images, and below each its reconstruction", fontsize=10)
-    figure.savefig(folder / "reconstructions.png", dpi=DPI)
+    save(figure, folder / "reconstructions.png")
 
 
 def latent_grid(
@@ -118,7 +119,7 @@ def latent_grid(
     ax = figure.subplots()
     plotting.latent_grid(ax, decode, plotting.square_lattice(chart, cells), chart)
     plotting.frame(ax, chart)
-    figure.savefig(folder / "latent_grid.png", dpi=DPI)
+    save(figure, folder / "latent_grid.png")
 
 
 def digits(folder: Path, chart: Disk | Plane, latents: np.ndarray, labels: np.ndarray) -> None:
@@ -132,4 +133,51 @@ def digits(folder: Path, chart: Disk | Plane, latents: np.ndarray, labels: np.nd
         x, y = np.median(latents[labels == digit], axis=0)
         style = {"ha": "center", "va": "center", "zorder": 7, "path_effects": outline}
         ax.text(x, y, str(digit), color=DIGITS[digit], fontsize=19, fontweight="bold", **style)
-    figure.savefig(folder / "latents.png", dpi=DPI)
+    save(figure, folder / "latents.png")
+
+
+def likelihoods(
+    path: Path, ours: Mapping[Any, Sequence[float]], paper: Mapping[Any, float]
+) -> None:
+    """Test likelihoods against the curvature, a panel for each dimension.
+
+    Args:
+        path: the PNG file; an SVG file lies beside it.
+        ours: of each model, named by its ``kind``, ``dim`` and ``c`` (None: flat), nats of each seed.
+        paper: of each model, nats.
+    """
+    dims = sorted({cell.dim for cell in ours})
+    curvatures = sorted({cell.c for cell in ours if cell.c})
+    figure = Figure(figsize=(3.4 * len(dims), 4.0), layout="constrained")
+    for ax, dim in zip(figure.subplots(1, len(dims), squeeze=False)[0], dims, strict=True):
+        top = 1.2 * min(np.mean(losses) for cell, losses in ours.items() if cell.dim == dim)
+        for k, (kind, color) in enumerate(MODELS.items()):
+            for name, found, style in (("ours", ours, "o-"), ("paper", paper, "s:")):
+                own = {c.c: found[c] for c in found if (c.dim, c.kind) == (dim, kind)}
+                means = {c: float(np.mean(losses)) for c, losses in own.items()}
+                look = {"color": color, "label": f"{kind}, {name}"}
+                if None in means:  # flat: the same at every curvature
+                    ax.axhline(means[None], ls=style[1], lw=1.2, **look)
+                    error = _standard_error(own[None])
+                    ax.axhspan(means[None] - error, means[None] + error, color=color, alpha=0.12)
+                    continue
+                at = [c for c in curvatures if c in means]
+                x = [curvatures.index(c) + 0.06 * (k - 1.5) for c in at]
+                y = [means[c] for c in at]
+                errors = [_standard_error(own[c]) for c in at]
+                ax.errorbar(x, y, errors, fmt=style, ms=4.5, lw=1.2, capsize=2.5, **look)
+                for i, value in zip(x, y, strict=True):
+                    if value > top:
+                        ax.text(i, top, f"{value:.1f} ↑", color=color, ha="right", va="top")
+        ax.set_ylim(top=min(top, ax.get_ylim()[1]))
+        ax.set_xticks(range(len(curvatures)), map(str, curvatures))
+        ax.set(title=f"d = {dim}", xlabel="curvature parameter c")
+    figure.axes[0].set_ylabel("−log p(x), IWAE (nats per test image)")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    save(figure, path)
+
+
+def _standard_error(values):
+    values = np.ravel(values)
+    return np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0

@@ -27,7 +27,7 @@ def draw(
     masks: Mapping[str, np.ndarray] | None = None,
     titles: Sequence[str] | None = None,
 ) -> None:
-    """A column for each sphere: the image and below it which digit is where; as PNG and as PDF.
+    """A column for each sphere: the image and below it which digit is where.
 
     Args:
         path: of the picture, without a suffix.
@@ -61,7 +61,7 @@ def draw(
     if masks:
         bar = figure.colorbar(ScalarMappable(classes["norm"], _CLASSES), ax=axes, label="digit")
         bar.set_ticks(list(range(11)), labels=["none", *map(str, range(10))])
-    save(figure, path, ".png", ".pdf", dpi=150)
+    save(figure, path)
 
 
 def _from_above(x, weights):

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import colormaps, patheffects
 from matplotlib.figure import Figure
 
+from experiments._pictures import save
 from experiments.trees.data import Taxonomy
 from geodl import plotting
 
@@ -41,7 +42,7 @@ def taxonomy(path: Path, title: str, points: np.ndarray, tree: Taxonomy, hyperbo
             tree.names[node], tuple(points[node]), (0, 4), textcoords="offset points", **style
         )
     ax.set_title(title)
-    figure.savefig(path, dpi=130)
+    save(figure, path)
 
 
 def _inside(points: np.ndarray, hyperbolic: bool) -> np.ndarray:
@@ -67,7 +68,7 @@ def distortions(
     right.set(xlabel="dimension of Euclidean space, least stress")
     for ax in (left, right):
         ax.grid(alpha=0.25, which="both", linewidth=0.5)
-    figure.savefig(path, dpi=130)
+    save(figure, path)
 
 
 def _curve(rows, key):
@@ -85,4 +86,4 @@ def drawing(path: Path, title: str, points: np.ndarray, edges: np.ndarray) -> No
     )
     plotting.points(ax, chart, points, s=8, c="#44aa99")
     ax.set_title(title)
-    figure.savefig(path, dpi=130)
+    save(figure, path)

@@ -23,7 +23,7 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
-from geodl._core.checks import as_shape, check, is_concrete
+from geodl._core.checks import as_shape, check, check_integer, is_concrete
 from geodl.equivariant._representations import (
     REAL,
     Group,
@@ -385,7 +385,8 @@ def cyclic(order: int) -> PlanarGroup:
     Raises:
         ValueError: The order is not a positive integer.
     """
-    return PlanarGroup(_positive("cyclic", order), False)
+    check_integer("cyclic: order", order)
+    return PlanarGroup(int(order), False)
 
 
 def dihedral(order: int) -> PlanarGroup:
@@ -397,7 +398,8 @@ def dihedral(order: int) -> PlanarGroup:
     Raises:
         ValueError: The order is not a positive integer.
     """
-    return PlanarGroup(_positive("dihedral", order), True)
+    check_integer("dihedral: order", order)
+    return PlanarGroup(int(order), True)
 
 
 def so2() -> PlanarGroup:
@@ -425,9 +427,3 @@ def so3() -> SpaceRotations:
         The group.
     """
     return SpaceRotations()
-
-
-def _positive(name, order):
-    if isinstance(order, bool) or not isinstance(order, int | np.integer) or order < 1:
-        raise ValueError(f"{name}: the order is a positive integer, got {order!r}")
-    return int(order)

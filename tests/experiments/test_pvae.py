@@ -127,7 +127,9 @@ def test_a_cell_with_a_result_is_not_run_again(tmp_path, monkeypatch):
         mnist.run(replace(config, name="third", epochs=6))
     page = tmp_path / "page.md"
     page.write_text(f"before\n{mnist_tables.MARK}\nold\n{mnist_tables.MARK}\nafter\n")
-    mnist_tables.write_table(mnist_tables.Table(str(tmp_path / "cells"), str(page)))
+    picture = tmp_path / "likelihoods.png"
+    mnist_tables.write_table(mnist_tables.Table(str(tmp_path / "cells"), str(page), str(picture)))
+    assert picture.stat().st_size > 10_000 and picture.with_suffix(".svg").exists()
     text = page.read_text()
     assert text.startswith("before") and text.endswith("after\n") and "old" not in text
     assert "1.50 ± 0.50" in text  # mean and standard error of 1 and 2

@@ -29,7 +29,8 @@ def test_tree_figure(tmp_path):
     ]
     path = pictures.tree_figure(tmp_path / "tree.png", TREE, owners, panels)
     height, width, _ = imread(path).shape
-    assert width == 2 * 5.6 * pictures.DPI and height < width
+    assert width == 2 * 5.6 * 150 and height < width
+    assert path.with_suffix(".svg").read_text().count("<svg") == 1
 
 
 def test_mnist_figures(tmp_path):
