@@ -50,14 +50,15 @@ def fill(
     paths = {cell: store / f"{cell.folder}.json" for cell in cells}
     # looked up before the first is scored, so that all processes of a run score the same cells
     done = [cell for cell, path in paths.items() if path.exists()]
+    for cell in done:
+        measured = json.loads(paths[cell].read_text())["protocol"]
+        if measured != run.protocol:
+            raise ValueError(
+                f"{store}: {cell.folder} was measured by {measured}, asked for {run.protocol}"
+            )
     train.wait_for_all()
     for cell, path in paths.items():
         if cell in done:
-            measured = json.loads(path.read_text())["protocol"]
-            if measured != run.protocol:
-                raise ValueError(
-                    f"{store}: {cell.folder} was measured by {measured}, asked for {run.protocol}"
-                )
             continue
         folder = run.folder / cell.folder
         folder.mkdir(parents=True, exist_ok=True)

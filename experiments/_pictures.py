@@ -3,16 +3,18 @@
 from pathlib import Path
 
 from jax import Array
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from geodl.manifolds import Hyperboloid, Manifold, poincare
 
 
 def save(figure: Figure, path: Path) -> None:
-    """A figure as pixels and as vectors: a PNG and an SVG file of the path's name."""
+    """A figure as a PNG file, and as an SVG file beside it, which is the same at every run."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".svg"):
-        figure.savefig(path.with_suffix(suffix), dpi=150)
+    figure.savefig(path, dpi=150)
+    with rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(path.with_suffix(".svg"), dpi=150, metadata={"Date": None})
 
 
 def from_picture(manifold: Manifold, z: Array) -> Array:

@@ -75,7 +75,9 @@ class Run:
             ValueError: the run was started with another protocol; the message names the fields.
         """
         asked = dataclasses.asdict(config) | found
-        protocol = {k: v for k, v in asked.items() if k not in (*free, "name", "root")}
+        # where things lie and come from is not what is measured
+        free = (*free, "name", "root", "download")
+        protocol = {k: v for k, v in asked.items() if k not in free}
         protocol |= _devices.asked.protocol()
         folder = Path(config.root) / experiment / config.name
         holding = train.lock(folder / ".run.lock", f"the run {folder}")
@@ -216,7 +218,15 @@ def mean_and_error(values: Sequence[float] | np.ndarray) -> str:
     """Mean over seeds ± its standard error (one seed: the value alone)."""
     if len(values) < 2:
         return f"{np.mean(values):z.2f}"
-    return f"{np.mean(values):z.2f} ± {np.std(values, ddof=1) / len(values) ** 0.5:.2f}"
+    return f"{np.mean(values):z.2f} ± {standard_error(values):.2f}"
+
+
+def standard_error(values: Any) -> np.ndarray:
+    """Of the mean of values (n, ...) over their first axis; NaN for one value."""
+    values = np.asarray(values)
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)
+    return values.std(0, ddof=1) / len(values) ** 0.5
 
 
 def metric_rows(methods: Mapping[str, Mapping[str, np.ndarray]]) -> list[dict[str, str]]:
@@ -243,5 +253,4 @@ def _cell(values):
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return "none finite"
-    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
-    return f"{values.mean():.3g} ± {error:.2g}"
+    return f"{values.mean():.3g} ± {standard_error(values):.2g}"

@@ -17,7 +17,7 @@ import optax
 from jax.tree_util import Partial
 
 from experiments._images import Data, load
-from experiments._run import Run, citation, markdown_table, provenance
+from experiments._run import Run, citation, markdown_table, provenance, standard_error
 from experiments.counterfactuals import models, pictures, searches
 from experiments.counterfactuals.image_flows import FlowRecipe, train_flow
 from geodl import counterfactual as cf
@@ -142,7 +142,7 @@ def share(maps: np.ndarray) -> tuple[float, float]:
     """Of the absolute values of maps (n, side, side) how much lies in the mark: mean and its standard error."""
     size = np.abs(maps)
     inside = size[:, corner(maps.shape[1])].sum(-1) / np.maximum(size.sum((1, 2)), 1e-12)
-    return float(inside.mean()), float(inside.std(ddof=1) / np.sqrt(len(inside)))
+    return float(inside.mean()), float(standard_error(inside))
 
 
 def tables(config: CleverHans, result: dict[str, Any], source: str) -> str:

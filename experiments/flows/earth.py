@@ -72,7 +72,7 @@ def cells(config: Earth) -> list[Cell]:
 
 def run(config: Earth) -> dict[Cell, dict[str, Any]]:
     """Fit and score every cell; tables and pictures land in the run's folder."""
-    free = ("sets", "splits", "seeds", "methods", "fractions", "download")
+    free = ("sets", "splits", "seeds", "methods", "fractions")
     run = Run("flow-earth", config, free)
     found = _grid.fill(run, cells(config), partial(score, config), shown="test")
     pictures.learning_curves(run.folder / "learning_curves.png", found)

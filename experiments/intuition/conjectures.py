@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments._run import Run, markdown_table
+from experiments._run import Run, markdown_table, standard_error
 from experiments.intuition import pictures, polyhedra
 from geodl import explain, nn, train
 
@@ -178,8 +178,7 @@ def table(found: list[dict[str, np.ndarray]], read: list[dict[str, Any]]) -> str
     """Shares of the inputs, and the formulas."""
 
     def cell(values):
-        error = np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
-        return f"{100 * np.mean(values):.1f} ± {100 * error:.1f}"
+        return f"{100 * np.mean(values):.1f} ± {100 * standard_error(values):.1f}"
 
     methods = [name for name in found[0] if name.startswith(("saliency", "integrated"))]
     rows = [

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments._pictures import save
+from experiments._run import standard_error
 
 
 def shares(folder: Path, found: list[dict[str, np.ndarray]], inputs: tuple[str, ...]) -> None:
@@ -22,13 +23,20 @@ def shares(folder: Path, found: list[dict[str, np.ndarray]], inputs: tuple[str, 
     for k, (ax, title) in enumerate(zip(axes, titles, strict=True)):
         for j, (method, style) in enumerate(styles.items()):
             values = 100 * np.array([one[method][k] for one in found])
-            error = values.std(0, ddof=1) / len(values) ** 0.5 if len(values) > 1 else None
             place = np.arange(len(inputs)) + 0.2 * (j - 1.5)
-            ax.bar(place, values.mean(0), 0.18, yerr=error, capsize=2, label=method, **style)
+            ax.bar(
+                place,
+                values.mean(0),
+                0.18,
+                yerr=standard_error(values),
+                capsize=2,
+                label=method,
+                **style,
+            )
         ax.axhline(5, color="0.4", lw=0.8, ls="--")
         ax.set_xticks(range(len(inputs)), inputs)
         ax.set_title(title)
     axes[0].set(ylabel="share of the attribution (%)")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    save(figure, folder / "shares")
+    save(figure, folder / "shares.png")

@@ -46,7 +46,7 @@ def comparison(
         correlations(found, rows)
     for ax in (training, weight, found):
         ax.grid(alpha=0.25, linewidth=0.5)
-    save(figure, folder / "comparison")
+    save(figure, folder / "comparison.png")
 
 
 def correlations(ax: Any, rows: list[dict[str, Any]]) -> None:

@@ -1,6 +1,5 @@
 """The tables of MNIST: ours beside the paper's (Mathieu et al. 2019)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,10 @@ class Table:
 def write_table(config: Table) -> None:
     """Put the tables of all results that there are into the page, and draw them."""
     page, found = Path(config.page), _grid.results(Cell, Path(config.results))
-    before, _, after = page.read_text().split(MARK)
+    parts = page.read_text().split(MARK)
+    if len(parts) != 3:
+        raise ValueError(f"{page} must have two marks {MARK}, has {len(parts) - 1}")
+    before, _, after = parts
     tables = results_tables(found, "mnist")
     train.write_text(page, f"{before}{MARK}\n\n{tables}\n\n{MARK}{after}")
     ours = {cell: result["loss"] for cell, result in found.items()}
@@ -80,15 +82,17 @@ def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
     """Ours beside the paper's: likelihoods; their parts; classification of the 2-d latents."""
     mnist = source == "mnist"
     ours: dict[Model, None] = {(cell.kind, cell.c): None for cell in results}
-    dims = DIMS if mnist else sorted({cell.dim for cell in results})
+    dims = sorted({cell.dim for cell in results} | set(DIMS if mnist else ()))
     rows: list[dict[str, object]] = []
-    for kind, c in PAPER if mnist else ours:
+    for kind, c in PAPER | ours if mnist else ours:
         row: dict[str, object] = {"model": label(kind, c)}
-        for i, dim in enumerate(dims):
+        published = dict(zip(DIMS, PAPER.get((kind, c), ()), strict=False))
+        for dim in dims:
             found = results.get(Cell(kind, dim, c))
             row[f"d={dim}"] = "–" if found is None else mean_and_error(found["loss"])
             if mnist:
-                row[f"d={dim}, paper"] = PAPER[kind, c][i] or "*"
+                nats = published.get(dim, "–")
+                row[f"d={dim}, paper"] = f"{nats:.1f}" if isinstance(nats, float) else nats or "*"
         rows.append(row)
     in_order = sorted(results.items(), key=lambda item: (item[0].dim, item[0].kind, item[0].c or 0))
     tables = [
@@ -102,12 +106,13 @@ def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
     for cell, result in results.items():
         if "accuracy" in result:
             name, paper = label(cell.kind, cell.c), PAPER_ACCURACY.get((cell.kind, cell.c))
-            accuracies.append(accuracy(name, 100 * np.mean(result["accuracy"], 0)))
+            accuracies.append(accuracy(name, 100 * np.array(result["accuracy"])))
             if mnist and paper:
-                accuracies.append(accuracy(f"{name} (paper)", paper))
+                accuracies.append(accuracy(f"{name} (paper)", np.array([paper])))
     if accuracies:
         tables += [
-            "Percent of each digit's test images that a classifier of the 2-d latents gets right:",
+            "Percent of each digit's test images that a classifier of the 2-d latents gets right, mean over seeds, "
+            "the average ± its standard error over them:",
             markdown_table(accuracies),
         ]
     return "\n\n".join(tables)
@@ -128,10 +133,10 @@ def detail(cell: Cell, result: dict[str, Any]) -> dict[str, object]:
     }
 
 
-def accuracy(name: str, percent: Sequence[float]) -> dict[str, str]:
-    """A row of the third table: by digit, and on average."""
-    digits = {str(digit): f"{share:.0f}" for digit, share in enumerate(percent)}
-    return {"model": name, **digits, "average": f"{np.mean(percent):.1f}"}
+def accuracy(name: str, percent: np.ndarray) -> dict[str, str]:
+    """A row of the third table: (seeds, 10) by digit, and on average over the digits."""
+    digits = {str(digit): f"{share:.0f}" for digit, share in enumerate(percent.mean(0))}
+    return {"model": name, **digits, "average": mean_and_error(percent.mean(1))}
 
 
 def label(kind: models.Kind, c: float | None) -> str:

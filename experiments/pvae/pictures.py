@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments._pictures import save
+from experiments._run import standard_error
 from geodl import plotting
 from geodl.plotting import Disk, Plane
 
@@ -127,12 +128,13 @@ def digits(folder: Path, chart: Disk | Plane, latents: np.ndarray, labels: np.nd
     figure = Figure(figsize=(7.0, 7.0), layout="constrained")
     ax = figure.subplots()
     plotting.frame(ax, chart)
-    plotting.points(ax, chart, latents, s=5, c=np.array(DIGITS)[labels], alpha=0.6)
+    style = {"c": np.array(DIGITS)[labels], "alpha": 0.6, "rasterized": True}
+    plotting.points(ax, chart, latents, s=5, **style)
     outline = [patheffects.withStroke(linewidth=3, foreground="white")]
     for digit in np.unique(labels):
         x, y = np.median(latents[labels == digit], axis=0)
-        style = {"ha": "center", "va": "center", "zorder": 7, "path_effects": outline}
-        ax.text(x, y, str(digit), color=DIGITS[digit], fontsize=19, fontweight="bold", **style)
+        place = {"ha": "center", "va": "center", "zorder": 7, "path_effects": outline}
+        ax.text(x, y, str(digit), color=DIGITS[digit], fontsize=19, fontweight="bold", **place)
     save(figure, folder / "latents.png")
 
 
@@ -147,28 +149,29 @@ def likelihoods(
         paper: of each model, nats.
     """
     dims = sorted({cell.dim for cell in ours})
-    curvatures = sorted({cell.c for cell in ours if cell.c})
+    curvatures = sorted({cell.c for cell in (*ours, *paper) if cell.c})
     figure = Figure(figsize=(3.4 * len(dims), 4.0), layout="constrained")
     for ax, dim in zip(figure.subplots(1, len(dims), squeeze=False)[0], dims, strict=True):
         top = 1.2 * min(np.mean(losses) for cell, losses in ours.items() if cell.dim == dim)
         for k, (kind, color) in enumerate(MODELS.items()):
             for name, found, style in (("ours", ours, "o-"), ("paper", paper, "s:")):
-                own = {c.c: found[c] for c in found if (c.dim, c.kind) == (dim, kind)}
-                means = {c: float(np.mean(losses)) for c, losses in own.items()}
+                own = {c.c: np.ravel(found[c]) for c in found if (c.dim, c.kind) == (dim, kind)}
+                means = {c: nats.mean() for c, nats in own.items()}
+                errors = {c: standard_error(nats) for c, nats in own.items()}
                 look = {"color": color, "label": f"{kind}, {name}"}
                 if None in means:  # flat: the same at every curvature
                     ax.axhline(means[None], ls=style[1], lw=1.2, **look)
-                    error = _standard_error(own[None])
-                    ax.axhspan(means[None] - error, means[None] + error, color=color, alpha=0.12)
+                    low, high = means[None] - errors[None], means[None] + errors[None]
+                    if low < high:
+                        ax.axhspan(low, high, color=color, alpha=0.12)
                     continue
                 at = [c for c in curvatures if c in means]
                 x = [curvatures.index(c) + 0.06 * (k - 1.5) for c in at]
-                y = [means[c] for c in at]
-                errors = [_standard_error(own[c]) for c in at]
-                ax.errorbar(x, y, errors, fmt=style, ms=4.5, lw=1.2, capsize=2.5, **look)
+                y, bars = [means[c] for c in at], [errors[c] for c in at]
+                ax.errorbar(x, y, bars, fmt=style, ms=4.5, lw=1.2, capsize=2.5, **look)
                 for i, value in zip(x, y, strict=True):
                     if value > top:
-                        ax.text(i, top, f"{value:.1f} ↑", color=color, ha="right", va="top")
+                        ax.text(i, 0.99 * top, f"{value:.1f} ↑", color=color, ha="right")
         ax.set_ylim(top=min(top, ax.get_ylim()[1]))
         ax.set_xticks(range(len(curvatures)), map(str, curvatures))
         ax.set(title=f"d = {dim}", xlabel="curvature parameter c")
@@ -176,8 +179,3 @@ def likelihoods(
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     save(figure, path)
-
-
-def _standard_error(values):
-    values = np.ravel(values)
-    return np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0

@@ -165,7 +165,7 @@ def score(config: Digits, images, cell: Cell, folder: Path) -> dict[str, Any]:
     images, labels = spheres.rotated.images[:8], spheres.rotated.labels[:8]
     found = next(training.results(partial(jnp.argmax, axis=-1), apply, params, images))
     titles = [f"{i} read as {j}" for i, j in zip(labels, found, strict=True)]
-    pictures.draw(folder / "digits", grid, np.array(images[..., 0]), titles=titles)
+    pictures.draw(folder / "digits.png", grid, np.array(images[..., 0]), titles=titles)
     if config.finer and not planar:
         net = network(config, cell.model, config.finer)
         again = tested(net, params, spheres, config.bands[0], cell.seed)

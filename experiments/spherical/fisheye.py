@@ -188,4 +188,4 @@ def draw(camera, degrees, folder):
         ax.set_title(title, fontsize=9)
     for ax in axes[[0, 2, 3]]:
         ax.set(xlabel="column, pixels", ylabel="row, pixels")
-    save(figure, folder / "fisheye")
+    save(figure, folder / "fisheye.png")

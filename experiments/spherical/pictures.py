@@ -30,7 +30,7 @@ def draw(
     """A column for each sphere: the image and below it which digit is where.
 
     Args:
-        path: of the picture, without a suffix.
+        path: the PNG file; an SVG file lies beside it.
         grid: of the images and masks.
         images: (n, rings, longitudes); each sphere is seen from where its image is.
         masks: classes (n, rings, longitudes), 0 or 1 + a digit, and what they are.

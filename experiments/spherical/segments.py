@@ -121,7 +121,7 @@ def score(config: Segments, images, cell: Cell, folder: Path) -> dict[str, Any]:
         scores[f"{name}_iou"] = 100 * iou(confusion(masks, found, np.ones_like(areas)))
         scores[f"{name}_area_iou"] = 100 * iou(confusion(masks, found, areas))
     shown = {"true": masks[:6], "found": found[:6]}  # of the rotated ones
-    pictures.draw(folder / "segments", grid, np.array(sphere.images[:6, ..., 0]), shown)
+    pictures.draw(folder / "segments.png", grid, np.array(sphere.images[:6, ..., 0]), shown)
     return scores
 
 

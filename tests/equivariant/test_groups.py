@@ -197,8 +197,12 @@ def test_field_type(key, x64):
 
 
 def test_what_a_group_does_not_have():
-    with pytest.raises(ValueError, match="positive integer, got 0"):
-        cyclic(0)
+    for group in (cyclic, dihedral):
+        for order in (0, True, 2.5):
+            with pytest.raises(
+                ValueError, match=f"{group.__name__}: order must be a positive integer, got {order}"
+            ):
+                group(order)
     with pytest.raises(ValueError, match="from 0 to 2, got 3"):
         cyclic(5).irrep(3)
     with pytest.raises(ValueError, match="no odd representation"):

@@ -129,7 +129,10 @@ def test_a_cell_with_a_result_is_not_run_again(tmp_path, monkeypatch):
     page.write_text(f"before\n{mnist_tables.MARK}\nold\n{mnist_tables.MARK}\nafter\n")
     picture = tmp_path / "likelihoods.png"
     mnist_tables.write_table(mnist_tables.Table(str(tmp_path / "cells"), str(page), str(picture)))
-    assert picture.stat().st_size > 10_000 and picture.with_suffix(".svg").exists()
+    assert picture.stat().st_size > 10_000
+    drawn = picture.with_suffix(".svg").read_text()
+    assert all(f"<!-- d = {dim} -->" in drawn for dim in (5, 10))
+    assert "<!-- d = 2 -->" not in drawn  # without a result
     text = page.read_text()
     assert text.startswith("before") and text.endswith("after\n") and "old" not in text
     assert "1.50 ± 0.50" in text  # mean and standard error of 1 and 2
