@@ -198,7 +198,7 @@ def test_field_type(key, x64):
 
 def test_what_a_group_does_not_have():
     for group in (cyclic, dihedral):
-        for order in (0, True, 2.5):
+        for order in (0, True):
             with pytest.raises(
                 ValueError, match=f"{group.__name__}: order must be a positive integer, got {order}"
             ):
