@@ -68,14 +68,18 @@ def write_table(config: Table) -> None:
     tables = results_tables(found, "mnist")
     train.write_text(page, f"{before}{MARK}\n\n{tables}\n\n{MARK}{after}")
     ours = {cell: result["loss"] for cell, result in found.items()}
-    paper = {
+    paper = {cell: nats for cell, nats in published().items() if nats}
+    pictures.likelihoods(Path(config.picture), ours, paper)
+    print(tables)
+
+
+def published() -> dict[Cell, float | None]:
+    """The paper's likelihoods, by model."""
+    return {
         Cell(kind, dim, c): nats
         for (kind, c), row in PAPER.items()
         for dim, nats in zip(DIMS, row, strict=True)
-        if nats
     }
-    pictures.likelihoods(Path(config.picture), ours, paper)
-    print(tables)
 
 
 def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
@@ -84,14 +88,15 @@ def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
     ours: dict[Model, None] = {(cell.kind, cell.c): None for cell in results}
     dims = sorted({cell.dim for cell in results} | set(DIMS if mnist else ()))
     rows: list[dict[str, object]] = []
+    paper = published()
     for kind, c in PAPER | ours if mnist else ours:
         row: dict[str, object] = {"model": label(kind, c)}
-        published = dict(zip(DIMS, PAPER.get((kind, c), ()), strict=False))
         for dim in dims:
-            found = results.get(Cell(kind, dim, c))
+            cell = Cell(kind, dim, c)
+            found = results.get(cell)
             row[f"d={dim}"] = "–" if found is None else mean_and_error(found["loss"])
             if mnist:
-                nats = published.get(dim, "–")
+                nats = paper.get(cell, "–")
                 row[f"d={dim}, paper"] = f"{nats:.1f}" if isinstance(nats, float) else nats or "*"
         rows.append(row)
     in_order = sorted(results.items(), key=lambda item: (item[0].dim, item[0].kind, item[0].c or 0))
@@ -105,10 +110,10 @@ def results_tables(results: dict[Cell, dict[str, Any]], source: str) -> str:
     accuracies = []
     for cell, result in results.items():
         if "accuracy" in result:
-            name, paper = label(cell.kind, cell.c), PAPER_ACCURACY.get((cell.kind, cell.c))
+            name, theirs = label(cell.kind, cell.c), PAPER_ACCURACY.get((cell.kind, cell.c))
             accuracies.append(accuracy(name, 100 * np.array(result["accuracy"])))
-            if mnist and paper:
-                accuracies.append(accuracy(f"{name} (paper)", np.array([paper])))
+            if mnist and theirs:
+                accuracies.append(accuracy(f"{name} (paper)", np.array([theirs])))
     if accuracies:
         tables += [
             "Percent of each digit's test images that a classifier of the 2-d latents gets right, mean over seeds, "
